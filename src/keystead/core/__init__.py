@@ -1,0 +1,1 @@
+"""Words everyone uses. Standard library only; imports nothing else of Keystead."""

@@ -1,0 +1,71 @@
+"""Time comes from a `Clock`.
+
+`now` (UTC) is for people and deadlines, `monotonic` for leases and timeouts: a wall clock that is set back must open
+nothing. `monotonic` is CLOCK_BOOTTIME, so that two processes on one machine may compare their readings.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def now(self) -> datetime:
+        """The time of day, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary start; never goes back; counts suspend."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class ManualClock:
+    """A clock for tests: stands still until told."""
+
+    def __init__(self, start: datetime | None = None) -> None:
+        self._now = start or datetime(2026, 1, 1, tzinfo=UTC)
+        self._monotonic = 1000.0
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass on both clocks."""
+        self._now += timedelta(seconds=seconds)
+        self._monotonic += seconds
+
+    def set_back(self, seconds: float) -> None:
+        """Set the wall clock back; the monotonic one does not follow."""
+        self._now -= timedelta(seconds=seconds)
+
+
+def isoformat(moment: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds and a Z: `2026-01-31T12:00:00.000Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def parse_moment(text: str) -> datetime:
+    """Read RFC 3339 back.
+
+    Raises:
+        ValueError: not a moment, or without a zone.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a moment needs a zone")
+    return moment.astimezone(UTC)

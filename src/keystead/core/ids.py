@@ -1,0 +1,93 @@
+"""Resource ids: `<label>.<type>.<realm>.<region>.<unique>`.
+
+Five dot-separated parts, the shape that OCI's clients check for. The unique part is 160 random bits in lower-case
+base32, so an id says what it names and where, and cannot be guessed or counted.
+
+    ks1.key.main.home.q3v7w6ysn2d5k4cmf2r7tjx3hpl5a6be
+"""
+
+import base64
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Literal, NewType, get_args
+
+from keystead.core.errors import Refusal
+
+LABEL = "ks1"
+REALM = "main"
+
+TenancyId = NewType("TenancyId", str)
+CompartmentId = NewType("CompartmentId", str)
+PrincipalId = NewType("PrincipalId", str)
+UserId = NewType("UserId", str)
+GroupId = NewType("GroupId", str)
+PolicyId = NewType("PolicyId", str)
+VaultId = NewType("VaultId", str)
+KeyId = NewType("KeyId", str)
+KeyVersionId = NewType("KeyVersionId", str)
+DbSystemId = NewType("DbSystemId", str)
+NodeId = NewType("NodeId", str)
+BackupId = NewType("BackupId", str)
+JobId = NewType("JobId", str)
+MachineId = NewType("MachineId", str)
+
+ResourceType = Literal[
+    "tenancy",
+    "compartment",
+    "user",
+    "group",
+    "policy",
+    "vault",
+    "key",
+    "keyversion",
+    "mysqldbsystem",
+    "mysqlnode",
+    "mysqlbackup",
+    "job",
+    "machine",
+    "token",
+    "entry",
+    "request",
+]
+TYPES: frozenset[str] = frozenset(get_args(ResourceType))
+
+_ID = re.compile(r"ks1\.([a-z]+)\.([a-z0-9]+)\.([a-z0-9-]{1,32})\.([a-z2-7]{32})")
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedId:
+    """The parts of an id."""
+
+    type: ResourceType
+    realm: str
+    region: str
+    unique: str
+
+
+def new_id(kind: ResourceType, region: str) -> str:
+    """A fresh id of `kind` in `region`."""
+    unique = base64.b32encode(secrets.token_bytes(20)).decode().lower()
+    return f"{LABEL}.{kind}.{REALM}.{region}.{unique}"
+
+
+def looks_like_id(text: str) -> bool:
+    """Whether `text` has the shape of an id (of any type)."""
+    return _ID.fullmatch(text) is not None
+
+
+def parse_id(text: str, kind: ResourceType | None = None) -> ParsedId:
+    """Parse `text`; with `kind`, also check its type.
+
+    Raises:
+        Refusal: `InvalidId` when the shape or the type is wrong.
+    """
+    found = _ID.fullmatch(text)
+    if found is None or found[1] not in TYPES or (kind is not None and found[1] != kind):
+        wanted = kind or "<type>"
+        raise Refusal(
+            "InvalidId",
+            f"not the id of a {kind or 'resource'}",
+            hint=f"an id looks like {LABEL}.{wanted}.{REALM}.<region>.<32 letters>",
+        )
+    return ParsedId(found[1], found[2], found[3], found[4])  # type: ignore[arg-type]  # checked against TYPES
