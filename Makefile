@@ -1,0 +1,94 @@
+# Every target installs what it needs by itself. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+BIN := .venv/bin
+PYTEST_WORKERS ?= 2
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- installing ----------------------------------------------------------------------------------------------------
+
+.PHONY: install
+install: system .venv/.installed ## install everything: Debian packages that are missing, and .venv
+
+.PHONY: system
+system:
+	@tools/install.sh python mariadb
+
+.venv/.locked: requirements-dev.lock tools/venv.sh
+	@tools/venv.sh .venv requirements-dev.lock
+	@touch $@
+
+.venv/.installed: .venv/.locked pyproject.toml
+	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.demo/.installed: requirements-demo.lock .venv/.installed
+	@rm -rf .demo
+	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --require-hashes \
+		--target .demo -r requirements-demo.lock
+	@touch $@
+
+.bench-venv/.locked: requirements-bench.lock tools/venv.sh
+	@tools/venv.sh .bench-venv requirements-bench.lock --no-deps
+	@touch $@
+
+.PHONY: bench-tools
+bench-tools: .bench-venv/.locked
+	@tools/install.sh wrk sysbench
+
+# --- checking ------------------------------------------------------------------------------------------------------
+
+.PHONY: check
+check: .venv/.installed ## the quick checks: format, lint, types, import rules, unit tests (under 2 minutes)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest -q -n $(PYTEST_WORKERS) -m "not live and not slow and not bench"
+
+.PHONY: test
+test: install .demo/.installed ## every test, with real servers
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not bench"
+
+.PHONY: format
+format: .venv/.installed ## format the code and mend what can be mended by itself
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+# --- showing and measuring -----------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: install .demo/.installed ## the whole main job on real data, with proofs
+	@tools/demo.sh
+
+.PHONY: bench bench-unwrap bench-revoke bench-tde
+bench: bench-unwrap bench-revoke bench-tde ## every benchmark; JSON lines on standard output
+
+bench-unwrap: .venv/.installed bench-tools ## unwrap of a data key against OpenBao transit
+	@$(BIN)/python -m bench.unwrap
+
+bench-revoke: install ## from "disable" to process gone and restart refused; healing
+	@$(BIN)/python -m bench.revoke
+
+bench-tde: install bench-tools ## sysbench on an encrypted system against plain MariaDB
+	@$(BIN)/python -m bench.tde
+
+# --- tidying -------------------------------------------------------------------------------------------------------
+
+.PHONY: lock
+lock: ## write the locks anew from pyproject.toml (uv is installed into .lock-venv)
+	@test -x .lock-venv/bin/uv || { python3 -m venv .lock-venv && .lock-venv/bin/pip install --quiet uv; }
+	@UV="$(CURDIR)/.lock-venv/bin/uv" tools/lock.sh $(LOCK_ARGS)
+
+.PHONY: clean
+clean: ## remove what was installed and built here (not the Debian packages)
+	rm -rf .venv .bench-venv .lock-venv .demo build dist .hypothesis .schemathesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
