@@ -1,0 +1,163 @@
+"""Create, open and change a seal. Pure: the caller reads and writes the file.
+
+Promise: any one opener whose slot is in the seal opens the root key; a seal that was changed in any place without the
+root key does not open (`Unreadable`), whichever slot is used.
+
+Invariants: a seal always has at least one slot. Removing a slot does not call back copies of the older file: who kept
+one and holds the removed opener still opens the same root key; only a new root key ends that.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, NoReturn
+
+from keystead.core import canonical
+from keystead.core.clock import isoformat
+from keystead.core.errors import Refusal, Unavailable, Unreadable
+from keystead.core.secret import Secret
+from keystead.crypto import kdf
+from keystead.crypto.envelope import Binding, Kek
+from keystead.seal.model import MAX_SLOTS, PURPOSES, Purpose, SealFile, Slot, SlotKind, stretch_fields
+from keystead.seal.openers import Opener
+
+_MAC_PURPOSE: Final = "seal-mac"
+_KEY_ID: Final = "seal-slot"
+
+
+class RootKey:
+    """A region's root key, open. Everything else hangs on its subkeys; it is never used itself."""
+
+    __slots__ = ("_key", "region")
+
+    def __init__(self, key: bytes, region: str) -> None:
+        if len(key) != kdf.KEY_BYTES:
+            raise ValueError("a root key has 32 bytes")
+        self._key = Secret(key)
+        self.region = region
+
+    def subkey(self, purpose: Purpose) -> Secret:
+        """32 bytes for `purpose`, bound to the region.
+
+        Raises:
+            ValueError: an unknown purpose.
+            Unavailable: `Sealed` after `wipe`.
+        """
+        if purpose not in PURPOSES:
+            raise ValueError("unknown purpose")
+        return Secret(kdf.subkey(self._reveal(), f"root/{purpose}", self.region.encode()))
+
+    def wipe(self) -> None:
+        """Forget it: the region is sealed until opened again."""
+        self._key.wipe()
+
+    def _reveal(self) -> bytes:
+        if not len(self._key):
+            raise Unavailable("Sealed", "the region is sealed", hint="unseal it first")
+        return self._key.reveal()
+
+    def __repr__(self) -> str:
+        return f"RootKey(region={self.region!r})"
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise TypeError("a root key is neither pickled nor copied")
+
+    __reduce__ = __reduce_ex__ = __copy__ = __deepcopy__ = __getstate__ = _refuse
+
+
+def create(region: str, openers: Sequence[Opener], now: datetime) -> tuple[SealFile, RootKey]:
+    """A new random root key for `region`, with one slot for each opener.
+
+    Raises:
+        Refusal: `NoSlots` without openers, `TooManySlots` with more than 32, `WeakPassphrase`.
+    """
+    if not openers:
+        raise Refusal("NoSlots", "a seal needs at least one way to open it", hint="give a key file or a passphrase")
+    _check_count(len(openers))
+    root = RootKey(secrets.token_bytes(kdf.KEY_BYTES), region)
+    slots = tuple(_new_slot(root, opener, now) for opener in openers)
+    return _signed(SealFile(region, 1, slots), root), root
+
+
+def open(seal: SealFile, opener: Opener) -> RootKey:
+    """The root key, by the first slot of the opener's kind that opens. Passphrases cost their time per slot tried.
+
+    Raises:
+        Unreadable: no slot opens with it, or the seal was changed.
+    """
+    for slot in seal.slots:
+        if slot.kind == opener.kind and (root := _try(seal.region, slot, opener)) is not None:
+            if not kdf.mac_matches(_mac_key(root), seal.body(), seal.mac):
+                root.wipe()
+                raise Unreadable
+            return root
+    raise Unreadable
+
+
+def add_slot(seal: SealFile, root: RootKey, opener: Opener, now: datetime) -> SealFile:
+    """The seal with one more slot.
+
+    Raises:
+        Unreadable: `root` is not this seal's, or the seal was changed.
+        Refusal: `TooManySlots`, `WeakPassphrase`.
+    """
+    _verify(seal, root)
+    _check_count(len(seal.slots) + 1)
+    slots = (*seal.slots, _new_slot(root, opener, now))
+    return _signed(replace(seal, generation=seal.generation + 1, slots=slots), root)
+
+
+def remove_slot(seal: SealFile, root: RootKey, slot_id: str) -> SealFile:
+    """The seal without that slot. Copies of the older file are not called back.
+
+    Raises:
+        Unreadable: `root` is not this seal's, or the seal was changed.
+        Refusal: `NoSuchSlot`, or `LastSlot`: one must remain.
+    """
+    _verify(seal, root)
+    slots = tuple(slot for slot in seal.slots if slot.id != slot_id)
+    if len(slots) == len(seal.slots):
+        raise Refusal("NoSuchSlot", f"the seal has no slot {slot_id!r}", kind="not_found")
+    if not slots:
+        raise Refusal("LastSlot", "the last slot cannot be removed", hint="add another one first", kind="conflict")
+    return _signed(replace(seal, generation=seal.generation + 1, slots=slots), root)
+
+
+def _new_slot(root: RootKey, opener: Opener, now: datetime) -> Slot:
+    kind: SlotKind = opener.kind
+    empty = Slot(secrets.token_hex(8), kind, opener.label, isoformat(now), b"", opener.stretch())
+    kek = Kek(opener.slot_key(empty), f"{_KEY_ID}/{empty.id}", 1)
+    return replace(empty, wrapped=kek.seal(root._reveal(), _binding(root.region, empty)))
+
+
+def _try(region: str, slot: Slot, opener: Opener) -> RootKey | None:
+    kek = Kek(opener.slot_key(slot), f"{_KEY_ID}/{slot.id}", 1)
+    try:
+        return RootKey(kek.open(slot.wrapped, _binding(region, slot)), region)
+    except Unreadable:
+        return None
+
+
+def _binding(region: str, slot: Slot) -> Binding:
+    stretch = None if slot.stretch is None else stretch_fields(slot.stretch)
+    facts = canonical.encode({"kind": slot.kind, "argon2id": stretch})
+    return Binding("root-key", "", region, slot.id, "", facts)
+
+
+def _signed(seal: SealFile, root: RootKey) -> SealFile:
+    return seal.signed(kdf.mac(_mac_key(root), seal.body()))
+
+
+def _verify(seal: SealFile, root: RootKey) -> None:
+    if not kdf.mac_matches(_mac_key(root), seal.body(), seal.mac):
+        raise Unreadable
+
+
+def _mac_key(root: RootKey) -> bytes:
+    return kdf.subkey(root._reveal(), _MAC_PURPOSE, root.region.encode())
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_SLOTS:
+        raise Refusal("TooManySlots", f"a seal has at most {MAX_SLOTS} slots", kind="conflict")
