@@ -95,14 +95,14 @@ def decode(content: bytes) -> SealFile:
     """
     if len(content) > MAX_FILE_BYTES:
         raise _invalid("it is too large")
+    seal: SealFile | None = None
     try:
-        found = json.loads(content)
-        seal = _seal(found)
-        again = seal.encode()
+        seal = _seal(json.loads(content))
+        # One spelling only: what is authenticated is what is on disk.
+        same = seal.encode() == content
     except (ValueError, KeyError, TypeError, RecursionError):
-        again = b""
-    # One spelling only: what is authenticated is what is on disk.
-    if again != content:
+        same = False
+    if seal is None or not same:
         raise _invalid("it is damaged, incomplete, or of a version this program does not know")
     return seal
 
