@@ -1,0 +1,145 @@
+"""Signing in and out, and who and where one is."""
+
+import getpass
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keystead.cli.client import Client, Json, check_url
+from keystead.cli.command import command
+from keystead.cli.exits import UNAVAILABLE, CliError, usage
+from keystead.cli.profile import Profile, SavedToken
+from keystead.cli.session import Session
+
+Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="Where the region is: https://HOST:PORT.")]
+Ca = Annotated[str | None, typer.Option("--ca", metavar="FILE", help="CA certificate of the region (PEM).")]
+TenancyName = Annotated[str | None, typer.Option("--tenancy", metavar="NAME", help="Tenancy to sign in to.")]
+UserName = Annotated[str | None, typer.Option("--user", metavar="NAME", help="Who signs in.")]
+Default = Annotated[
+    str | None, typer.Option("--compartment", "-c", metavar="PATH", help="Default compartment of the profile.")
+]
+FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the root."""
+    command(app, "login")(login)
+    command(app, "logout")(logout)
+    command(app, "whoami")(whoami)
+    command(app, "status")(status)
+
+
+def login(
+    session: Session,
+    url: Url = None,
+    ca: Ca = None,
+    tenancy: TenancyName = None,
+    user: UserName = None,
+    compartment: Default = None,
+    password_stdin: FromStdin = False,
+) -> None:
+    """Sign in, and remember where and as whom in the profile.
+
+    What is not given is taken from the profile, or asked for. The token is valid for one hour.
+    """
+    profile = _asked(session.profile, url, ca, tenancy, user, compartment)
+    check_url(profile.url)
+    client = Client(profile.url, profile.ca)
+    password = _password(profile, password_stdin)
+    answer = client.post("/auth/tokens", {"tenancy": profile.tenancy, "user": profile.user, "password": password}).data
+    token = SavedToken(
+        url=profile.url,
+        token=answer["token"],
+        token_id=answer["token_id"],
+        expires_at=answer["expires_at"],
+        tenancy_id=answer["tenancy_id"],
+        tenancy=profile.tenancy,
+        user_id=answer["user_id"],
+        user=profile.user,
+    )
+    session.profiles.save(session.profile_name, profile)
+    session.token_file.save(token)
+    if session.console.json:
+        session.console.document(_about(token))
+    else:
+        session.console.say(f"signed in to {token.url} as {token.user} of {token.tenancy} until {token.expires_at}")
+
+
+def logout(session: Session) -> None:
+    """Sign out: the token is void at once, and forgotten here."""
+    token = session.token_file.load()
+    if token is None:
+        session.console.say("nobody was signed in")
+        return
+    try:
+        Client(token.url, session.profile.ca, token.token).delete("/auth/tokens/current")
+    except CliError as error:
+        if error.exit_code == UNAVAILABLE:
+            hint = f"it stays valid until {token.expires_at}, or until `keystead user revoke-tokens {token.user}`"
+            raise CliError(
+                f"the region did not hear of it, the token is only forgotten here: {error.message}",
+                hint=hint,
+                code=error.code,
+                exit_code=UNAVAILABLE,
+            ) from error
+        # any other answer means that the token was void already
+    finally:
+        session.token_file.remove()
+    session.console.say(f"{token.user} is signed out")
+
+
+def whoami(session: Session) -> None:
+    """Show who is signed in, as the region sees it."""
+    session.console.show(session.client.get("/auth/whoami").data)
+
+
+def status(session: Session) -> None:
+    """Show whether the region answers, and who is signed in. Exit code 6 when it does not, or is sealed."""
+    health = Client(session.url, session.profile.ca).get("/health").data
+    saved = session.token_file.load()
+    signed_in: Json = {"signed_in": False}
+    if saved is not None and saved.url == session.url:
+        signed_in = {"signed_in": True, **_about(saved)}
+    session.console.show({"profile": session.profile_name, "url": session.url, **health, **signed_in})
+    if health.get("status") != "ok":
+        raise CliError(f"the region is {health.get('status')}", code="NotReady", exit_code=UNAVAILABLE)
+
+
+def _about(token: SavedToken) -> Json:
+    """Everything but the token itself."""
+    return {
+        "url": token.url,
+        "tenancy": token.tenancy,
+        "tenancy_id": token.tenancy_id,
+        "user": token.user,
+        "user_id": token.user_id,
+        "token_id": token.token_id,
+        "expires_at": token.expires_at,
+    }
+
+
+def _asked(
+    known: Profile, url: str | None, ca: str | None, tenancy: str | None, user: str | None, compartment: str | None
+) -> Profile:
+    """The profile as it will be: options first, then what is known, then questions."""
+    told = {"url": url, "tenancy": tenancy, "user": user, "compartment": compartment}
+    profile = replace(known, **{key: value for key, value in told.items() if value is not None})
+    if ca is not None:
+        profile = replace(profile, ca=str(Path(ca).expanduser().absolute()))
+    for name, question in (("url", "URL of the region"), ("tenancy", "Tenancy"), ("user", "User")):
+        if not getattr(profile, name):
+            if not sys.stdin.isatty():
+                raise usage(f"--{name} is missing")
+            profile = replace(profile, **{name: typer.prompt(question, err=True)})
+    return profile
+
+
+def _password(profile: Profile, from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise usage("nobody can be asked for the password", "use --password-stdin")
+    return getpass.getpass(f"Password of {profile.user} at {profile.tenancy}: ", sys.stderr)

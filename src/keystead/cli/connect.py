@@ -1,0 +1,64 @@
+"""Handing over to the mariadb client, with TLS verified against the region's CA.
+
+What this side demands (host, port, TCP, CA file, verification, user) comes last on the client's command line, where it
+wins over whatever was passed on. The password never passes through here: the client asks for it, or takes it from
+MYSQL_PWD, which is left as it is.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from keystead.cli.client import Json
+from keystead.cli.exits import CliError
+from keystead.cli.profile import home
+
+_PROGRAMS = ("mariadb", "mysql")
+
+
+def command_line(
+    program: str, endpoint: Json, ca_file: Path, user: str, database: str | None, passed_on: Sequence[str], ask: bool
+) -> list[str]:
+    """The client's argument list. `ask`: let the client ask for the password."""
+    return [
+        program,
+        *passed_on,
+        "--protocol=tcp",
+        f"--host={endpoint['host']}",
+        f"--port={endpoint['port']}",
+        f"--ssl-ca={ca_file}",
+        "--ssl-verify-server-cert",
+        f"--user={user}",
+        *([f"--database={database}"] if database else []),
+        *(["--password"] if ask else []),
+    ]
+
+
+def replace_process(endpoint: Json, user: str, database: str | None, passed_on: Sequence[str]) -> None:
+    """Become the mariadb client. Does not return.
+
+    Raises:
+        CliError: no client is installed.
+    """
+    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    if program is None:
+        raise CliError("the mariadb client is not installed", hint="apt install mariadb-client", code="NoClient")
+    ask = "MYSQL_PWD" not in os.environ
+    arguments = command_line(program, endpoint, _keep(endpoint["ca_pem"]), user, database, passed_on, ask)
+    os.execv(program, arguments)  # noqa: S606 - no shell is wanted
+
+
+def _keep(pem: str) -> Path:
+    """The CA certificate as a file that outlives this process; one file for each certificate."""
+    directory = home() / "ca"
+    path = directory / f"{hashlib.sha256(pem.encode()).hexdigest()[:32]}.pem"
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        beside.write_text(pem)
+        beside.replace(path)
+    except OSError as error:
+        raise CliError(f"cannot write {path}: {error.strerror}") from error
+    return path

@@ -1,0 +1,303 @@
+"""Database systems: their life, their keys, and what proves that nothing is readable."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from keystead.cli import connect as client_program
+from keystead.cli import report as proof
+from keystead.cli.client import Call, Json
+from keystead.cli.command import IfMatch, InCompartment, Limit, NewName, Reference, Wait, Yes, command, group
+from keystead.cli.console import Column
+from keystead.cli.exits import CliError, usage
+from keystead.cli.session import Session
+from keystead.cli.waiting import follow
+
+systems = group("Database systems: encrypted MariaDB servers.")
+
+CmkOption = Annotated[
+    str | None,
+    typer.Option("--key", "-k", metavar="NAME", help="Key: name, COMPARTMENT/NAME, or id; else service-managed."),
+]
+AdminName = Annotated[str | None, typer.Option("--admin", metavar="NAME", help="The administrator's account.")]
+Memory = Annotated[int | None, typer.Option("--memory", min=64, metavar="MB", help="Memory of the server in MiB.")]
+
+_SYSTEMS: list[Column] = [
+    ("name", "name"),
+    ("state", "state"),
+    ("key", lambda it: "service-managed" if it.get("service_managed") else it.get("key_name") or it.get("key_id")),
+    ("port", "port"),
+    ("reason", "reason"),
+    ("id", "id"),
+]
+_KEYS: list[Column] = [
+    ("key", lambda it: {"store": "store key", "data": "data key"}.get(it["kind"], it["kind"])),
+    ("slot", lambda it: it.get("slot") or None),
+    ("version", lambda it: it.get("number") or None),
+    ("latest", "latest"),
+    ("wrapped by", lambda it: it.get("parent_id") or it.get("parent")),
+    ("at version", "parent_version"),
+    ("created", "created_at"),
+]
+
+
+@command(systems, "create")
+def create(
+    session: Session,
+    name: NewName,
+    key: CmkOption = None,
+    admin: AdminName = None,
+    memory: Memory = None,
+    protect_it: Annotated[bool, typer.Option("--protect", help="Refuse to delete it until unprotected.")] = False,
+    compartment: InCompartment = None,
+    wait: Wait = True,
+) -> None:
+    """Create a database system. The administrator's password is shown once."""
+    body = {
+        "compartment_id": session.compartment(compartment),
+        "name": name,
+        "key_id": None if key is None else session.resolve("key", key, compartment),
+        "admin_username": admin,
+        "memory_mb": memory,
+        "deletion_protection": protect_it or None,
+    }
+    started(session, session.client.create("/db-systems", body).data, wait)
+
+
+def started(session: Session, answer: Json, wait: bool) -> None:
+    """Show what a creation or a restore answered: the password at once, the system when it is there."""
+    made = answer["db_system"]
+    session.console.say(f"database system {made['name']}: {made['id']}")
+    session.console.secret(f"password of {made['admin_username']}", answer.get("admin_password"))
+    told = follow(session, answer, wait, ("db_system", f"/db-systems/{made['id']}"))
+    if wait and not session.console.json:
+        session.console.show(told["db_system"])
+
+
+@command(systems, "list")
+def list_systems(session: Session, compartment: InCompartment = None, limit: Limit = None) -> None:
+    """List the database systems in a compartment."""
+    inside = session.compartment(compartment)
+    found = list(session.client.items("/db-systems", limit, compartment_id=inside))
+    session.console.table(found, _SYSTEMS, "no database systems in it")
+
+
+@command(systems, "show")
+def show(session: Session, name: Reference, compartment: InCompartment = None) -> None:
+    """Show one database system; when it is INACCESSIBLE, why."""
+    session.console.show(session.client.get(_path(session, name, compartment)).data)
+
+
+@command(systems, "start")
+def start(
+    session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None, wait: Wait = True
+) -> None:
+    """Start a stopped system."""
+    _job(session, "start", name, compartment, wait, if_match)
+
+
+@command(systems, "stop")
+def stop(
+    session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None, wait: Wait = True
+) -> None:
+    """Stop a system in an orderly way."""
+    _job(session, "stop", name, compartment, wait, if_match)
+
+
+@command(systems, "restart")
+def restart(
+    session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None, wait: Wait = True
+) -> None:
+    """Stop a system and start it again."""
+    _job(session, "restart", name, compartment, wait, if_match)
+
+
+@command(systems, "delete")
+def delete(
+    session: Session,
+    name: Reference,
+    compartment: InCompartment = None,
+    yes: Yes = False,
+    if_match: IfMatch = None,
+    wait: Wait = True,
+) -> None:
+    """Delete a system and its data. Its backups stay."""
+    found = session.find("database system", name, compartment)
+    session.confirm(f"delete database system {found['name']} and its data", yes)
+    answer = session.client.delete(f"/db-systems/{found['id']}", if_match=if_match).data
+    follow(session, answer, wait)
+    if wait:
+        session.console.say(f"database system {found['name']} is deleted")
+
+
+@command(systems, "protect")
+def protect(session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None) -> None:
+    """Refuse to delete the system until it is unprotected."""
+    _set_protection(session, name, compartment, if_match, True)
+
+
+@command(systems, "unprotect")
+def unprotect(session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None) -> None:
+    """Let the system be deleted."""
+    _set_protection(session, name, compartment, if_match, False)
+
+
+@command(systems, "change-key")
+def change_key(
+    session: Session,
+    name: Reference,
+    key: CmkOption = None,
+    service_managed: Annotated[
+        bool, typer.Option("--service-managed", help="Back to a key that the service manages.")
+    ] = False,
+    compartment: InCompartment = None,
+    if_match: IfMatch = None,
+) -> None:
+    """Put the store key under another key, or under the newest version of the same. No data is rewritten."""
+    if (key is None) != service_managed:
+        raise usage("say which key", "--key NAME, or --service-managed")
+    wanted = None if key is None else session.resolve("key", key, compartment)
+    path = _path(session, name, compartment)
+    answer = session.client.post(f"{path}/actions/change-key", {"key_id": wanted}, if_match=if_match).data
+    under = "a service-managed key" if answer.get("service_managed") else answer.get("key_id")
+    _changed(session, answer, f"the store key is wrapped by {under}, version {answer.get('key_version')}")
+
+
+@command(systems, "rotate-data-keys")
+def rotate_data_keys(session: Session, name: Reference, compartment: InCompartment = None, wait: Wait = True) -> None:
+    """Make new data keys and rewrite every page under them, online. Lists what still needs the old version."""
+    answer = session.client.post(f"{_path(session, name, compartment)}/actions/rotate-data-keys").data
+    told = follow(session, answer, wait)
+    if wait and not session.console.json and told["job"].get("result"):
+        session.console.show(told["job"]["result"])
+
+
+@command(systems, "verify")
+def verify(session: Session, name: Reference, compartment: InCompartment = None, wait: Wait = True) -> None:
+    """Read the bytes on disk and show what is encrypted, under which key version, and what is readable by design.
+
+    Exit code 1 when something is readable that should not be.
+    """
+    answer = session.client.post(f"{_path(session, name, compartment)}/actions/verify").data
+    told = follow(session, answer, wait)
+    if not wait:
+        return
+    report = json.loads(told["job"]["result"]["report"])
+    if not session.console.json:
+        proof.show(session.console, report)
+    proof.check(report)
+
+
+@command(systems, "revalidate")
+def revalidate(session: Session, name: Reference, compartment: InCompartment = None) -> None:
+    """Ask for the key again now, instead of waiting for the system to heal by itself."""
+    _act(session, "revalidate", name, compartment)
+
+
+@command(systems, "confirm")
+def confirm(session: Session, name: Reference, compartment: InCompartment = None) -> None:
+    """Let a system run again after the region's state was restored."""
+    _act(session, "confirm", name, compartment)
+
+
+@command(systems, "delete-identity")
+def delete_identity(session: Session, name: Reference, compartment: InCompartment = None, yes: Yes = False) -> None:
+    """Take the system's own identity away: it may use no key any more, and is fenced at once."""
+    session.confirm(f"delete the identity of {name}; it is fenced at once", yes)
+    _act(session, "delete-identity", name, compartment)
+
+
+@command(systems, "restore-identity")
+def restore_identity(session: Session, name: Reference, compartment: InCompartment = None) -> None:
+    """Give the system its identity back."""
+    _act(session, "restore-identity", name, compartment)
+
+
+@command(systems, "keys")
+def keys(session: Session, name: Reference, compartment: InCompartment = None) -> None:
+    """List the system's keys: which is wrapped by which, and at what version."""
+    found = session.client.get(f"{_path(session, name, compartment)}/key-hierarchy").data
+    session.console.table(found["items"], _KEYS, "no keys yet")
+
+
+@command(systems, "fence-receipt")
+def fence_receipt(session: Session, name: Reference, compartment: InCompartment = None) -> None:
+    """Show what the last fence did, step by step, in milliseconds after access was taken away."""
+    receipt = session.client.get(f"{_path(session, name, compartment)}/last-fence").data
+    if session.console.json:
+        session.console.document(receipt)
+        return
+    session.console.show(receipt, hide=("steps",))
+    rows = [{"step": step, "ms": f"{ms:9.1f}"} for step, ms in _steps(receipt)]
+    session.console.table(rows, [("step", lambda it: it["step"].replace("_", " ")), ("ms", "ms")])
+
+
+@command(systems, "connect", context_settings={"allow_interspersed_args": False})
+def connect(
+    session: Session,
+    name: Reference,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- ARGS...]", help="Passed on to the client.", show_default=False)
+    ] = None,
+    user: Annotated[str | None, typer.Option("--user", "-u", metavar="NAME", help="Account; else the admin's.")] = None,
+    database: Annotated[str | None, typer.Option("--database", "-D", metavar="NAME", help="Schema to use.")] = None,
+    compartment: InCompartment = None,
+) -> None:
+    """Open the mariadb client with verified TLS. It asks for the password itself, or takes MYSQL_PWD.
+
+    The system is named after the options: keystead db connect -u ada flights -- -e 'select 1'
+    """
+    found = session.find("database system", name, compartment)
+    endpoint = session.client.get(f"/db-systems/{found['id']}/endpoint").data
+    account = user or found.get("admin_username")
+    if not account:
+        raise usage("no account is known", "give --user")
+    if session.console.json:
+        raise usage("db connect has no JSON form", "use `keystead db show`")
+    client_program.replace_process(endpoint, account, database, arguments or [])
+
+
+def _path(session: Session, name: str, compartment: str | None) -> str:
+    return f"/db-systems/{session.resolve('database system', name, compartment)}"
+
+
+def _job(session: Session, verb: str, name: str, compartment: str | None, wait: bool, if_match: str | None) -> None:
+    path = _path(session, name, compartment)
+    answer = session.client.post(f"{path}/actions/{verb}", if_match=if_match).data
+    told = follow(session, answer, wait, ("db_system", path))
+    if wait:
+        system = told["db_system"]
+        session.console.say(f"database system {system['name']} is {system['state']}")
+
+
+def _act(session: Session, verb: str, name: str, compartment: str | None) -> None:
+    answer = session.client.post(f"{_path(session, name, compartment)}/actions/{verb}").data
+    why = f": {answer['reason_text'] or answer['reason']}" if answer.get("reason") else ""
+    _changed(session, answer, f"it is {answer['state']}{why}")
+
+
+def _set_protection(
+    session: Session, name: str, compartment: str | None, if_match: str | None, protected: bool
+) -> None:
+    call = Call("PATCH", _path(session, name, compartment), body={"deletion_protection": protected}, if_match=if_match)
+    answer = session.client.send(call).data
+    _changed(session, answer, f"it {'cannot' if protected else 'can'} be deleted")
+
+
+def _changed(session: Session, system: Json, said: str) -> None:
+    if session.console.json:
+        session.console.document(system)
+    else:
+        session.console.say(f"database system {system['name']}: {said}")
+
+
+def _steps(receipt: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """The steps in order, from a list of objects or of pairs."""
+    try:
+        return [
+            (it["step"], float(it["ms"])) if isinstance(it, dict) else (it[0], float(it[1])) for it in receipt["steps"]
+        ]
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise CliError("the receipt is not one that this version reads") from error

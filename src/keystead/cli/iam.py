@@ -1,0 +1,291 @@
+"""Compartments, users, groups and policies."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keystead.cli.client import Call, Json
+from keystead.cli.command import Description, IfMatch, InCompartment, Limit, NewName, Reference, Yes, command, group
+from keystead.cli.console import Column
+from keystead.cli.exits import CONFLICT, CliError, usage
+from keystead.cli.session import Session
+
+compartments = group("Compartments: folders of resources, nested; policies attach to them.")
+users = group("Users: people and applications.")
+groups = group("Groups: users who are granted things together.")
+policies = group("Policies: statements that say who may do what.")
+
+Path_ = Annotated[
+    str, typer.Argument(metavar="PATH", help="Compartment: A/B/C from the root, / or an id.", show_default=False)
+]
+Parent = Annotated[str | None, typer.Option("--parent", "-p", metavar="PATH", help="Compartment it lies in.")]
+Member = Annotated[str, typer.Argument(metavar="USER", help="User: name or id.", show_default=False)]
+Statements = Annotated[
+    list[str] | None,
+    typer.Option("--statement", "-s", metavar="TEXT", help="A statement; may be given again.", show_default=False),
+]
+StatementFile = Annotated[
+    Path | None,
+    typer.Option("--file", "-f", metavar="FILE", help="Statements, one a line; # begins a comment; - is stdin."),
+]
+
+_PRINCIPALS: list[Column] = [("name", "name"), ("description", "description"), ("id", "id")]
+_USERS: list[Column] = [("name", "name"), ("state", "state"), ("description", "description"), ("id", "id")]
+_POLICIES: list[Column] = [("name", "name"), ("statements", lambda it: len(it["statements"])), ("id", "id")]
+
+
+@command(compartments, "create")
+def create_compartment(session: Session, name: NewName, parent: Parent = None, description: Description = None) -> None:
+    """Create a compartment."""
+    body = {"parent_id": session.compartment(parent), "name": name, "description": description}
+    session.console.show(session.client.create("/compartments", body).data)
+
+
+@command(compartments, "list")
+def list_compartments(session: Session, parent: Parent = None, limit: Limit = None) -> None:
+    """List the compartments within one, by default within the root."""
+    inside = session.compartment("/" if parent is None else parent)
+    found = list(session.client.items("/compartments", limit, parent_id=inside))
+    session.console.table(found, _PRINCIPALS, "no compartments in it")
+
+
+@command(compartments, "show")
+def show_compartment(session: Session, path: Path_) -> None:
+    """Show one compartment."""
+    session.console.show(session.client.get(f"/compartments/{session.compartment(path)}").data)
+
+
+@command(users, "create")
+def create_user(session: Session, name: NewName, description: Description = None) -> None:
+    """Create a user. The password is shown once."""
+    made = session.client.create("/users", {"name": name, "description": description}).data
+    _with_password(session, made)
+
+
+@command(users, "list")
+def list_users(session: Session, limit: Limit = None) -> None:
+    """List the users of the tenancy."""
+    session.console.table(list(session.client.items("/users", limit)), _USERS, "no users")
+
+
+@command(users, "show")
+def show_user(session: Session, name: Reference) -> None:
+    """Show one user."""
+    session.console.show(session.client.get(f"/users/{session.resolve('user', name)}").data)
+
+
+@command(users, "block")
+def block_user(session: Session, name: Reference, if_match: IfMatch = None) -> None:
+    """Block a user: no new sign-in, and every token void at once."""
+    _set_state(session, name, "BLOCKED", if_match)
+
+
+@command(users, "unblock")
+def unblock_user(session: Session, name: Reference, if_match: IfMatch = None) -> None:
+    """Let a blocked user sign in again."""
+    _set_state(session, name, "ACTIVE", if_match)
+
+
+@command(users, "delete")
+def delete_user(session: Session, name: Reference, yes: Yes = False, if_match: IfMatch = None) -> None:
+    """Delete a user; every token is void at once."""
+    _delete(session, "user", "/users", name, yes, if_match)
+
+
+@command(users, "reset-password")
+def reset_password(session: Session, name: Reference) -> None:
+    """Give a user a new password, shown once."""
+    found = session.find("user", name)
+    _with_password(session, session.client.post(f"/users/{found['id']}/actions/reset-password").data, found["name"])
+
+
+@command(users, "revoke-tokens")
+def revoke_tokens(session: Session, name: Reference) -> None:
+    """Make every token of a user void at once."""
+    found = session.find("user", name)
+    answer = session.client.post(f"/users/{found['id']}/actions/revoke-tokens").data
+    _done(session, f"every token of {found['name']} is void", answer or found)
+
+
+@command(groups, "create")
+def create_group(session: Session, name: NewName, description: Description = None) -> None:
+    """Create a group."""
+    session.console.show(session.client.create("/groups", {"name": name, "description": description}).data)
+
+
+@command(groups, "list")
+def list_groups(session: Session, limit: Limit = None) -> None:
+    """List the groups of the tenancy."""
+    session.console.table(list(session.client.items("/groups", limit)), _PRINCIPALS, "no groups")
+
+
+@command(groups, "show")
+def show_group(session: Session, name: Reference) -> None:
+    """Show one group."""
+    session.console.show(session.client.get(f"/groups/{session.resolve('group', name)}").data)
+
+
+@command(groups, "delete")
+def delete_group(session: Session, name: Reference, yes: Yes = False, if_match: IfMatch = None) -> None:
+    """Delete a group; what was granted to it is granted to nobody."""
+    _delete(session, "group", "/groups", name, yes, if_match)
+
+
+@command(groups, "add-member")
+def add_member(session: Session, name: Reference, user: Member) -> None:
+    """Put a user into a group."""
+    _membership(session, "PUT", name, user, "is now a member of")
+
+
+@command(groups, "remove-member")
+def remove_member(session: Session, name: Reference, user: Member) -> None:
+    """Take a user out of a group."""
+    _membership(session, "DELETE", name, user, "is no longer a member of")
+
+
+@command(groups, "members")
+def members(session: Session, name: Reference, limit: Limit = None) -> None:
+    """List the members of a group."""
+    path = f"/groups/{session.resolve('group', name)}/members"
+    session.console.table(list(session.client.items(path, limit)), _USERS, "no members")
+
+
+@command(policies, "create")
+def create_policy(
+    session: Session,
+    name: NewName,
+    statement: Statements = None,
+    file: StatementFile = None,
+    compartment: InCompartment = None,
+    description: Description = None,
+) -> None:
+    """Create a policy, attached to a compartment; names in its statements are relative to that."""
+    body = {
+        "compartment_id": session.compartment(compartment),
+        "name": name,
+        "statements": _statements(statement, file),
+        "description": description,
+    }
+    session.console.show(session.client.create("/policies", body).data)
+
+
+@command(policies, "list")
+def list_policies(session: Session, compartment: InCompartment = None, limit: Limit = None) -> None:
+    """List the policies attached to a compartment."""
+    inside = session.compartment(compartment)
+    session.console.table(
+        list(session.client.items("/policies", limit, compartment_id=inside)), _POLICIES, "no policies in it"
+    )
+
+
+@command(policies, "show")
+def show_policy(session: Session, name: Reference, compartment: InCompartment = None) -> None:
+    """Show one policy with its statements."""
+    session.console.show(session.client.get(f"/policies/{session.resolve('policy', name, compartment)}").data)
+
+
+@command(policies, "update")
+def update_policy(
+    session: Session,
+    name: Reference,
+    statement: Statements = None,
+    file: StatementFile = None,
+    compartment: InCompartment = None,
+    if_match: IfMatch = None,
+) -> None:
+    """Replace the statements of a policy."""
+    path = f"/policies/{session.resolve('policy', name, compartment)}"
+    body: Json = {"statements": _statements(statement, file)}
+    session.console.show(session.client.send(Call("PUT", path, body=body, if_match=if_match)).data)
+
+
+@command(policies, "add-statement")
+def add_statement(
+    session: Session,
+    name: Reference,
+    statement: Annotated[str, typer.Argument(metavar="STATEMENT", help="What is added.", show_default=False)],
+    compartment: InCompartment = None,
+) -> None:
+    """Add one statement to a policy; the others stay as they are."""
+    path = f"/policies/{session.resolve('policy', name, compartment)}"
+    for attempt in range(5):
+        present = session.client.get(path)
+        statements = [*present.data["statements"], statement]
+        try:
+            changed = session.client.send(
+                Call("PUT", path, body={"statements": statements}, if_match=present.version)
+            ).data
+        except CliError as error:
+            # somebody else changed it between our reading and our writing: read again
+            if error.exit_code == CONFLICT and attempt < 4:
+                continue
+            raise
+        session.console.show(changed)
+        return
+
+
+@command(policies, "delete")
+def delete_policy(
+    session: Session,
+    name: Reference,
+    compartment: InCompartment = None,
+    yes: Yes = False,
+    if_match: IfMatch = None,
+) -> None:
+    """Delete a policy; what it granted is no longer granted from the next request on."""
+    _delete(session, "policy", "/policies", name, yes, if_match, compartment)
+
+
+def _statements(given: list[str] | None, file: Path | None) -> list[str]:
+    found = list(given or [])
+    if file is not None:
+        try:
+            text = typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise usage(f"cannot read {file}: {error}") from error
+        lines = (line.strip() for line in text.splitlines())
+        found += [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise usage("no statement given", "use --statement TEXT or --file FILE")
+    return found
+
+
+def _set_state(session: Session, name: str, state: str, if_match: str | None) -> None:
+    path = f"/users/{session.resolve('user', name)}"
+    changed = session.client.send(Call("PATCH", path, body={"state": state}, if_match=if_match)).data
+    _done(session, f"user {changed['name']} is {changed['state']}", changed)
+
+
+def _membership(session: Session, method: str, name: str, user: str, said: str) -> None:
+    team, person = session.find("group", name), session.find("user", user)
+    session.client.send(Call(method, f"/groups/{team['id']}/members/{person['id']}"))
+    told = {"group_id": team["id"], "user_id": person["id"], "member": method == "PUT"}
+    _done(session, f"{person['name']} {said} {team['name']}", told)
+
+
+def _delete(
+    session: Session,
+    kind: str,
+    path: str,
+    name: str,
+    yes: bool,
+    if_match: str | None,
+    compartment: str | None = None,
+) -> None:
+    found = session.find(kind, name, compartment)
+    session.confirm(f"delete {kind} {found['name']}", yes)
+    session.client.delete(f"{path}/{found['id']}", if_match=if_match)
+    _done(session, f"{kind} {found['name']} is deleted", {"id": found["id"], "name": found["name"], "deleted": True})
+
+
+def _done(session: Session, said: str, told: Json) -> None:
+    if session.console.json:
+        session.console.document(told)
+    else:
+        session.console.say(said)
+
+
+def _with_password(session: Session, answer: Json, name: str = "") -> None:
+    session.console.show(answer, hide=("password", "already_shown"))
+    session.console.secret(f"password of {answer.get('name') or name}", answer.get("password"))
