@@ -329,7 +329,7 @@ TYPE_WORDS: tuple[str, ...] = (*TYPE_BY_NAME, *FAMILIES, *ALIASES)
 
 # Permissions of no verb, and the services that hold them. This is the whole of what a service of the region may do by
 # itself; what it does for somebody else it does as that principal.
-_SERVICE_ONLY: Mapping[str, str] = {"HOST_WATCH": "machines", "HOST_REPORT": "machines"}
+SERVICE_ONLY: Mapping[str, str] = {"HOST_WATCH": "machines", "HOST_REPORT": "machines"}
 SERVICE_GRANTS: Mapping[str, frozenset[str]] = {"host": frozenset({"HOST_WATCH", "HOST_REPORT"})}
 
 
@@ -365,7 +365,7 @@ def kind_of(permission: str) -> str:
         Fault: `UnknownPermission`; asking for one that is not in the catalogue is a bug.
     """
     found = _GRANTING.get(permission)
-    kind = found.type if found is not None else _SERVICE_ONLY.get(permission)
+    kind = found.type if found is not None else SERVICE_ONLY.get(permission)
     if kind is None:
         raise Fault("UnknownPermission", f"{permission} is not in the action catalogue")
     return kind
@@ -377,19 +377,20 @@ def inspect_permission(kind: str) -> Permission | None:
     return found.seen_by if found is not None else None
 
 
-# An action key is what a statement says it allows: ("", "KEY_READ") for {KEY_READ}, ("keys", "use") for `use keys`.
-ActionKey = tuple[str, str]
+def action_key(verb: Verb, word: str) -> str:
+    """What `verb word` is called in COVERING; a permission in braces is called by its own name."""
+    return f"{verb} {ALIASES.get(word, word)}"
 
 
-def _covering() -> Iterator[tuple[str, tuple[ActionKey, ...]]]:
+def _covering() -> Iterator[tuple[str, tuple[str, ...]]]:
     for permission, smallest in _GRANTING.items():
         names = (smallest.type, *(name for name, members in FAMILIES.items() if smallest.type in members))
         verbs = VERBS[VERBS.index(smallest.verb) :]
-        yield permission, (("", permission), *((name, verb) for name in names for verb in verbs))
+        yield permission, (permission, *(action_key(verb, name) for name in names for verb in verbs))
 
 
-COVERING: Mapping[str, tuple[ActionKey, ...]] = dict(_covering())
-"""For each permission, every action key that includes it: what an evaluator has to look up, and no more."""
+# For each permission, every action that includes it: what an evaluator has to look up, and no more.
+COVERING: Mapping[str, tuple[str, ...]] = dict(_covering())
 
 
 def permissions_of(verb: Verb, word: str) -> frozenset[str]:

@@ -1,0 +1,220 @@
+"""Where-conditions, compiled into functions.
+
+Meaning: values compare without regard to case. A variable that is absent (or an empty list) makes the comparison false,
+whatever the operator. A variable with several values (request.groups.id) equals what any of them equals, and differs
+from what none of them equals.
+
+A condition that can only hold when some variable has one of a few values is a *filed* condition: `key` names variable
+and values, so that an evaluator can look it up instead of trying it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import assert_never
+
+from keystead.iam.moments import TIMESTAMP, TIMESTAMP_PARTS, Scale, scale, timestamp_part, within
+from keystead.iam.policy import (
+    Among,
+    Beside,
+    Between,
+    Condition,
+    Equal,
+    Group,
+    Pattern,
+    Text,
+    Value,
+    Variable,
+    condition_text,
+)
+from keystead.iam.variables import reads_request
+
+Variables = Callable[[str], str | tuple[str, ...] | None]
+"""The value, or values, of a variable by its lower-case name; None when the request does not have it."""
+Test = Callable[[Variables], bool]
+Reader = Callable[[Variables], tuple[str, ...]]
+Key = tuple[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledCondition:
+    """`test` decides; `key` is where the condition may be filed, else None."""
+
+    source: Condition
+    test: Test
+    reads_request: bool
+    key: Key | None
+
+
+@lru_cache(maxsize=50_000)
+def compile_condition(condition: Condition) -> CompiledCondition:
+    """Ready to be evaluated many times. Remembered, as policies are compiled anew at each change."""
+    volatile = any(reads_request(name) for name in variables_of(condition))
+    return CompiledCondition(condition, _test(condition), volatile, _key(condition))
+
+
+def variables_of(condition: Condition) -> Iterator[str]:
+    """Every variable that the condition reads."""
+    match condition:
+        case Group(_, parts):
+            for part in parts:
+                yield from variables_of(part)
+        case Equal(variable, Variable(other), _):
+            yield variable
+            yield other
+        case Equal(variable) | Among(variable) | Beside(variable) | Between(variable):
+            yield variable
+        case _:
+            assert_never(condition)
+
+
+def failing(condition: Condition, variables: Variables) -> str:
+    """The smallest part of a false condition that explains why it is false, as text; '' when it holds."""
+    if _test(condition)(variables):
+        return ""
+    if isinstance(condition, Group) and (condition.kind == "all" or len(condition.parts) == 1):
+        return next(filter(None, (failing(part, variables) for part in condition.parts)))
+    return condition_text(condition)
+
+
+def read(variable: str) -> Reader:
+    """A function giving the case-folded values of `variable`; empty when it is absent."""
+    base, _, part = variable.rpartition(".")
+    if base == TIMESTAMP and part in TIMESTAMP_PARTS:
+        return _timestamp_reader(part)
+
+    def reader(variables: Variables) -> tuple[str, ...]:
+        value = variables(variable)
+        if value is None:
+            return ()
+        if isinstance(value, str):
+            return (value.casefold(),)
+        return tuple(each.casefold() for each in value)
+
+    return reader
+
+
+def _timestamp_reader(part: str) -> Reader:
+    def reader(variables: Variables) -> tuple[str, ...]:
+        whole = variables(TIMESTAMP)
+        found = timestamp_part(whole, part) if isinstance(whole, str) else None
+        return () if found is None else (found.casefold(),)
+
+    return reader
+
+
+def _test(condition: Condition) -> Test:
+    match condition:
+        case Group("all", parts):
+            tests = [_test(part) for part in parts]
+            return lambda variables: all(test(variables) for test in tests)
+        case Group(_, parts):
+            tests = [_test(part) for part in parts]
+            return lambda variables: any(test(variables) for test in tests)
+        case Equal(variable, Variable(other), negated):
+            return _compare_variables(read(variable), read(other), negated)
+        case Equal(variable, value, negated):
+            return _compare(read(variable), [_matcher(value)], negated)
+        case Among(variable, values, negated):
+            return _compare(read(variable), [_matcher(value) for value in values], negated)
+        case Beside(variable, side, at):
+            return _beside(read(variable), scale(at), side == "before")
+        case Between(variable, low, high):
+            return _between(read(variable), scale(low), scale(high))
+        case _:
+            assert_never(condition)
+
+
+def _matcher(value: Value) -> Callable[[str], bool]:
+    match value:
+        case Text(plain) | Pattern("exact", plain):
+            return plain.casefold().__eq__
+        case Pattern(kind, plain):
+            wanted = plain.casefold()
+            if kind == "prefix":
+                return lambda actual: actual.startswith(wanted)
+            if kind == "suffix":
+                return lambda actual: actual.endswith(wanted)
+            return lambda actual: wanted in actual
+        case Variable():
+            raise AssertionError("variables are compared with variables elsewhere")
+        case _:
+            assert_never(value)
+
+
+def _compare(reader: Reader, matchers: list[Callable[[str], bool]], negated: bool) -> Test:
+    if len(matchers) == 1 and not negated:
+        matches = matchers[0]
+        return lambda variables: any(map(matches, reader(variables)))
+
+    def test(variables: Variables) -> bool:
+        actual = reader(variables)
+        if not actual:
+            return False
+        return any(matcher(each) for matcher in matchers for each in actual) is not negated
+
+    return test
+
+
+def _compare_variables(reader: Reader, other: Reader, negated: bool) -> Test:
+    def test(variables: Variables) -> bool:
+        left, right = reader(variables), other(variables)
+        if not left or not right:
+            return False
+        return any(each in right for each in left) is not negated
+
+    return test
+
+
+def _beside(reader: Reader, limit: Scale | None, before: bool) -> Test:
+    def test(variables: Variables) -> bool:
+        for each in reader(variables):
+            actual = scale(each)
+            if actual is None or limit is None or actual.kind != limit.kind:
+                continue
+            if actual.at < limit.at if before else actual.at > limit.at:
+                return True
+        return False
+
+    return test
+
+
+def _between(reader: Reader, low: Scale | None, high: Scale | None) -> Test:
+    def test(variables: Variables) -> bool:
+        if low is None or high is None:
+            return False
+        scales = (scale(each) for each in reader(variables))
+        return any(actual is not None and within(actual, low, high) for actual in scales)
+
+    return test
+
+
+def _key(condition: Condition) -> Key | None:
+    match condition:
+        case Equal(variable, Text(plain), False):
+            return variable, frozenset({plain.casefold()})
+        case Among(variable, values, False):
+            texts = [value.text.casefold() for value in values if isinstance(value, Text)]
+            return (variable, frozenset(texts)) if len(texts) == len(values) else None
+        case Group("all", parts):
+            keys = [key for key in map(_key, parts) if key is not None]
+            return min(keys, key=_coarseness, default=None)
+        case Group(_, parts):
+            return _joined([_key(part) for part in parts])
+        case _:
+            return None
+
+
+def _joined(keys: list[Key | None]) -> Key | None:
+    first = keys[0]
+    if first is None or any(key is None or key[0] != first[0] for key in keys):
+        return None
+    return first[0], frozenset(value for key in keys if key is not None for value in key[1])
+
+
+def _coarseness(key: Key) -> tuple[int, int, str]:
+    """Ids of things select best, then names, then places and kinds."""
+    variable, values = key
+    place = ".compartment." in variable
+    rank = 0 if variable.endswith(".id") and not place else 1 if variable.endswith(".name") and not place else 2
+    return (rank + place, len(values), variable)

@@ -1,0 +1,103 @@
+"""The variables that a where-condition may read.
+
+`request.*` tells about the request and who makes it, `target.*` about what it acts upon. Names are written in any
+case and kept in lower case. A condition on a variable that a request does not have is false.
+
+Invariant: what STEADY names is the same for one principal, permission and target until the generation changes, so a
+decision that read nothing else may be remembered for as long (law 9).
+"""
+
+import difflib
+from collections.abc import Mapping
+
+from keystead.iam.moments import TIMESTAMP, TIMESTAMP_PARTS
+
+VARIABLES: Mapping[str, str] = {
+    "request.user.id": "id of the user who asks",
+    "request.user.name": "name of the user who asks",
+    "request.user.mfatotpverified": "`true` when a second factor was given",
+    "request.groups.id": "ids of the groups the user is in",
+    "request.permission": "the permission asked for",
+    "request.operation": "the operation asked for, e.g. `CreateKey`",
+    "request.networksource.name": "the named network the request comes from",
+    "request.region": "the region that was asked",
+    "request.ad": "the availability domain",
+    "request.principal.type": "`user`, `service`, `mysqldbsystem`, ...",
+    "request.principal.id": "id of the principal, of any type",
+    "request.principal.compartment.id": "compartment of the principal",
+    "request.resource.compartment.id": "compartment of the resource that asks",
+    TIMESTAMP: "when the request was made, UTC",
+    **{f"{TIMESTAMP}.{part}": "that part of it" for part in sorted(TIMESTAMP_PARTS)},
+    "request.kms-key.id": "the key named in the request",
+    "request.includeplaintextkey": "`true` when a data key is wanted in clear",
+    "target.compartment.id": "compartment of the target (not for lists)",
+    "target.compartment.name": "its name (not for lists)",
+    "target.workrequest.type": "kind of job",
+    "target.key.id": "the key",
+    "target.vault.id": "the vault",
+    "target.bucket.name": "the bucket",
+    "target.object.name": "the object",
+    "target.user.id": "the user acted upon",
+    "target.user.name": "their name",
+    "target.group.id": "the group acted upon",
+    "target.group.name": "its name",
+    "target.group.member": "`true` when the caller is in that group",
+    "target.policy.id": "the policy",
+    "target.policy.name": "its name",
+    "target.policy.type": "`allow` or `deny`",
+    "target.dynamicgroup.id": "the dynamic group",
+    "target.dynamicgroup.name": "its name",
+    "target.secret.id": "the secret",
+    "target.secret.name": "its name",
+}
+# Variables whose last part is chosen by whoever tags: <prefix><namespace>.<key>.
+TAG_PREFIXES: tuple[str, ...] = (
+    "request.principal.group.tag.",
+    "target.resource.tag.",
+    "target.resource.compartment.tag.",
+    "target.bucket.tag.",
+)
+STEADY: frozenset[str] = frozenset(
+    {
+        "request.user.id",
+        "request.user.name",
+        "request.groups.id",
+        "request.permission",
+        "request.region",
+        "request.principal.type",
+        "request.principal.id",
+        "request.principal.compartment.id",
+        "request.resource.compartment.id",
+    }
+)
+_THINGS: frozenset[str] = frozenset(".".join(name.split(".")[:2]) for name in (*VARIABLES, *TAG_PREFIXES))
+
+
+def reads_request(name: str) -> bool:
+    """Whether the variable may differ between two requests of one principal for the same thing."""
+    return name.startswith("request.") and name not in STEADY
+
+
+def doubt(name: str) -> tuple[str, ...] | None:
+    """None when `name` can be a variable; otherwise the names that may have been meant (perhaps none).
+
+    What other services of OCI know (`target.instance.id`, ...) is taken as it is; here it is always absent.
+    """
+    if name in VARIABLES or name.startswith(TAG_PREFIXES):
+        return None
+    side, _, rest = name.partition(".")
+    thing = ".".join(name.split(".")[:2])
+    close = tuple(difflib.get_close_matches(name, [*VARIABLES, *TAG_PREFIXES], n=1, cutoff=0.6))
+    if side not in ("request", "target") or not rest or not all(name.split(".")):
+        return close
+    if thing in _THINGS or difflib.get_close_matches(thing, _THINGS, n=1, cutoff=0.85):
+        return close
+    return None
+
+
+def as_markdown() -> str:
+    """The variables as the table of docs/policy.md."""
+    lines = ["| variable | what it tells |", "|---|---|"]
+    lines += [f"| `{name}` | {about} |" for name, about in VARIABLES.items()]
+    lines += [f"| `{prefix}NAMESPACE.KEY` | a tag |" for prefix in TAG_PREFIXES]
+    return "\n".join(lines) + "\n"
