@@ -234,7 +234,7 @@ def fence_receipt(session: Session, name: Reference, compartment: InCompartment 
     session.console.table(rows, [("step", lambda it: it["step"].replace("_", " ")), ("ms", "ms")])
 
 
-@command(systems, "connect", context_settings={"allow_interspersed_args": False})
+@command(systems, "connect")
 def connect(
     session: Session,
     name: Reference,
@@ -247,7 +247,7 @@ def connect(
 ) -> None:
     """Open the mariadb client with verified TLS. It asks for the password itself, or takes MYSQL_PWD.
 
-    The system is named after the options: keystead db connect -u ada flights -- -e 'select 1'
+    What comes after -- is passed on to it: keystead db connect flights -- -e 'select 1'
     """
     found = session.find("database system", name, compartment)
     endpoint = session.client.get(f"/db-systems/{found['id']}/endpoint").data
@@ -295,9 +295,8 @@ def _changed(session: Session, system: Json, said: str) -> None:
 
 def _steps(receipt: Mapping[str, Any]) -> list[tuple[str, float]]:
     """The steps in order, from a list of objects or of pairs."""
+    pairs = ((it["step"], it["ms"]) if isinstance(it, dict) else it for it in receipt["steps"])
     try:
-        return [
-            (it["step"], float(it["ms"])) if isinstance(it, dict) else (it[0], float(it[1])) for it in receipt["steps"]
-        ]
+        return [(str(step), float(ms)) for step, ms in pairs]
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise CliError("the receipt is not one that this version reads") from error

@@ -9,9 +9,9 @@
         user = "olivia"
         compartment = "prod/finance"
 
-`$KEYSTEAD_HOME` is `~/.config/keystead` unless set. Invariants: a token file is readable by its owner alone, and a token
-is only ever sent to the URL that issued it. Unknown settings are refused. Writing a profile replaces its own section and
-leaves the rest of the file, comments too, as it is.
+`$KEYSTEAD_HOME` is `~/.config/keystead` unless set. Invariants: a token file is readable by its owner alone, and a
+token is only ever sent to the URL that issued it. Unknown settings are refused. Writing a profile replaces its own
+section and leaves the rest of the file, comments too, as it is.
 """
 
 import json

@@ -128,8 +128,8 @@ class Session:
                 raise usage(f"{reference} is not the id of a {kind}")
             return self.client.get(f"{path}/{reference}").data
         where, name = _split(reference) if placed else (None, reference)
-        query = {"compartment_id": self.compartment(compartment if where is None else where)} if placed else {}
-        found = _named(list(self.client.items(path, name=name, **query)), name)
+        inside = self.compartment(compartment if where is None else where) if placed else None
+        found = _named(list(self.client.items(path, name=name, compartment_id=inside)), name)
         shown = (where if where is not None else compartment) or self.profile.compartment if placed else ""
         return _single(kind, name, found, shown)
 
