@@ -1,0 +1,1 @@
+"""The world: everything that touches disks, processes, sockets and databases, behind the ports of the domain."""

@@ -31,6 +31,30 @@ class SystemClock:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+class SteadyClock:
+    """A clock whose `now` never goes back: a wall clock that is set back does not revive what has expired.
+
+    It follows `inner` forwards, and while that shows an earlier time than before, goes on at monotonic pace.
+    """
+
+    def __init__(self, inner: Clock, not_before: datetime | None = None) -> None:
+        self._inner = inner
+        self._highest = max(inner.now(), not_before) if not_before else inner.now()
+        self._at = inner.monotonic()
+
+    def now(self) -> datetime:
+        elapsed = self._inner.monotonic() - self._at
+        steady = self._highest + timedelta(seconds=elapsed)
+        wall = self._inner.now()
+        if wall > steady:
+            self._highest, self._at = wall, self._inner.monotonic()
+            return wall
+        return steady
+
+    def monotonic(self) -> float:
+        return self._inner.monotonic()
+
+
 class ManualClock:
     """A clock for tests: stands still until told."""
 

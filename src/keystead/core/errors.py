@@ -38,6 +38,7 @@ class Refusal(KeysteadError):
     def __init__(self, code: str, message: str, *, hint: str = "", kind: Kind = "bad_request") -> None:
         super().__init__(code, message, hint=hint)
         self.kind: Kind = kind
+        self.recorded = False  # set once the audit log has it
 
 
 class Unreadable(Refusal):

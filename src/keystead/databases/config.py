@@ -164,6 +164,7 @@ def _place(config: NodeConfig) -> Group:
         "local_infile": "OFF",
         "symbolic_links": "OFF",
         "event_scheduler": "OFF",
+        "log_bin_trust_function_creators": "ON",
         "feedback": "OFF",
         "lc_messages": "en_US",
         "character_set_server": "utf8mb4",

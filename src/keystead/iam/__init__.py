@@ -1,0 +1,1 @@
+"""Who may do what: principals, the action catalogue, the policy language, the Guard, tokens and sign-in."""

@@ -1,0 +1,1 @@
+"""The job row, its lease and its steps."""

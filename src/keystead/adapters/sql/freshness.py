@@ -1,0 +1,149 @@
+"""`Freshness` on SQLite: one prepared read per request (about 3 microseconds), raw sqlite3 because it is that often.
+
+One connection per thread. The region's row and the changed rows are read in one transaction, so a snapshot is that of
+its generation and of no other.
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from keystead.core.errors import Unavailable
+from keystead.iam.model import Compartment, Group, Policy, Tenancy, User
+from keystead.iam.ports import IdentityChanges, Machine, Membership, ResourceIdentity, Revocation
+from keystead.vault.model import Key, KeyVersion
+from keystead.vault.ports import Changes, KeyChanges
+
+_moment = datetime.fromisoformat
+
+
+class SqliteFreshness:
+    """Reads generations and changes from the region's SQLite file."""
+
+    def __init__(self, path: Path, timeout: float = 2.0) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._local = threading.local()
+
+    def generation(self) -> int:
+        try:
+            row = self._connection().execute("SELECT generation FROM region").fetchone()
+        except sqlite3.Error as error:
+            raise _gone() from error
+        if row is None:
+            raise _gone()
+        return int(row[0])
+
+    def changes(self, since: int) -> Changes:
+        with self._transaction() as connection:
+            generation, at = connection.execute("SELECT generation, changed_at FROM region").fetchone()
+            return Changes(generation, _moment(at), _identity(connection, since), _vault(connection, since))
+
+    def _connection(self) -> sqlite3.Connection:
+        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            uri = f"{self._path.absolute().as_uri()}?mode=rw"
+            found = sqlite3.connect(uri, uri=True, timeout=self._timeout, isolation_level=None)
+            found.row_factory = None
+            self._local.connection = found
+        return found
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = self._connection()
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise _gone() from error
+
+
+def _gone() -> Unavailable:
+    return Unavailable("StateUnavailable", "the region's state does not answer", hint="try again in a moment")
+
+
+def _rows(connection: sqlite3.Connection, columns: str, table: str, since: int) -> Iterator[tuple[Any, ...]]:
+    # Table and column names are constants of this file, never input.
+    yield from connection.execute(f"SELECT {columns} FROM {table} WHERE generation > ?", (since,))  # noqa: S608
+
+
+def _identity(connection: sqlite3.Connection, since: int) -> IdentityChanges:
+    return IdentityChanges(
+        tenancies=[
+            Tenancy(i, name, _moment(at)) for i, name, at in _rows(connection, "id, name, created_at", "tenancies", since)
+        ],
+        compartments=[
+            Compartment(i, tenancy, name, parent, tuple(json.loads(path)), text, _moment(at), version)
+            for i, tenancy, name, parent, path, text, at, version in _rows(
+                connection, "id, tenancy, name, parent, path, description, created_at, version", "compartments", since
+            )
+        ],
+        users=[
+            User(i, tenancy, name, state, text, _moment(at), version)
+            for i, tenancy, name, state, text, at, version in _rows(
+                connection, "id, tenancy, name, state, description, created_at, version", "users", since
+            )
+        ],
+        groups=[
+            (Group(i, tenancy, name, text, _moment(at), version), bool(deleted))
+            for i, tenancy, name, text, at, version, deleted in _rows(
+                connection, "id, tenancy, name, description, created_at, version, deleted", "groups", since
+            )
+        ],
+        memberships=[
+            Membership(tenancy, group, user, bool(deleted))
+            for tenancy, group, user, deleted in _rows(
+                connection, "tenancy, group_id, user_id, deleted", "memberships", since
+            )
+        ],
+        policies=_policies(connection, since),
+        identities=[
+            ResourceIdentity(tenancy, i, kind, name, compartment, bool(deleted))
+            for tenancy, i, kind, name, compartment, deleted in _rows(
+                connection, "tenancy, id, type, name, compartment, deleted", "resource_principals", since
+            )
+        ],
+        machines=[
+            Machine(i, name, public, bool(deleted))
+            for i, name, public, deleted in _rows(connection, "id, name, public_key, deleted", "machines", since)
+        ],
+        revocations=[
+            Revocation(tenancy, subject, _moment(before))
+            for tenancy, subject, before in _rows(connection, "tenancy, subject, before", "revocations", since)
+        ],
+    )
+
+
+def _policies(connection: sqlite3.Connection, since: int) -> list[tuple[Policy, bool]]:
+    columns = "id, tenancy, compartment, name, statements, description, created_at, version, deleted"
+    return [
+        (Policy(i, tenancy, place, name, tuple(json.loads(texts)), about, _moment(at), version), bool(deleted))
+        for i, tenancy, place, name, texts, about, at, version, deleted in _rows(connection, columns, "policies", since)
+    ]
+
+
+def _vault(connection: sqlite3.Connection, since: int) -> KeyChanges:
+    columns = (
+        "id, tenancy, compartment, vault, name, algorithm, state, current, created_at, changed_by, changed_at, "
+        "managed_by, version"
+    )
+    return KeyChanges(
+        keys=[
+            Key(*row[:8], _moment(row[8]), row[9], _moment(row[10]), *row[11:])
+            for row in _rows(connection, columns, "keys", since)
+        ],
+        versions=[
+            KeyVersion(i, key, number, wrapped, _moment(at))
+            for i, key, number, wrapped, at in _rows(
+                connection, "id, key, number, wrapped, created_at", "key_versions", since
+            )
+        ],
+    )

@@ -1,0 +1,144 @@
+"""Identity's rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from keystead.adapters.sql import schema
+from keystead.adapters.sql.rows import Table
+from keystead.core.page import PageRequest
+from keystead.iam.model import Compartment, Group, Policy, Tenancy, User, UserState
+from keystead.iam.ports import Machine, Membership, ResourceIdentity, Revocation
+
+
+class SqlIamRows:
+    """`IamRows` on a connection. `generation` is that of this transaction: all these rows are read by the hot path."""
+
+    def __init__(self, connection: sa.Connection, generation: int) -> None:
+        self._connection = connection
+        self._generation = generation
+
+    def _table(self, table: sa.Table) -> Table:
+        return Table(self._connection, table)
+
+    def _upsert(self, table: sa.Table, values: dict[str, Any]) -> None:
+        """Insert, or replace what is not part of the primary key."""
+        keys = {column.name: values[column.name] for column in table.primary_key}
+        rest = {name: value for name, value in values.items() if name not in keys}
+        if not self._table(table).update(keys, generation=self._generation, **rest):
+            self._connection.execute(table.insert().values(generation=self._generation, **values))
+
+    def add_tenancy(self, tenancy: Tenancy) -> None:
+        self._table(schema.tenancies).insert(tenancy, generation=self._generation)
+
+    def add_compartment(self, compartment: Compartment) -> None:
+        self._table(schema.compartments).insert(compartment, generation=self._generation)
+
+    def compartments(self, tenancy: str, parent: str, page: PageRequest, name: str | None) -> Sequence[Compartment]:
+        return self._table(schema.compartments).page(Compartment, page, tenancy=tenancy, parent=parent, name=name or ...)
+
+    def add_user(self, user: User, password_hash: str) -> None:
+        self._table(schema.users).insert(user, password_hash=password_hash, generation=self._generation)
+
+    def user(self, tenancy: str, user_id: str) -> User | None:
+        return self._table(schema.users).one(User, tenancy=tenancy, id=user_id, state=("ACTIVE", "BLOCKED"))
+
+    def users(self, tenancy: str, page: PageRequest, name: str | None) -> Sequence[User]:
+        living = ("ACTIVE", "BLOCKED")
+        return self._table(schema.users).page(User, page, tenancy=tenancy, name=name or ..., state=living)
+
+    def user_by_name(self, tenancy: str, name: str) -> tuple[User, str] | None:
+        user = self._table(schema.users).one(User, tenancy=tenancy, name=name, state=("ACTIVE", "BLOCKED"))
+        if user is None:
+            return None
+        query = sa.select(schema.users.c.password_hash).where(schema.users.c.id == user.id)
+        return user, str(self._connection.execute(query).scalar_one())
+
+    def set_user_state(self, user: User, state: UserState) -> bool:
+        return self._change(schema.users, user, state=state)
+
+    def set_password(self, user: User, password_hash: str) -> bool:
+        return self._change(schema.users, user, password_hash=password_hash)
+
+    def add_group(self, group: Group) -> None:
+        self._table(schema.groups).insert(group, deleted=False, generation=self._generation)
+
+    def group(self, tenancy: str, group_id: str) -> Group | None:
+        return self._table(schema.groups).one(Group, tenancy=tenancy, id=group_id, deleted=False)
+
+    def groups(self, tenancy: str, page: PageRequest, name: str | None) -> Sequence[Group]:
+        return self._table(schema.groups).page(Group, page, tenancy=tenancy, name=name or ..., deleted=False)
+
+    def delete_group(self, group: Group) -> bool:
+        return self._change(schema.groups, group, deleted=True)
+
+    def set_membership(self, membership: Membership) -> None:
+        self._upsert(
+            schema.memberships,
+            {
+                "tenancy": membership.tenancy,
+                "group_id": membership.group_id,
+                "user_id": membership.user_id,
+                "deleted": membership.deleted,
+            },
+        )
+
+    def members(self, tenancy: str, group_id: str, page: PageRequest) -> Sequence[User]:
+        listed = sa.select(schema.memberships.c.user_id).where(
+            schema.memberships.c.tenancy == tenancy,
+            schema.memberships.c.group_id == group_id,
+            schema.memberships.c.deleted.is_(False),
+        )
+        ids = tuple(self._connection.execute(listed).scalars())
+        return self._table(schema.users).page(User, page, tenancy=tenancy, id=ids, state=("ACTIVE", "BLOCKED"))
+
+    def add_policy(self, policy: Policy) -> None:
+        self._table(schema.policies).insert(policy, deleted=False, generation=self._generation)
+
+    def policy(self, tenancy: str, policy_id: str) -> Policy | None:
+        return self._table(schema.policies).one(Policy, tenancy=tenancy, id=policy_id, deleted=False)
+
+    def policies(self, tenancy: str, compartment: str, page: PageRequest, name: str | None) -> Sequence[Policy]:
+        return self._table(schema.policies).page(
+            Policy, page, tenancy=tenancy, compartment=compartment, name=name or ..., deleted=False
+        )
+
+    def set_policy(self, policy: Policy, expected: int, *, deleted: bool = False) -> bool:
+        where = {"tenancy": policy.tenancy, "id": policy.id, "version": expected, "deleted": False}
+        changed = self._table(schema.policies).update(
+            where,
+            statements=policy.statements,
+            description=policy.description,
+            version=policy.version,
+            deleted=deleted,
+            generation=self._generation,
+        )
+        return changed == 1
+
+    def set_identity(self, identity: ResourceIdentity) -> None:
+        self._upsert(
+            schema.resource_principals,
+            {
+                "tenancy": identity.tenancy,
+                "id": identity.id,
+                "type": identity.type,
+                "name": identity.name,
+                "compartment": identity.compartment,
+                "deleted": identity.deleted,
+            },
+        )
+
+    def add_machine(self, machine: Machine) -> None:
+        self._table(schema.machines).insert(machine, generation=self._generation)
+
+    def revoke(self, revocation: Revocation) -> None:
+        self._upsert(
+            schema.revocations,
+            {"tenancy": revocation.tenancy, "subject": revocation.subject, "before": revocation.before},
+        )
+
+    def _change(self, table: sa.Table, item: User | Group, **changes: Any) -> bool:
+        """Compare-and-set on the version that was read."""
+        where = {"tenancy": item.tenancy, "id": item.id, "version": item.version}
+        return self._table(table).update(where, version=item.version + 1, generation=self._generation, **changes) == 1

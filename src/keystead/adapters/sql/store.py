@@ -1,0 +1,114 @@
+"""The region's store: transactions that carry their audit entries, and what the hot path reads.
+
+`write` takes the entries that belong to the change: they are rows of the same transaction (law 2), so a committed
+change cannot be without its record, nor the record without its change. Every write advances the region's generation;
+rows of the hot path are stamped with it.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+
+from keystead.adapters.sql import schema
+from keystead.adapters.sql.databases import SqlDatabaseRows
+from keystead.adapters.sql.iam import SqlIamRows
+from keystead.adapters.sql.jobs import SqlJobRows
+from keystead.adapters.sql.vault import SqlVaultRows
+from keystead.audit.model import Entry
+from keystead.core.clock import Clock, parse_moment
+from keystead.core.errors import Fault, Unavailable
+
+
+class SqlTx:
+    """One transaction, seen by each domain package through its own rows."""
+
+    def __init__(self, connection: sa.Connection, generation: int) -> None:
+        self.connection = connection
+        self.generation = generation
+        self.iam = SqlIamRows(connection, generation)
+        self.vault = SqlVaultRows(connection, generation)
+        self.jobs = SqlJobRows(connection)
+        self.databases = SqlDatabaseRows(connection)
+
+
+class SqlStore:
+    """Transactions on the region's database."""
+
+    def __init__(self, engine: sa.Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    @contextmanager
+    def read(self) -> Iterator[SqlTx]:
+        """A consistent view. Raises: Unavailable."""
+        with translated(), self._engine.connect() as connection, connection.begin():
+            yield SqlTx(connection, 0)
+
+    @contextmanager
+    def write(self, *entries: Entry) -> Iterator[SqlTx]:
+        """A change with its audit entries; at least one. Raises: Unavailable (then nothing was changed)."""
+        if not entries:
+            raise Fault("Unaudited", "a change without an audit entry")
+        with translated(), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
+            generation = self._advance(connection)
+            yield SqlTx(connection, generation)
+            rows = [{"id": entry.id, "entry": to_json(dataclasses.replace(entry, generation=generation))} for entry in entries]
+            connection.execute(schema.audit_outbox.insert(), rows)
+
+    @contextmanager
+    def note(self) -> Iterator[SqlTx]:
+        """A change that is no act of anybody's: leases and progress of jobs, which their own entries tell of."""
+        with translated(), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
+            yield SqlTx(connection, 0)
+
+    def outbox(self, after: int, limit: int = 500) -> list[tuple[int, Entry]]:
+        """Committed entries with a sequence above `after`, oldest first."""
+        query = (
+            sa.select(schema.audit_outbox)
+            .where(schema.audit_outbox.c.sequence > after)
+            .order_by(schema.audit_outbox.c.sequence)
+            .limit(limit)
+        )
+        with translated(), self._engine.connect() as connection:
+            return [(row.sequence, from_json(row.entry)) for row in connection.execute(query)]
+
+    def _advance(self, connection: sa.Connection) -> int:
+        table = schema.region
+        connection.execute(table.update().values(generation=table.c.generation + 1, changed_at=self._clock.now()))
+        return int(connection.execute(sa.select(table.c.generation)).scalar_one())
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The driver's outages as ours."""
+    try:
+        yield
+    except OperationalError as error:
+        full = "disk is full" in str(error.orig)
+        raise Unavailable(
+            "StateFull" if full else "StateUnavailable",
+            "the disk that holds the region's state is full" if full else "the region's state does not answer",
+            hint="free some space: taking keys away still works" if full else "try again in a moment",
+        ) from error
+
+
+def to_json(entry: Entry) -> dict[str, Any]:
+    """An entry as a JSON object."""
+    return dataclasses.asdict(entry) | {"at": isoformat_exact(entry.at), "detail": dict(entry.detail)}
+
+
+def from_json(found: Mapping[str, Any]) -> Entry:
+    """And back."""
+    return Entry(**{**found, "at": parse_moment(found["at"])})
+
+
+def isoformat_exact(moment: datetime) -> str:
+    """With microseconds, for what is stored."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+

@@ -1,0 +1,32 @@
+"""The accounts of a database system: ours, and the customer's administrator (pure).
+
+Ours is `keystead@localhost`, logged in by unix socket as the user that runs `host`, without a password. The customer's
+administrator has a password, shown once; what is stored and sent is only MySQL's double SHA-1 of it, which for a random
+password of 116 bits cannot be reversed.
+"""
+
+import hashlib
+import re
+
+from keystead.core.errors import Refusal
+from keystead.core.secret import Secret
+
+OWN_ACCOUNT = "keystead"
+RESERVED = frozenset({OWN_ACCOUNT, "root", "mysql", "mariadb.sys", "public", "none"})
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+def check_admin_name(name: str) -> None:
+    """Raises: Refusal `InvalidName` unless `name` may be the administrator's."""
+    if _NAME.fullmatch(name) is None or name in RESERVED:
+        raise Refusal(
+            "InvalidName",
+            f"{name[:40]!r} cannot be the administrator's name",
+            hint=f"1 to 32 of a-z, 0-9 and _, beginning with a letter; not {', '.join(sorted(RESERVED))}",
+        )
+
+
+def native_password_hash(password: Secret) -> str:
+    """`*` and 40 hex digits: what mysql_native_password stores (MariaDB documentation, authentication plugins)."""
+    once = hashlib.sha1(password.reveal()).digest()  # noqa: S324  # MySQL's protocol, not our choice
+    return "*" + hashlib.sha1(once).hexdigest().upper()  # noqa: S324

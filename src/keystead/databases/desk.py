@@ -1,0 +1,246 @@
+"""The desk where machines ask: what is to run, whether its key may be used, and the keys themselves.
+
+Only the `host` service calls here. A watch tells it about the systems of its own machine; access is judged for each
+system's own principal. Positive answers are the lease by which `host` goes on (law 7); a change of the answer is
+recorded once, not each time it is given.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal, Protocol
+
+from keystead.core.clock import Clock
+from keystead.core.errors import Refusal, not_found
+from keystead.core.ids import CompartmentId
+from keystead.databases.model import DbSystem, FenceReceipt, SystemState, WrappedKey
+from keystead.databases.ports import DatabaseStore
+from keystead.iam.guard import Guard
+from keystead.iam.model import Caller, Principal, Target
+from keystead.vault.association import Access, Associations
+from keystead.vault.snapshot import Snapshot
+
+Event = Literal["running", "stopped", "fenced", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class SystemView:
+    """One system as its machine needs to know it. Keys only wrapped."""
+
+    system: DbSystem
+    admin_password_hash: str
+    store_key: WrappedKey | None
+    data_keys: Sequence[WrappedKey]
+    granted: bool
+    loss: str
+    text: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """Everything a machine is to run, as of a generation."""
+
+    generation: int
+    region: str
+    systems: Sequence[SystemView]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a node needs to start: secrets, for `host` alone. PEM texts; the TLS key is PKCS#8."""
+
+    store_key: bytes = field(repr=False)
+    tls_key: bytes = field(repr=False)
+    tls_certificate: bytes = b""
+    authority: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a machine saw or did. `receipt` comes with `fenced`."""
+
+    system: str
+    event: Event
+    reason: str = ""
+    text: str = ""
+    receipt: FenceReceipt | None = None
+
+
+class Certificates(Protocol):
+    """Issues TLS certificates of the region's own CA."""
+
+    @property
+    def authority(self) -> bytes:
+        """The CA's certificate, PEM."""
+        ...
+
+    def issue(self, name: str) -> tuple[bytes, bytes]:
+        """A private key (PKCS#8 PEM) and a server certificate (PEM) for a node of that name on this machine."""
+        ...
+
+
+class HostDesk:
+    """Answers the `host` service."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        snapshot: Snapshot,
+        store: DatabaseStore,
+        associations: Associations,
+        certificates: Certificates,
+        clock: Clock,
+        region: str,
+    ) -> None:
+        self._guard = guard
+        self._snapshot = snapshot
+        self._store = store
+        self._associations = associations
+        self._certificates = certificates
+        self._clock = clock
+        self._region = region
+        self._answered: dict[str, str] = {}
+
+    def watch(self, caller: Caller) -> HostView:
+        """What the caller's machine is to run, and for which systems access stands."""
+        machine = caller.principal.id
+        self._guard.require(caller, "HOST_WATCH", self._at_machine(caller), "Watch")
+        generation = self._snapshot.refresh()
+        with self._store.read() as tx:
+            found = [
+                (system, tx.databases.password_hash(system), tx.databases.wrapped(system.tenancy, system.id))
+                for system in tx.databases.on_machine(machine)
+            ]
+        views = [self._view(caller, system, hashed, wrapped) for system, hashed, wrapped in found]
+        return HostView(generation, self._region, views)
+
+    def open_store_key(self, caller: Caller, system_id: str) -> Opened:
+        """The store key of a system of the caller's machine, opened as that system's own principal.
+
+        Raises:
+            Refusal: not this machine's, or the system may not use its key.
+        """
+        system, wrapped = self._own(caller, system_id)
+        target = self._at(system)
+        self._guard.require(caller, "HOST_WATCH", target, "OpenStoreKey")
+        store_key = next((key for key in wrapped if key.kind == "store"), None)
+        if store_key is None:
+            raise not_found("store key")
+        identity = replace(caller, principal=principal_of(system), requester=caller.principal.id)
+        if not system.confirmed:
+            self._guard.refuse(identity, "KEY_ASSOCIATE", target, "OpenStoreKey", unconfirmed(system))
+        material = self._associations.open(identity, system.key, store_key.blob, "store-key", system.id)
+        tls_key, tls_certificate = self._certificates.issue(system.name)
+        opened = Opened(material.reveal(), tls_key, tls_certificate, self._certificates.authority)
+        material.wipe()
+        return opened
+
+    def report(self, caller: Caller, report: Report) -> None:
+        """Take over what a machine says about one of its systems."""
+        system, _ = self._own(caller, report.system)
+        detail = {"event": report.event}
+        if report.receipt is not None:
+            detail |= {name: f"{at:.1f} ms" for name, at in report.receipt.steps}
+        entry = self._guard.permit_change(caller, "HOST_REPORT", self._at(system), "ReportNode", detail)
+        entry = replace(entry, outcome="succeeded", reason=report.text)
+        with self._store.write(entry) as tx:
+            current = tx.databases.system(system.tenancy, system.id)
+            if current is None:
+                return
+            changed = after_report(current, report)
+            if changed is not None:
+                tx.databases.change(current, changed)
+            if report.receipt is not None:
+                tx.databases.add_receipt(system.tenancy, report.receipt)
+
+    def _view(
+        self, caller: Caller, system: DbSystem, hashed: str, wrapped: Sequence[WrappedKey]
+    ) -> SystemView:
+        access = self._access(system)
+        answer = "granted" if access.granted else f"{access.loss}: {access.text}"
+        if self._answered.get(system.id) not in (answer, None):
+            as_system = replace(caller, principal=principal_of(system), requester=caller.principal.id)
+            outcome = "allowed" if access.granted else "refused"
+            self._guard.record(as_system, "KEY_ASSOCIATE", self._at(system), "RenewLease", outcome, access.text)
+        self._answered[system.id] = answer
+        store_key = next((key for key in wrapped if key.kind == "store"), None)
+        data_keys = [key for key in wrapped if key.kind == "data"]
+        return SystemView(
+            system, hashed, store_key, data_keys, access.granted, access.loss or "", access.text, access.since
+        )
+
+    def _access(self, system: DbSystem) -> Access:
+        if not system.confirmed:
+            return Access(False, "unconfirmed", unconfirmed(system).message)
+        return self._associations.access(principal_of(system), system.key)
+
+    def _own(self, caller: Caller, system_id: str) -> tuple[DbSystem, Sequence[WrappedKey]]:
+        """A system of the calling machine; others look absent."""
+        with self._store.read() as tx:
+            for system in tx.databases.on_machine(caller.principal.id):
+                if system.id == system_id:
+                    return system, tx.databases.wrapped(system.tenancy, system.id)
+        raise not_found("database system")
+
+    def _at(self, system: DbSystem) -> Target:
+        return target_of(system, self._snapshot)
+
+    def _at_machine(self, caller: Caller) -> Target:
+        return Target("machines", caller.principal.id, "machine", caller.principal.tenancy, ())
+
+
+def principal_of(system: DbSystem) -> Principal:
+    """A database system's own identity."""
+    return Principal(
+        system.id,  # type: ignore[arg-type]  # a resource's id is its principal id
+        "mysqldbsystem",
+        system.name,
+        system.tenancy,
+        system.compartment,
+    )
+
+
+def unconfirmed(system: DbSystem) -> Refusal:
+    """After a restore of the region's state nothing opens until somebody says that this state is the right one."""
+    return Refusal(
+        "Unconfirmed",
+        f"the region's state was restored: database system {system.name!r} stays fenced until it is confirmed",
+        hint=f"keystead db confirm {system.name}",
+        kind="conflict",
+    )
+
+
+def target_of(system: DbSystem, snapshot: Snapshot, kind: str = "mysql-instances") -> Target:
+    """A database system as the Guard sees it."""
+    place = snapshot.directory.compartment(system.tenancy, system.compartment)
+    path = place.path if place is not None else (CompartmentId(system.compartment),)
+    return Target(kind, system.id, system.name, system.tenancy, path)
+
+
+def after_report(system: DbSystem, report: Report) -> DbSystem | None:
+    """What a report makes of a system's state; None when nothing changes (pure).
+
+    A fence shows as INACCESSIBLE wherever the system was up or on its way; one that is being created keeps that state,
+    because its job goes on when access returns. Deleting is final.
+    """
+    state: SystemState = system.state
+    reason, text = report.reason, report.text
+    match report.event:
+        case "fenced":
+            if state in ("ACTIVE", "UPDATING", "STARTING", "FAILED"):
+                state = "INACCESSIBLE"
+        case "running":
+            reason, text = "", ""
+            if state in ("INACCESSIBLE", "STARTING", "FAILED") and system.desired == "running":
+                state = "ACTIVE"
+        case "stopped":
+            reason, text = "", ""
+            if system.desired == "stopped" and state in ("STOPPING", "INACCESSIBLE", "ACTIVE"):
+                state = "INACTIVE"
+        case "failed":
+            if state in ("ACTIVE", "UPDATING", "STARTING"):
+                state = "FAILED"
+    if state in ("DELETING", "DELETED") or (state, reason, text) == (system.state, system.reason, system.reason_text):
+        return None
+    return replace(system, state=state, reason=reason, reason_text=text)

@@ -1,0 +1,181 @@
+"""The directory: who there is and which policies hold, in memory, as of a generation.
+
+Kept current by `apply`, which takes only what changed. Reading is plain dictionary look-ups, so the hot path pays no
+query. Policies of a tenancy are compiled anew on first use after one of its policies, groups or compartments changed.
+Names are compared without regard to case, as the policy language does.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from keystead.iam.compile import PolicySet, PolicySource, compile_policies
+from keystead.iam.model import Compartment, Group, Policy, Principal, Tenancy, User
+from keystead.iam.ports import IdentityChanges, Machine, Membership, Revocation
+
+
+class Directory:
+    """Everything the Guard needs to know about principals. Not for listing: that reads rows."""
+
+    def __init__(self) -> None:
+        self._tenancies: dict[str, Tenancy] = {}
+        self._tenancy_names: dict[str, str] = {}
+        self._compartments: dict[str, Compartment] = {}
+        self._users: dict[str, User] = {}
+        self._groups: dict[str, Group] = {}
+        self._groups_of: dict[str, frozenset[str]] = {}
+        self._policies: dict[str, dict[str, Policy]] = {}
+        self._compiled: dict[str, PolicySet] = {}
+        self._identities: dict[str, Principal] = {}
+        self._machines: dict[str, Machine] = {}
+        self._revoked: dict[str, datetime] = {}
+
+    def apply(self, changes: IdentityChanges) -> None:
+        """Take over what changed."""
+        for tenancy in changes.tenancies:
+            self._tenancies[tenancy.id] = tenancy
+            self._tenancy_names[tenancy.name.casefold()] = tenancy.id
+        for compartment in changes.compartments:
+            self._compartments[compartment.id] = compartment
+            self._compiled.pop(compartment.tenancy, None)
+        for user in changes.users:
+            self._users[user.id] = user
+        for group, deleted in changes.groups:
+            self._put_group(group, deleted)
+        for membership in changes.memberships:
+            self._put_membership(membership)
+        for policy, deleted in changes.policies:
+            self._put_policy(policy, deleted)
+        self._put_identities(changes)
+
+    def tenancy_named(self, name: str) -> Tenancy | None:
+        found = self._tenancy_names.get(name.casefold())
+        return self._tenancies[found] if found else None
+
+    def tenancy(self, tenancy: str) -> Tenancy | None:
+        return self._tenancies.get(tenancy)
+
+    def compartment(self, tenancy: str, compartment: str) -> Compartment | None:
+        """The compartment, if it is the tenancy's own."""
+        found = self._compartments.get(compartment)
+        return found if found is not None and found.tenancy == tenancy else None
+
+    def compartments_of(self, tenancy: str) -> Iterable[Compartment]:
+        return [found for found in self._compartments.values() if found.tenancy == tenancy]
+
+    def user(self, user: str) -> User | None:
+        return self._users.get(user)
+
+    def group(self, group: str) -> Group | None:
+        return self._groups.get(group)
+
+    def groups_of(self, principal: str) -> frozenset[str]:
+        """Ids of the groups a user is in; deleted groups do not count."""
+        return frozenset(group for group in self._groups_of.get(principal, frozenset()) if group in self._groups)
+
+    def machine(self, machine: str) -> Machine | None:
+        return self._machines.get(machine)
+
+    def machine_key(self, machine: str) -> bytes | None:
+        """The public key of a machine that may still sign."""
+        found = self._machines.get(machine)
+        return found.public_key if found is not None else None
+
+    def principal(self, principal: str) -> Principal | None:
+        """An active user, or the living identity of a resource."""
+        user = self._users.get(principal)
+        if user is not None:
+            if user.state != "ACTIVE":
+                return None
+            root = self._compartments[user.tenancy].id
+            return Principal(principal, "user", user.name, user.tenancy, root)  # type: ignore[arg-type]  # same id
+        return self._identities.get(principal)
+
+    def voided(self, subject: str, issued_at: datetime) -> bool:
+        """Whether what was issued to, or as, `subject` at that time has been revoked."""
+        before = self._revoked.get(subject)
+        return before is not None and issued_at <= before
+
+    def policies(self, tenancy: str) -> PolicySet:
+        """The tenancy's policies, compiled."""
+        found = self._compiled.get(tenancy)
+        if found is None:
+            sources = [
+                PolicySource(policy.id, policy.compartment, policy.statements)
+                for policy in self._policies.get(tenancy, {}).values()
+            ]
+            found = compile_policies(sources, TenancyNames(self, tenancy))
+            self._compiled[tenancy] = found
+        return found
+
+    def groups_in(self, tenancy: str) -> Iterable[Group]:
+        return [found for found in self._groups.values() if found.tenancy == tenancy]
+
+    def _put_group(self, group: Group, deleted: bool) -> None:
+        if deleted:
+            self._groups.pop(group.id, None)
+        else:
+            self._groups[group.id] = group
+        self._compiled.pop(group.tenancy, None)
+
+    def _put_membership(self, membership: Membership) -> None:
+        had = self._groups_of.get(membership.user_id, frozenset())
+        one = frozenset({membership.group_id})
+        self._groups_of[membership.user_id] = had - one if membership.deleted else had | one
+
+    def _put_policy(self, policy: Policy, deleted: bool) -> None:
+        held = self._policies.setdefault(policy.tenancy, {})
+        if deleted:
+            held.pop(policy.id, None)
+        else:
+            held[policy.id] = policy
+        self._compiled.pop(policy.tenancy, None)
+
+    def _put_identities(self, changes: IdentityChanges) -> None:
+        for identity in changes.identities:
+            if identity.deleted:
+                self._identities.pop(identity.id, None)
+            else:
+                self._identities[identity.id] = Principal(
+                    identity.id,  # type: ignore[arg-type]  # ids of resources are principal ids
+                    identity.type,
+                    identity.name,
+                    identity.tenancy,  # type: ignore[arg-type]
+                    identity.compartment,  # type: ignore[arg-type]
+                )
+        for machine in changes.machines:
+            if machine.deleted:
+                self._machines.pop(machine.id, None)
+            else:
+                self._machines[machine.id] = machine
+        for revocation in changes.revocations:
+            self._put_revocation(revocation)
+
+    def _put_revocation(self, revocation: Revocation) -> None:
+        had = self._revoked.get(revocation.subject)
+        self._revoked[revocation.subject] = max(had, revocation.before) if had else revocation.before
+
+
+class TenancyNames:
+    """Names as policies of one tenancy mean them."""
+
+    def __init__(self, directory: Directory, tenancy: str) -> None:
+        self.tenancy = tenancy
+        self._groups = {group.name.casefold(): group.id for group in directory.groups_in(tenancy)}
+        self._children: dict[tuple[str, str], str] = {}
+        for compartment in directory.compartments_of(tenancy):
+            if compartment.parent is not None:
+                self._children[compartment.parent, compartment.name.casefold()] = compartment.id
+
+    def group(self, name: str) -> str | None:
+        """The id of the group of that name."""
+        return self._groups.get(name.casefold())
+
+    def compartment(self, base: str, names: tuple[str, ...]) -> str | None:
+        """The compartment reached from `base` by a path of names."""
+        here = base
+        for name in names:
+            found = self._children.get((here, name.casefold()))
+            if found is None:
+                return None
+            here = found
+        return here

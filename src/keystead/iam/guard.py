@@ -1,0 +1,265 @@
+"""The one door (law 1): decides, and records, for every public service method.
+
+`permit` is for acts that leave nothing behind in the state (reads, cryptography): the entry goes to the audit log at
+once and the answer waits until it is durable. `permit_change` is for state changes: it returns the entry, which the
+store writes as a row of the change's own transaction. Refusals are recorded by both before they are raised.
+
+Who may inspect the target is told which permission is missing and the statement that would grant it; for anybody else,
+and across tenancies, the answer is that of an id that does not exist (law 8).
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import NoReturn
+
+from keystead.audit.model import Entry, Outcome
+from keystead.audit.service import AuditLog
+from keystead.core.clock import Clock, isoformat
+from keystead.core.errors import Refusal, not_found
+from keystead.core.ids import new_id
+from keystead.iam.actions import SERVICE_GRANTS, inspect_permission, kind_of
+from keystead.iam.compile import Decision, Question, suggest
+from keystead.iam.directory import Directory
+from keystead.iam.model import Caller, Target
+
+MEMO_LIMIT = 50_000
+
+
+class Guard:
+    """Decides from the directory as it is now and records with the audit log."""
+
+    def __init__(
+        self, directory: Directory, refresh: Callable[[], int], log: AuditLog, clock: Clock, region: str
+    ) -> None:
+        self._directory = directory
+        self._refresh = refresh
+        self._log = log
+        self._clock = clock
+        self._region = region
+        self._memo: dict[tuple[str, str, str], Decision] = {}
+        self._memo_generation = -1
+
+    def permit(
+        self, caller: Caller, permission: str, target: Target, operation: str, detail: Mapping[str, str] | None = None
+    ) -> None:
+        """Allow and record an act that changes no state.
+
+        Raises:
+            Refusal: not permitted; recorded.
+        """
+        self.require(caller, permission, target, operation)
+        self._log.append(self.entry(caller, permission, target, operation, "allowed", detail=detail))
+
+    def permit_change(
+        self, caller: Caller, permission: str, target: Target, operation: str, detail: Mapping[str, str] | None = None
+    ) -> Entry:
+        """Allow a state change; the entry returned belongs into its transaction.
+
+        Raises:
+            Refusal: not permitted; recorded.
+        """
+        self.require(caller, permission, target, operation)
+        return self.entry(caller, permission, target, operation, "allowed", detail=detail)
+
+    def may(self, caller: Caller, permission: str, target: Target) -> bool:
+        """Whether the caller would be permitted. Records nothing: for hints and previews, never instead of `permit`."""
+        return self._decide(caller, permission, target).allowed
+
+    def record(
+        self,
+        caller: Caller,
+        permission: str,
+        target: Target,
+        operation: str,
+        outcome: Outcome,
+        reason: str = "",
+        detail: Mapping[str, str] | None = None,
+    ) -> None:
+        """Record what became of an act that leaves the database (intent before, outcome after)."""
+        self._log.append(self.entry(caller, permission, target, operation, outcome, reason=reason, detail=detail))
+
+    def refuse(self, caller: Caller, permission: str, target: Target, operation: str, refusal: Refusal) -> NoReturn:
+        """Record a refusal that a service found (a key in the wrong state, ...) and raise it."""
+        self._log.append(
+            self.entry(caller, permission, target, operation, "refused", code=refusal.code, reason=refusal.message)
+        )
+        refusal.recorded = True
+        raise refusal
+
+    def entry(
+        self,
+        caller: Caller,
+        permission: str,
+        target: Target,
+        operation: str,
+        outcome: Outcome,
+        *,
+        code: str = "",
+        reason: str = "",
+        detail: Mapping[str, str] | None = None,
+    ) -> Entry:
+        """An audit entry for this caller and target, now."""
+        principal = caller.principal
+        return Entry(
+            id=new_id("entry", self._region),
+            at=self._clock.now(),
+            tenancy=principal.tenancy or target.tenancy,
+            compartment=target.path[-1] if target.path else "",
+            principal_id=principal.id,
+            principal_type=principal.type,
+            principal_name=principal.name,
+            requester=caller.requester,
+            token_id=caller.token_id,
+            source=caller.source,
+            request_id=caller.request_id,
+            action=permission,
+            operation=operation,
+            resource_type=target.type,
+            resource_id=target.id,
+            resource_name=target.name,
+            outcome=outcome,
+            code=code,
+            reason=reason,
+            detail=detail or {},
+        )
+
+    def require(
+        self, caller: Caller, permission: str, target: Target, operation: str, *, newborn: bool = False
+    ) -> None:
+        """Only decide, and record a refusal: for an act of several permissions, or one that is recorded when done.
+
+        `newborn`: the caller is the identity of a resource that the act itself will create.
+
+        Raises:
+            Refusal: not permitted; recorded.
+        """
+        decision = self._decide(caller, permission, target, newborn)
+        if not decision.allowed:
+            self.refuse(caller, permission, target, operation, self._refusal(caller, permission, target, decision))
+
+    def _decide(self, caller: Caller, permission: str, target: Target, newborn: bool = False) -> Decision:
+        generation = self._refresh()
+        if generation != self._memo_generation or len(self._memo) > MEMO_LIMIT:
+            self._memo.clear()
+            self._memo_generation = generation
+        memo_key = (caller.principal.id, permission, target.id)
+        known = self._memo.get(memo_key)
+        if known is None:
+            known = self._evaluate(caller, permission, target, newborn)
+            if not known.reads_request:
+                self._memo[memo_key] = known
+        return known
+
+    def _evaluate(self, caller: Caller, permission: str, target: Target, newborn: bool) -> Decision:
+        principal = caller.principal
+        if principal.type == "service":
+            allowed = permission in SERVICE_GRANTS.get(principal.name, frozenset())
+            return Decision(allowed, None, False, ("granted to the service by the catalogue",) if allowed else ())
+        living = newborn or self._directory.principal(principal.id) is not None
+        if principal.tenancy != target.tenancy or not living:
+            return Decision(False, None, False, ("no such principal in the target's tenancy",))
+        if target.type == "key-delegate" and target.attributes.get("key.managed-by") == principal.id:
+            return Decision(True, None, False, ("the service-managed key of this system",))
+        question = Question(
+            principal_id=principal.id,
+            principal_type=principal.type,
+            principal_name=principal.name,
+            group_ids=self._directory.groups_of(principal.id),
+            permission=permission,
+            compartment_path=target.path,
+            variables=_Variables(caller, permission, target, self._directory, self._clock.now(), self._region),
+        )
+        return self._directory.policies(principal.tenancy).decide(question)
+
+    def _refusal(self, caller: Caller, permission: str, target: Target, decision: Decision) -> Refusal:
+        kind = kind_of(permission)
+        inspect = inspect_permission(kind)
+        sees = inspect is not None and permission != inspect and self._decide(caller, inspect, target).allowed
+        if not sees and caller.principal.type == "user":
+            return not_found(_noun(target.type), target.name if target.id == target.name else "")
+        return Refusal(
+            "NotAuthorized",
+            f"{caller.principal.name} lacks {permission} on {_noun(target.type)} {target.name!r}",
+            hint=f"this statement would grant it: {self.statement_for(caller, permission, target)}",
+            kind="denied",
+        )
+
+    def statement_for(self, caller: Caller, permission: str, target: Target) -> str:
+        """The policy statement that would grant `permission` on `target` to the caller's group, or to its kind."""
+        groups = sorted(
+            group.name for group_id in self._directory.groups_of(caller.principal.id)
+            if (group := self._directory.group(group_id)) is not None
+        )
+        return suggest(permission, caller.principal, groups[0] if groups else None, self._place(target))
+
+    def _place(self, target: Target) -> tuple[str, ...]:
+        """The target's compartment as names below the root; empty for the tenancy itself."""
+        names = []
+        for compartment_id in target.path[1:]:
+            compartment = self._directory.compartment(target.tenancy, compartment_id)
+            names.append(compartment.name if compartment else compartment_id)
+        return tuple(names)
+
+
+class _Variables:
+    """The where-variables of one request, looked up only when a statement asks. Absent ones are None."""
+
+    __slots__ = ("_caller", "_directory", "_now", "_permission", "_region", "_target")
+
+    def __init__(
+        self, caller: Caller, permission: str, target: Target, directory: Directory, now: datetime, region: str
+    ) -> None:
+        self._caller = caller
+        self._permission = permission
+        self._target = target
+        self._directory = directory
+        self._now = now
+        self._region = region
+
+    def __call__(self, name: str) -> str | tuple[str, ...] | None:
+        side, _, rest = name.partition(".")
+        return self._request(rest) if side == "request" else self._of_target(rest) if side == "target" else None
+
+    def _request(self, name: str) -> str | tuple[str, ...] | None:
+        principal = self._caller.principal
+        is_user = principal.type == "user"
+        match name:
+            case "user.id":
+                return principal.id if is_user else None
+            case "user.name":
+                return principal.name if is_user else None
+            case "groups.id":
+                return tuple(self._directory.groups_of(principal.id)) if is_user else None
+            case "permission":
+                return self._permission
+            case "region":
+                return self._region
+            case "principal.type":
+                return principal.type
+            case "principal.id":
+                return principal.id
+            case "principal.compartment.id":
+                return principal.compartment
+            case "resource.compartment.id":
+                return None if is_user else principal.compartment
+            case "utc-timestamp":
+                return isoformat(self._now)
+            case _:
+                return None
+
+    def _of_target(self, name: str) -> str | None:
+        match name:
+            case "compartment.id":
+                return self._target.path[-1] if self._target.path else None
+            case "compartment.name":
+                found = self._directory.compartment(self._target.tenancy, self._target.path[-1])
+                return found.name if found else None
+            case _:
+                return self._target.attributes.get(name)
+
+
+def _noun(kind: str) -> str:
+    """The word for one of a resource type: `keys` -> `key`."""
+    special = {"key-delegate": "key", "mysql-instances": "database system", "mysql-backups": "backup", "policies": "policy",
+               "tenancies": "tenancy", "audit-events": "audit trail"}
+    return special.get(kind, kind.removesuffix("s"))

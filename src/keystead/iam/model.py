@@ -1,0 +1,130 @@
+"""Tenancies, compartments, principals, and the words in which permission is asked for.
+
+Invariants: a compartment's `path` runs from the tenancy's root compartment to itself, so a grant on any element of it
+reaches the compartment. The root compartment carries the tenancy's id, as in OCI. A `Caller` is made only by
+authentication (or by wiring, for services), never by a request's body.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from keystead.core.ids import CompartmentId, GroupId, PolicyId, PrincipalId, TenancyId, UserId
+
+PrincipalType = Literal["user", "service", "mysqldbsystem"]
+UserState = Literal["ACTIVE", "BLOCKED", "DELETED"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tenancy:
+    """One organisation. Its id is also the id of its root compartment."""
+
+    id: TenancyId
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Compartment:
+    """A folder of resources. `parent` is None for the root, `path` ends with the compartment's own id."""
+
+    id: CompartmentId
+    tenancy: TenancyId
+    name: str
+    parent: CompartmentId | None
+    path: tuple[CompartmentId, ...]
+    description: str
+    created_at: datetime
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person or an application. The password hash stays in the store; it is not part of the domain object."""
+
+    id: UserId
+    tenancy: TenancyId
+    name: str
+    state: UserState
+    description: str
+    created_at: datetime
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Users who are granted things together."""
+
+    id: GroupId
+    tenancy: TenancyId
+    name: str
+    description: str
+    created_at: datetime
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Statements, attached to a compartment; names in them are relative to it."""
+
+    id: PolicyId
+    tenancy: TenancyId
+    compartment: CompartmentId
+    name: str
+    statements: tuple[str, ...]
+    description: str
+    created_at: datetime
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who acts: a user, a service of the region, or a resource such as a database system."""
+
+    id: PrincipalId
+    type: PrincipalType
+    name: str
+    tenancy: TenancyId
+    compartment: CompartmentId
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A principal in the act of calling: with which token, from where, in which request, and for whom.
+
+    `requester` names the person on whose request a job acts (law 1); it is empty when the principal acts for itself.
+    """
+
+    principal: Principal
+    request_id: str
+    source: str = ""
+    token_id: str = ""
+    requester: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be acted upon: its kind as the policy language calls it, and where it lies.
+
+    `path` is the compartment path. `attributes` are the target.* variables (`key.id`, `vault.id`, ...), in lower case,
+    without their `target.` prefix.
+    """
+
+    type: str
+    id: str
+    name: str
+    tenancy: TenancyId
+    path: tuple[CompartmentId, ...]
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A security token as its owner gets it, once. `token` is a secret: never logged, never stored."""
+
+    token: str = field(repr=False)
+    token_id: str = ""
+    expires_at: datetime | None = None
+    principal_id: str = ""
+    tenancy: str = ""

@@ -1,0 +1,136 @@
+"""What identity needs from outside: its rows, its hot reads and a signed-token codec."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from keystead.audit.model import Entry
+from keystead.core.page import PageRequest
+from keystead.core.secret import Secret
+from keystead.iam.model import Compartment, Group, Policy, PrincipalType, Tenancy, User, UserState
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """One user in one group; `deleted` marks the end of it."""
+
+    tenancy: str
+    group_id: str
+    user_id: str
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceIdentity:
+    """The identity of a resource, e.g. of a database system. `deleted` takes everything from it."""
+
+    tenancy: str
+    id: str
+    type: PrincipalType
+    name: str
+    compartment: str
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine that may run database systems: its Ed25519 public key (32 bytes) signs its own short tokens."""
+
+    id: str
+    name: str
+    public_key: bytes
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """Tokens of `subject` (a token id or a principal id) issued before `before` are void."""
+
+    tenancy: str
+    subject: str
+    before: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityChanges:
+    """What changed since a generation. Deleted things come marked, not missing."""
+
+    tenancies: Sequence[Tenancy] = ()
+    compartments: Sequence[Compartment] = ()
+    users: Sequence[User] = ()
+    groups: Sequence[tuple[Group, bool]] = ()
+    memberships: Sequence[Membership] = ()
+    policies: Sequence[tuple[Policy, bool]] = ()
+    identities: Sequence[ResourceIdentity] = ()
+    machines: Sequence[Machine] = ()
+    revocations: Sequence[Revocation] = ()
+
+
+class IamRows(Protocol):
+    """Identity's rows in one transaction. Updates are compare-and-set and say whether they took place."""
+
+    def add_tenancy(self, tenancy: Tenancy) -> None: ...
+    def add_compartment(self, compartment: Compartment) -> None: ...
+    def compartments(self, tenancy: str, parent: str, page: PageRequest, name: str | None) -> Sequence[Compartment]: ...
+    def add_user(self, user: User, password_hash: str) -> None: ...
+    def user(self, tenancy: str, user_id: str) -> User | None: ...
+    def users(self, tenancy: str, page: PageRequest, name: str | None) -> Sequence[User]: ...
+    def user_by_name(self, tenancy: str, name: str) -> tuple[User, str] | None: ...
+    def set_user_state(self, user: User, state: UserState) -> bool: ...
+    def set_password(self, user: User, password_hash: str) -> bool: ...
+    def add_group(self, group: Group) -> None: ...
+    def group(self, tenancy: str, group_id: str) -> Group | None: ...
+    def groups(self, tenancy: str, page: PageRequest, name: str | None) -> Sequence[Group]: ...
+    def delete_group(self, group: Group) -> bool: ...
+    def set_membership(self, membership: Membership) -> None: ...
+    def members(self, tenancy: str, group_id: str, page: PageRequest) -> Sequence[User]: ...
+    def add_policy(self, policy: Policy) -> None: ...
+    def policy(self, tenancy: str, policy_id: str) -> Policy | None: ...
+    def policies(self, tenancy: str, compartment: str, page: PageRequest, name: str | None) -> Sequence[Policy]: ...
+    def set_policy(self, policy: Policy, expected: int, *, deleted: bool = False) -> bool: ...
+    def set_identity(self, identity: ResourceIdentity) -> None: ...
+    def add_machine(self, machine: Machine) -> None: ...
+    def revoke(self, revocation: Revocation) -> None: ...
+
+
+class IamTx(Protocol):
+    """A transaction as identity sees it."""
+
+    @property
+    def iam(self) -> IamRows: ...
+
+
+class IamStore(Protocol):
+    """Where identity is kept. A write carries its audit entries and cannot be had without one (law 2)."""
+
+    def read(self) -> AbstractContextManager[IamTx]: ...
+    def write(self, *entries: Entry) -> AbstractContextManager[IamTx]: ...
+
+
+class TokenCodec(Protocol):
+    """Signed tokens (JWS compact, RFC 7515, EdDSA only)."""
+
+    def sign(self, claims: Mapping[str, str | int]) -> str: ...
+
+    def verify(self, token: str, public_key_of: "MachineKeys") -> Mapping[str, object]:
+        """The claims of a token whose signature holds: the region's own, or that of the machine named by `kid`.
+
+        Raises:
+            Refusal: malformed, unknown key, or a bad signature; all alike.
+        """
+        ...
+
+
+class MachineKeys(Protocol):
+    """The public keys of machines."""
+
+    def __call__(self, machine_id: str, /) -> bytes | None: ...
+
+
+class PasswordHasher(Protocol):
+    """Argon2id (RFC 9106) into and from PHC strings."""
+
+    def hash(self, password: Secret) -> str: ...
+    def verify(self, encoded: str, password: Secret) -> bool: ...

@@ -1,0 +1,390 @@
+"""Identity's public face: sign-in, compartments, users, groups and policies.
+
+Every method takes `caller` first and passes the Guard. Changes are one transaction with their audit entry; because the
+hot path reads these rows, each change advances the region's generation and holds from the next request on.
+"""
+
+import secrets
+from dataclasses import replace
+
+from keystead.audit.service import AuditLog
+from keystead.core.clock import Clock
+from keystead.core.errors import Refusal, not_found
+from keystead.core.ids import CompartmentId, GroupId, PolicyId, UserId, new_id, parse_id
+from keystead.core.page import Page, PageRequest, cut
+from keystead.core.secret import Secret
+from keystead.iam.compile import check_statements
+from keystead.iam.directory import Directory
+from keystead.iam.guard import Guard
+from keystead.iam.model import Caller, Compartment, Group, IssuedToken, Policy, Principal, Target, User, UserState
+from keystead.iam.names import check_description, check_name
+from keystead.iam.ports import IamStore, Membership, PasswordHasher, Revocation
+from keystead.iam.tokens import Tokens
+
+MAX_STATEMENTS = 50
+PASSWORD_LENGTH = 20
+_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789"
+
+
+def fresh_password() -> Secret:
+    """A random password of 20 letters and digits (116 bits), none of them easily confused."""
+    return Secret("".join(secrets.choice(_ALPHABET) for _ in range(PASSWORD_LENGTH)).encode())
+
+
+class Iam:
+    """Who there is, and what they may do."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        directory: Directory,
+        store: IamStore,
+        tokens: Tokens,
+        hasher: PasswordHasher,
+        log: AuditLog,
+        clock: Clock,
+        region: str,
+    ) -> None:
+        self._guard = guard
+        self._directory = directory
+        self._store = store
+        self._tokens = tokens
+        self._hasher = hasher
+        self._log = log
+        self._clock = clock
+        self._region = region
+        self._decoy = hasher.hash(fresh_password())
+
+    def sign_in(self, tenancy_name: str, user_name: str, password: Secret, source: str, request_id: str) -> IssuedToken:
+        """Exchange a password for a security token of one hour.
+
+        An unknown user costs as much time as a wrong password.
+
+        Raises:
+            Refusal: `NotAuthenticated`, for every cause alike.
+        """
+        tenancy = self._directory.tenancy_named(tenancy_name)
+        user, encoded = None, self._decoy
+        if tenancy is not None:
+            with self._store.read() as tx:
+                found = tx.iam.user_by_name(tenancy.id, user_name)
+            if found is not None:
+                user, encoded = found
+        right = self._hasher.verify(encoded, password)
+        principal = self._directory.principal(user.id) if user is not None else None
+        place = (CompartmentId(tenancy.id),) if tenancy is not None else ()
+        who = principal or Principal("", "user", user_name[:64], tenancy.id if tenancy else "", "")  # type: ignore[arg-type]
+        caller = Caller(who, request_id, source)
+        target = Target("users", who.id, who.name, who.tenancy, place)
+        if principal is None or not right:
+            refusal = Refusal(
+                "NotAuthenticated",
+                "tenancy, user or password is wrong",
+                hint="an administrator can set a new password: keystead user reset-password",
+                kind="unauthenticated",
+            )
+            self._guard.refuse(caller, "SIGN_IN", target, "SignIn", refusal)
+        issued = self._tokens.issue(principal)
+        self._guard.record(caller, "SIGN_IN", target, "SignIn", "allowed", detail={"token_id": issued.token_id})
+        return issued
+
+    def authenticate(self, token: str, source: str, request_id: str) -> Caller:
+        """The caller a security token stands for. Raises: Refusal `NotAuthenticated`."""
+        return self._tokens.authenticate(token, source, request_id)
+
+    def sign_out(self, caller: Caller) -> None:
+        """Void the caller's own token at once."""
+        target = self._own(caller)
+        entry = self._guard.entry(caller, "SIGN_OUT", target, "SignOut", "allowed")
+        with self._store.write(entry) as tx:
+            tx.iam.revoke(Revocation(caller.principal.tenancy, caller.token_id, self._clock.now()))
+
+    def revoke_user_tokens(self, caller: Caller, user_id: str) -> None:
+        """Void every token of a user at once."""
+        user = self._user(caller, user_id)
+        entry = self._guard.permit_change(caller, "USER_UPDATE", self._at_user(user), "RevokeUserTokens")
+        with self._store.write(entry) as tx:
+            tx.iam.revoke(Revocation(user.tenancy, user.id, self._clock.now()))
+
+    # compartments
+
+    def create_compartment(self, caller: Caller, parent: str, name: str, description: str = "") -> Compartment:
+        """A folder in `parent`. Raises: Refusal (name taken, no such parent, not permitted)."""
+        above = self._compartment(caller, parent)
+        check_name(name, "compartment")
+        check_description(description)
+        made = Compartment(
+            CompartmentId(""), above.tenancy, name, above.id, above.path, description, self._clock.now()
+        )
+        new = CompartmentId(new_id("compartment", self._region))
+        made = replace(made, id=new, path=(*above.path, new))
+        target = Target("compartments", new, name, above.tenancy, above.path)
+        entry = self._guard.permit_change(caller, "COMPARTMENT_CREATE", target, "CreateCompartment")
+        with self._store.write(entry) as tx:
+            if tx.iam.compartments(above.tenancy, above.id, PageRequest(1), name):
+                raise taken("compartment", name)
+            tx.iam.add_compartment(made)
+        return made
+
+    def get_compartment(self, caller: Caller, compartment_id: str) -> Compartment:
+        found = self._compartment(caller, compartment_id)
+        self._guard.permit(caller, "COMPARTMENT_INSPECT", self._at(found), "GetCompartment")
+        return found
+
+    def list_compartments(
+        self, caller: Caller, parent: str, page: PageRequest, name: str | None = None
+    ) -> Page[Compartment]:
+        above = self._compartment(caller, parent)
+        self._guard.permit(caller, "COMPARTMENT_INSPECT", self._at(above), "ListCompartments")
+        with self._store.read() as tx:
+            return cut(tx.iam.compartments(above.tenancy, above.id, page, name), page.limit, lambda item: item.id)
+
+    # users
+
+    def create_user(self, caller: Caller, name: str, description: str = "") -> tuple[User, Secret]:
+        """A user and the first password, which is shown once and kept only as a hash."""
+        check_name(name, "user")
+        check_description(description)
+        tenancy = caller.principal.tenancy
+        user = User(UserId(new_id("user", self._region)), tenancy, name, "ACTIVE", description, self._clock.now())
+        entry = self._guard.permit_change(caller, "USER_CREATE", self._at_user(user), "CreateUser")
+        password = fresh_password()
+        encoded = self._hasher.hash(password)
+        with self._store.write(entry) as tx:
+            if tx.iam.user_by_name(tenancy, name) is not None:
+                raise taken("user", name)
+            tx.iam.add_user(user, encoded)
+        return user, password
+
+    def get_user(self, caller: Caller, user_id: str) -> User:
+        user = self._user(caller, user_id)
+        self._guard.permit(caller, "USER_READ", self._at_user(user), "GetUser")
+        return user
+
+    def list_users(self, caller: Caller, page: PageRequest, name: str | None = None) -> Page[User]:
+        self._guard.permit(caller, "USER_INSPECT", self._in_root(caller, "users"), "ListUsers")
+        with self._store.read() as tx:
+            return cut(tx.iam.users(caller.principal.tenancy, page, name), page.limit, lambda item: item.id)
+
+    def update_user(self, caller: Caller, user_id: str, state: UserState, if_match: int | None = None) -> User:
+        """Block or unblock. A blocked user's tokens stop at once."""
+        user = self._user(caller, user_id)
+        entry = self._guard.permit_change(
+            caller, "USER_UPDATE", self._at_user(user), "UpdateUser", {"state": state}
+        )
+        check_version(user.version, if_match)
+        with self._store.write(entry) as tx:
+            if not tx.iam.set_user_state(user, state):
+                raise stale()
+        return replace(user, state=state, version=user.version + 1)
+
+    def delete_user(self, caller: Caller, user_id: str, if_match: int | None = None) -> None:
+        user = self._user(caller, user_id)
+        entry = self._guard.permit_change(caller, "USER_DELETE", self._at_user(user), "DeleteUser")
+        check_version(user.version, if_match)
+        with self._store.write(entry) as tx:
+            if not tx.iam.set_user_state(user, "DELETED"):
+                raise stale()
+
+    def reset_password(self, caller: Caller, user_id: str) -> Secret:
+        """A new password, shown once; tokens issued before are void."""
+        user = self._user(caller, user_id)
+        entry = self._guard.permit_change(caller, "USER_UIPASS_RESET", self._at_user(user), "ResetPassword")
+        password = fresh_password()
+        encoded = self._hasher.hash(password)
+        with self._store.write(entry) as tx:
+            if not tx.iam.set_password(user, encoded):
+                raise stale()
+            tx.iam.revoke(Revocation(user.tenancy, user.id, self._clock.now()))
+        return password
+
+    # groups
+
+    def create_group(self, caller: Caller, name: str, description: str = "") -> Group:
+        check_name(name, "group")
+        check_description(description)
+        tenancy = caller.principal.tenancy
+        group = Group(GroupId(new_id("group", self._region)), tenancy, name, description, self._clock.now())
+        entry = self._guard.permit_change(caller, "GROUP_CREATE", self._at_group(group), "CreateGroup")
+        with self._store.write(entry) as tx:
+            if tx.iam.groups(tenancy, PageRequest(1), name):
+                raise taken("group", name)
+            tx.iam.add_group(group)
+        return group
+
+    def get_group(self, caller: Caller, group_id: str) -> Group:
+        group = self._group(caller, group_id)
+        self._guard.permit(caller, "GROUP_INSPECT", self._at_group(group), "GetGroup")
+        return group
+
+    def list_groups(self, caller: Caller, page: PageRequest, name: str | None = None) -> Page[Group]:
+        self._guard.permit(caller, "GROUP_INSPECT", self._in_root(caller, "groups"), "ListGroups")
+        with self._store.read() as tx:
+            return cut(tx.iam.groups(caller.principal.tenancy, page, name), page.limit, lambda item: item.id)
+
+    def delete_group(self, caller: Caller, group_id: str, if_match: int | None = None) -> None:
+        group = self._group(caller, group_id)
+        entry = self._guard.permit_change(caller, "GROUP_DELETE", self._at_group(group), "DeleteGroup")
+        check_version(group.version, if_match)
+        with self._store.write(entry) as tx:
+            if not tx.iam.delete_group(group):
+                raise stale()
+
+    def add_member(self, caller: Caller, group_id: str, user_id: str) -> None:
+        self._set_membership(caller, group_id, user_id, member=True)
+
+    def remove_member(self, caller: Caller, group_id: str, user_id: str) -> None:
+        self._set_membership(caller, group_id, user_id, member=False)
+
+    def list_members(self, caller: Caller, group_id: str, page: PageRequest) -> Page[User]:
+        group = self._group(caller, group_id)
+        self._guard.permit(caller, "GROUP_INSPECT", self._at_group(group), "ListGroupMembers")
+        with self._store.read() as tx:
+            return cut(tx.iam.members(group.tenancy, group.id, page), page.limit, lambda item: item.id)
+
+    def _set_membership(self, caller: Caller, group_id: str, user_id: str, *, member: bool) -> None:
+        group, user = self._group(caller, group_id), self._user(caller, user_id)
+        operation = "AddGroupMember" if member else "RemoveGroupMember"
+        entry = self._guard.permit_change(
+            caller, "GROUP_UPDATE", self._at_group(group), operation, {"user": user.name, "user_id": user.id}
+        )
+        with self._store.write(entry) as tx:
+            tx.iam.set_membership(Membership(group.tenancy, group.id, user.id, deleted=not member))
+
+    # policies
+
+    def create_policy(
+        self, caller: Caller, compartment: str, name: str, statements: tuple[str, ...], description: str = ""
+    ) -> Policy:
+        """Statements that hold from the next request on. Raises: Refusal with the place of the first error."""
+        place = self._compartment(caller, compartment)
+        check_name(name, "policy")
+        check_description(description)
+        new = PolicyId(new_id("policy", self._region))
+        target = Target("policies", new, name, place.tenancy, place.path)
+        entry = self._guard.permit_change(caller, "POLICY_CREATE", target, "CreatePolicy", _numbered(statements))
+        policy = Policy(new, place.tenancy, place.id, name, _checked(statements), description, self._clock.now())
+        with self._store.write(entry) as tx:
+            if tx.iam.policies(place.tenancy, place.id, PageRequest(1), name):
+                raise taken("policy", name)
+            tx.iam.add_policy(policy)
+        return policy
+
+    def get_policy(self, caller: Caller, policy_id: str) -> Policy:
+        policy, target = self._policy(caller, policy_id)
+        self._guard.permit(caller, "POLICY_READ", target, "GetPolicy")
+        return policy
+
+    def list_policies(
+        self, caller: Caller, compartment: str, page: PageRequest, name: str | None = None
+    ) -> Page[Policy]:
+        place = self._compartment(caller, compartment)
+        self._guard.permit(caller, "POLICY_READ", self._at(place, "policies"), "ListPolicies")
+        with self._store.read() as tx:
+            return cut(tx.iam.policies(place.tenancy, place.id, page, name), page.limit, lambda item: item.id)
+
+    def update_policy(
+        self, caller: Caller, policy_id: str, statements: tuple[str, ...], if_match: int | None = None
+    ) -> Policy:
+        policy, target = self._policy(caller, policy_id)
+        entry = self._guard.permit_change(caller, "POLICY_UPDATE", target, "UpdatePolicy", _numbered(statements))
+        check_version(policy.version, if_match)
+        changed = replace(policy, statements=_checked(statements), version=policy.version + 1)
+        with self._store.write(entry) as tx:
+            if not tx.iam.set_policy(changed, policy.version):
+                raise stale()
+        return changed
+
+    def delete_policy(self, caller: Caller, policy_id: str, if_match: int | None = None) -> None:
+        policy, target = self._policy(caller, policy_id)
+        entry = self._guard.permit_change(caller, "POLICY_DELETE", target, "DeletePolicy", _numbered(policy.statements))
+        check_version(policy.version, if_match)
+        with self._store.write(entry) as tx:
+            if not tx.iam.set_policy(replace(policy, version=policy.version + 1), policy.version, deleted=True):
+                raise stale()
+
+    # finding things
+
+    def place(self, caller: Caller, compartment_id: str) -> Compartment:
+        """A compartment of the caller's tenancy, for services that put things there. Guards nothing by itself."""
+        return self._compartment(caller, compartment_id)
+
+    def _compartment(self, caller: Caller, compartment_id: str) -> Compartment:
+        found = self._directory.compartment(caller.principal.tenancy, compartment_id)
+        if found is None:
+            raise not_found("compartment")
+        return found
+
+    def _user(self, caller: Caller, user_id: str) -> User:
+        parse_id(user_id, "user")
+        with self._store.read() as tx:
+            found = tx.iam.user(caller.principal.tenancy, user_id)
+        if found is None:
+            raise not_found("user")
+        return found
+
+    def _group(self, caller: Caller, group_id: str) -> Group:
+        parse_id(group_id, "group")
+        with self._store.read() as tx:
+            found = tx.iam.group(caller.principal.tenancy, group_id)
+        if found is None:
+            raise not_found("group")
+        return found
+
+    def _policy(self, caller: Caller, policy_id: str) -> tuple[Policy, Target]:
+        parse_id(policy_id, "policy")
+        with self._store.read() as tx:
+            found = tx.iam.policy(caller.principal.tenancy, policy_id)
+        if found is None:
+            raise not_found("policy")
+        path = self._compartment(caller, found.compartment).path
+        return found, Target("policies", found.id, found.name, found.tenancy, path)
+
+    def _at(self, compartment: Compartment, kind: str = "compartments") -> Target:
+        return Target(kind, compartment.id, compartment.name, compartment.tenancy, compartment.path)
+
+    def _at_user(self, user: User) -> Target:
+        return Target(
+            "users", user.id, user.name, user.tenancy, (CompartmentId(user.tenancy),), {"user.id": user.id, "user.name": user.name}
+        )
+
+    def _at_group(self, group: Group) -> Target:
+        attributes = {"group.id": group.id, "group.name": group.name}
+        return Target("groups", group.id, group.name, group.tenancy, (CompartmentId(group.tenancy),), attributes)
+
+    def _in_root(self, caller: Caller, kind: str) -> Target:
+        tenancy = caller.principal.tenancy
+        return Target(kind, tenancy, "tenancy", tenancy, (CompartmentId(tenancy),))
+
+    def _own(self, caller: Caller) -> Target:
+        principal = caller.principal
+        return Target("users", principal.id, principal.name, principal.tenancy, (CompartmentId(principal.tenancy),))
+
+
+def taken(kind: str, name: str) -> Refusal:
+    """The name is in use."""
+    return Refusal(
+        "NameTaken", f"there is already a {kind} named {name!r} here", hint="choose another name", kind="conflict"
+    )
+
+
+def stale() -> Refusal:
+    """Somebody changed it in between."""
+    return Refusal("Stale", "it was changed by somebody else in between", hint="read it again and repeat", kind="stale")
+
+
+def check_version(current: int, if_match: int | None) -> None:
+    """Raises: Refusal `Stale` when the caller looked at another version."""
+    if if_match is not None and if_match != current:
+        raise stale()
+
+
+def _checked(statements: tuple[str, ...]) -> tuple[str, ...]:
+    if not 1 <= len(statements) <= MAX_STATEMENTS:
+        raise Refusal("InvalidPolicy", f"a policy has 1 to {MAX_STATEMENTS} statements")
+    check_statements(statements)
+    return statements
+
+
+def _numbered(statements: tuple[str, ...]) -> dict[str, str]:
+    return {f"statement_{number}": text[:500] for number, text in enumerate(statements[:MAX_STATEMENTS], 1)}

@@ -1,0 +1,47 @@
+"""The snapshot: directory and keyring together, kept at the region's generation.
+
+`refresh` is called by the Guard at every decision: it asks `Freshness` for the generation and takes over what is newer,
+so a change holds from the next request on and costs in proportion to itself. A reader that cannot learn the generation
+refuses.
+"""
+
+from datetime import datetime
+from threading import Lock
+
+from keystead.iam.directory import Directory
+from keystead.vault.keyring import Keyring
+from keystead.vault.ports import Freshness
+
+
+class Snapshot:
+    """Brings `directory` and `keyring` up to date."""
+
+    def __init__(self, directory: Directory, keyring: Keyring, freshness: Freshness) -> None:
+        self.directory = directory
+        self.keyring = keyring
+        self._freshness = freshness
+        self._generation = 0
+        self._at: datetime | None = None
+        self._lock = Lock()
+
+    @property
+    def generation(self) -> int:
+        return self._generation
+
+    @property
+    def changed_at(self) -> datetime | None:
+        """When the change that led to this generation was committed."""
+        return self._at
+
+    def refresh(self) -> int:
+        """Be current; returns the generation. Raises: Unavailable."""
+        now = self._freshness.generation()
+        if now != self._generation:
+            with self._lock:
+                if now != self._generation:
+                    changes = self._freshness.changes(self._generation)
+                    self.directory.apply(changes.identity)
+                    self.keyring.apply(changes.vault)
+                    self._at = changes.at
+                    self._generation = changes.generation
+        return self._generation
