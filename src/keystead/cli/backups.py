@@ -16,7 +16,7 @@ Source = Annotated[str, typer.Argument(metavar="SYSTEM", help="Database system: 
 
 _BACKUPS: list[Column] = [
     ("name", "name"),
-    ("of", lambda it: it.get("db_system_name") or it.get("system_name")),
+    ("of", "db_system_name"),
     ("state", "state"),
     ("size", "size"),
     ("created", "created_at"),
@@ -66,14 +66,13 @@ def delete(
     compartment: InCompartment = None,
     yes: Yes = False,
     if_match: IfMatch = None,
+    wait: Wait = True,
 ) -> None:
     """Delete a backup."""
     found = session.find("backup", name, compartment)
     session.confirm(f"delete backup {found['name']}", yes)
-    answer = session.client.delete(f"/backups/{found['id']}", if_match=if_match).data
-    if session.console.json:
-        session.console.document(answer or {"id": found["id"], "name": found["name"], "deleted": True})
-    else:
+    follow(session, session.client.delete(f"/backups/{found['id']}", if_match=if_match).data, wait)
+    if wait:
         session.console.say(f"backup {found['name']} is deleted")
 
 

@@ -79,9 +79,10 @@ class Client:
         """POST an action."""
         return self.send(Call("POST", path, body=body, if_match=if_match))
 
-    def create(self, path: str, body: Json) -> Reply:
+    def create(self, path: str, body: Json | None = None) -> Reply:
         """POST something new, with an Idempotency-Key. Members that are None are left out."""
-        return self.send(Call("POST", path, body={k: v for k, v in body.items() if v is not None}, once=True))
+        told = None if body is None else {key: value for key, value in body.items() if value is not None}
+        return self.send(Call("POST", path, body=told, once=True))
 
     def delete(self, path: str, *, if_match: str | None = None) -> Reply:
         """DELETE one thing."""

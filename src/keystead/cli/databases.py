@@ -1,8 +1,7 @@
 """Database systems: their life, their keys, and what proves that nothing is readable."""
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,7 +10,7 @@ from keystead.cli import report as proof
 from keystead.cli.client import Call, Json
 from keystead.cli.command import IfMatch, InCompartment, Limit, NewName, Reference, Wait, Yes, command, group
 from keystead.cli.console import Column
-from keystead.cli.exits import CliError, usage
+from keystead.cli.exits import usage
 from keystead.cli.session import Session
 from keystead.cli.waiting import follow
 
@@ -27,7 +26,7 @@ Memory = Annotated[int | None, typer.Option("--memory", min=64, metavar="MB", he
 _SYSTEMS: list[Column] = [
     ("name", "name"),
     ("state", "state"),
-    ("key", lambda it: "service-managed" if it.get("service_managed") else it.get("key_name") or it.get("key_id")),
+    ("key", lambda it: "service-managed" if it.get("service_managed") else it.get("key_id")),
     ("port", "port"),
     ("reason", "reason"),
     ("id", "id"),
@@ -37,9 +36,15 @@ _KEYS: list[Column] = [
     ("slot", lambda it: it.get("slot") or None),
     ("version", lambda it: it.get("number") or None),
     ("latest", "latest"),
-    ("wrapped by", lambda it: it.get("parent_id") or it.get("parent")),
+    ("wrapped by", lambda it: it["parent_id"]),
     ("at version", "parent_version"),
     ("created", "created_at"),
+]
+
+
+_STEPS: list[Column] = [
+    ("step", lambda it: it["name"].replace("_", " ")),
+    ("after ms", lambda it: f"{it['after_ms']:.1f}"),
 ]
 
 
@@ -225,13 +230,16 @@ def keys(session: Session, name: Reference, compartment: InCompartment = None) -
 @command(systems, "fence-receipt")
 def fence_receipt(session: Session, name: Reference, compartment: InCompartment = None) -> None:
     """Show what the last fence did, step by step, in milliseconds after access was taken away."""
-    receipt = session.client.get(f"{_path(session, name, compartment)}/last-fence").data
+    answer = session.client.get(f"{_path(session, name, compartment)}/last-fence").data
+    receipt = answer["fence"]
     if session.console.json:
-        session.console.document(receipt)
-        return
-    session.console.show(receipt, hide=("steps",))
-    rows = [{"step": step, "ms": f"{ms:9.1f}"} for step, ms in _steps(receipt)]
-    session.console.table(rows, [("step", lambda it: it["step"].replace("_", " ")), ("ms", "ms")])
+        session.console.document(answer)
+    elif receipt is None:
+        session.console.remark("(it was never fenced)")
+    else:
+        session.console.show(receipt, hide=("steps",))
+        session.console.say("")
+        session.console.table(receipt["steps"], _STEPS)
 
 
 @command(systems, "connect")
@@ -291,12 +299,3 @@ def _changed(session: Session, system: Json, said: str) -> None:
         session.console.document(system)
     else:
         session.console.say(f"database system {system['name']}: {said}")
-
-
-def _steps(receipt: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """The steps in order, from a list of objects or of pairs."""
-    pairs = ((it["step"], it["ms"]) if isinstance(it, dict) else it for it in receipt["steps"])
-    try:
-        return [(str(step), float(ms)) for step, ms in pairs]
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise CliError("the receipt is not one that this version reads") from error

@@ -97,7 +97,7 @@ def delete_user(session: Session, name: Reference, yes: Yes = False, if_match: I
 def reset_password(session: Session, name: Reference) -> None:
     """Give a user a new password, shown once."""
     found = session.find("user", name)
-    _with_password(session, session.client.post(f"/users/{found['id']}/actions/reset-password").data, found["name"])
+    _with_password(session, session.client.create(f"/users/{found['id']}/actions/reset-password").data, found["name"])
 
 
 @command(users, "revoke-tokens")

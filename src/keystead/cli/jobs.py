@@ -21,7 +21,7 @@ _JOBS: list[Column] = [
     ("state", "state"),
     ("%", "percent"),
     ("step", "step"),
-    ("by", "requester_name"),
+    ("by", "requested_by"),
     ("id", "id"),
 ]
 

@@ -105,6 +105,8 @@ class Session:
         """The id of the compartment meant by `reference` (a path from the root, or an id; None: the default)."""
         reference = self.profile.compartment if reference is None else reference
         if looks_like_id(reference):
+            if reference.split(".")[1] not in {"compartment", "tenancy"}:
+                raise usage(f"{reference} is not the id of a compartment")
             return reference
         at = self.token.tenancy_id
         path = ""

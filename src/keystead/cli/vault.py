@@ -43,8 +43,7 @@ _KEYS: list[Column] = [
     ("name", "name"),
     ("state", "state"),
     ("algorithm", "algorithm"),
-    ("version", lambda it: it.get("current_version", it.get("current"))),
-    ("managed by", lambda it: it.get("managed_by")),
+    ("version", "current_version"),
     ("id", "id"),
 ]
 _VERSIONS: list[Column] = [("version", "number"), ("created", "created_at"), ("id", "id")]
@@ -238,8 +237,8 @@ def _act(session: Session, move: str, name: str, compartment: str | None, if_mat
     if session.console.json:
         session.console.document(changed)
     else:
-        current = changed.get("current_version", changed.get("current"))
-        session.console.say(f"key {changed['name']} is {changed['state']}, current version {current}")
+        said = f"key {changed['name']} is {changed['state']}, current version {changed['current_version']}"
+        session.console.say(said)
 
 
 def _use(session: Session, name: str, compartment: str | None, act: str, body: Json, associated: str) -> Json:

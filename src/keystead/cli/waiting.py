@@ -54,7 +54,7 @@ def succeeded(job: Json) -> Json:
     if job["state"] == "SUCCEEDED":
         return job
     raise CliError(
-        f"job {job['kind']} of {job.get('resource_name') or job.get('resource_id')} "
+        f"job {job['kind']} of {job.get('resource_name') or job['resource_id']} "
         f"{job['state'].lower()}: {job.get('error') or 'no reason given'}",
         hint=f"keystead job show {job['id']}",
         code=job.get("error_code") or "",

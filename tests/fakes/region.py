@@ -1,0 +1,698 @@
+"""A small region in memory, behind a real HTTP server in a thread: what the command line talks to in its tests.
+
+It keeps the shapes of the public API (tests/cli/test_contract.py holds it to the real table), does no real cryptography
+and decides nothing: refusals are planted with `plan`. Ids and times are counted, so that transcripts are stable.
+"""
+
+import base64
+import json
+import re
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+Json = dict[str, Any]
+BASE = "/keystead/v1"
+ROUTES: list[tuple[str, str, re.Pattern[str], Callable[..., Any]]] = []
+MOMENT = "2026-01-31T12:00:00.000Z"
+
+
+def route(method: str, template: str) -> Callable[[Any], Any]:
+    pattern = re.compile("".join(f"(?P<{p[1:-1]}>[^/]+)" if p[:1] == "{" else p for p in re.split(r"(\{\w+\})", template)))
+
+    def add(function: Any) -> Any:
+        ROUTES.append((method, template, pattern, function))
+        return function
+
+    return add
+
+
+class Refused(Exception):
+    def __init__(self, status: int, code: str, message: str, hint: str = "") -> None:
+        self.status, self.body = status, {"code": code, "message": message, "hint": hint}
+
+
+@dataclass
+class Exchange:
+    """One request as it came, and what was answered."""
+
+    method: str
+    template: str
+    target: str
+    headers: dict[str, str]
+    body: Any
+    raw: bytes
+    status: int = 0
+    reply: Any = None
+
+
+@dataclass
+class Planned:
+    method: str
+    path: str
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Region:
+    """The state of the region, and what was asked of it."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+        self.planned: list[Planned] = []
+        self.status = "ok"
+        self.counters: dict[str, int] = {}
+        self.things: dict[str, dict[str, Json]] = {}
+        self.members: dict[str, list[str]] = {}
+        self.passwords = {"olivia": "correct horse"}
+        self.tokens: dict[str, str] = {}
+        self.scripts: dict[str, list[tuple[int, str]]] = {}
+        self.fail_jobs: dict[str, tuple[str, str]] = {}
+        self.results: dict[str, dict[str, str]] = {}
+        self.entries: list[Json] = []
+        self.fences: dict[str, Json] = {}
+        self.hold_jobs = False
+        self.polled = threading.Event()
+        self.tenancy = self.new_id("tenancy")
+        self.olivia = self.keep("user", name="olivia", state="ACTIVE", description="security officer")
+
+    def new_id(self, kind: str) -> str:
+        number = self.counters[kind] = self.counters.get(kind, 0) + 1
+        letters = base64.b32encode(number.to_bytes(20, "big")).decode().lower()
+        return f"ks1.{kind}.main.home.{letters}"
+
+    def keep(self, kind: str, **fields: Any) -> Json:
+        made = {"id": self.new_id(kind), **fields, "created_at": MOMENT, "version": 1}
+        self.things.setdefault(kind, {})[made["id"]] = made
+        return made
+
+    def get(self, kind: str, identity: str) -> Json:
+        found = self.things.get(kind, {}).get(identity)
+        if found is None:
+            raise Refused(404, "NotFound", f"{kind} does not exist or you may not see it", "check the id")
+        return found
+
+    def change(self, found: Json, seen: str | None, **fields: Any) -> Json:
+        if seen is not None and seen != str(found["version"]):
+            raise Refused(412, "Stale", "it was changed meanwhile", "read it again")
+        found.update(fields, version=found["version"] + 1)
+        return found
+
+    def job(self, kind: str, about: Json, compartment: str) -> Json:
+        steps = self.scripts.get(kind, [(50, "half way")])
+        made = self.keep(
+            "job",
+            compartment_id=compartment,
+            kind=kind,
+            resource_id=about["id"],
+            resource_name=about["name"],
+            requested_by="olivia",
+            state="ACCEPTED",
+            step="",
+            percent=0,
+            result={},
+            error_code="",
+            error="",
+        )
+        made["updated_at"] = MOMENT
+        made["_left"], made["_about"] = list(steps), about
+        return made
+
+    def advance(self, job: Json) -> None:
+        self.polled.set()
+        if self.hold_jobs or job["state"] in {"SUCCEEDED", "FAILED"}:
+            return
+        job["version"] += 1
+        if job["_left"]:
+            percent, step = job["_left"].pop(0)
+            job.update(state="IN_PROGRESS", percent=percent, step=step)
+        elif job["kind"] in self.fail_jobs:
+            code, message = self.fail_jobs[job["kind"]]
+            job.update(state="FAILED", error_code=code, error=message)
+            job["_about"]["state"] = "FAILED"
+        else:
+            job.update(state="SUCCEEDED", percent=100, result=self.results.get(job["kind"], {}))
+            after = {"stop": "INACTIVE", "delete": "DELETED", "delete-backup": "DELETED"}
+            job["_about"]["state"] = after.get(job["kind"], "ACTIVE")
+
+    def plan(self, method: str, path: str, status: int, code: str, message: str, hint: str = "") -> None:
+        """Refuse the next request to `path` (a regular expression)."""
+        body = {"code": code, "message": message, "hint": hint, "request_id": self.new_id("request")}
+        self.planned.append(Planned(method, path, status, json.dumps(body).encode()))
+
+    def plan_raw(self, method: str, path: str, status: int, body: bytes, **headers: str) -> None:
+        self.planned.append(Planned(method, path, status, body, headers))
+
+    def last(self, method: str, template: str) -> Exchange:
+        return [it for it in self.exchanges if (it.method, it.template) == (method, template)][-1]
+
+
+@dataclass
+class Request:
+    region: Region
+    query: dict[str, str]
+    body: Any
+    headers: dict[str, str]
+
+    @property
+    def seen(self) -> str | None:
+        value = self.headers.get("If-Match")
+        return None if value is None else value.strip('"')
+
+    def page(self, items: list[Json], **wanted: str | None) -> Json:
+        chosen = [it for it in items if all(it.get(k) == v for k, v in wanted.items() if v is not None)]
+        start, limit = int(self.query.get("page", "0")), int(self.query.get("limit", "50"))
+        more = start + limit < len(chosen)
+        return {"items": chosen[start : start + limit], "next_page": str(start + limit) if more else None}
+
+    def listed(self, kind: str) -> Json:
+        inside = self.query.get("compartment_id")
+        return self.page(list(self.region.things.get(kind, {}).values()), name=self.query.get("name"), compartment_id=inside)
+
+
+def no_clash(region: Region, kind: str, name: str, **place: str) -> None:
+    for it in region.things.get(kind, {}).values():
+        if it["name"] == name and it.get("state") != "DELETED" and all(it[k] == v for k, v in place.items()):
+            raise Refused(409, "NameTaken", f"there is a {kind} {name!r} already", "choose another name")
+
+
+# --- who is calling
+
+
+@route("POST", "/auth/tokens")
+def sign_in(ask: Request) -> tuple[int, Json]:
+    region = ask.region
+    if ask.body["tenancy"] != "acme" or region.passwords.get(ask.body["user"]) != ask.body["password"]:
+        raise Refused(401, "SignInFailed", "tenancy, user or password is wrong")
+    token = f"token-{len(region.tokens) + 1}"
+    region.tokens[token] = ask.body["user"]
+    return 201, {
+        "token": token,
+        "token_id": region.new_id("token"),
+        "expires_at": "2026-01-31T13:00:00.000Z",
+        "user_id": region.olivia["id"],
+        "tenancy_id": region.tenancy,
+    }
+
+
+@route("DELETE", "/auth/tokens/current")
+def sign_out(ask: Request) -> tuple[int, None]:
+    del ask.region.tokens[ask.headers["Authorization"].removeprefix("Bearer ")]
+    return 204, None
+
+
+@route("GET", "/auth/whoami")
+def who_am_i(ask: Request) -> Json:
+    region = ask.region
+    token = f"ks1.token.main.home.{'a' * 32}"
+    return {"id": region.olivia["id"], "type": "user", "name": "olivia", "tenancy_id": region.tenancy, "token_id": token}
+
+
+@route("GET", "/health")
+def health(ask: Request) -> Json:
+    return {"status": ask.region.status, "version": "0.1.0", "region": "home"}
+
+
+# --- identity
+
+
+@route("POST", "/compartments")
+def create_compartment(ask: Request) -> tuple[int, Json]:
+    parent, name = ask.body["parent_id"], ask.body["name"]
+    no_clash(ask.region, "compartment", name, parent_id=parent)
+    above = [parent] if parent == ask.region.tenancy else ask.region.get("compartment", parent)["path"]
+    made = ask.region.keep("compartment", name=name, parent_id=parent, description=ask.body.get("description", ""))
+    made["path"] = [*above, made["id"]]
+    return 201, made
+
+
+@route("GET", "/compartments")
+def list_compartments(ask: Request) -> Json:
+    found = list(ask.region.things.get("compartment", {}).values())
+    return ask.page(found, parent_id=ask.query["parent_id"], name=ask.query.get("name"))
+
+
+@route("GET", "/compartments/{compartment_id}")
+def get_compartment(ask: Request, compartment_id: str) -> Json:
+    if compartment_id == ask.region.tenancy:
+        root = {"id": compartment_id, "name": "acme", "parent_id": None, "path": [compartment_id], "description": ""}
+        return {**root, "created_at": MOMENT, "version": 1}
+    return ask.region.get("compartment", compartment_id)
+
+
+@route("POST", "/users")
+def create_user(ask: Request) -> tuple[int, Json]:
+    no_clash(ask.region, "user", ask.body["name"])
+    made = ask.region.keep(
+        "user", name=ask.body["name"], state="ACTIVE", description=ask.body.get("description", "")
+    )
+    return 201, {**made, "password": "example-password-1", "already_shown": False}
+
+
+@route("GET", "/users")
+def list_users(ask: Request) -> Json:
+    return ask.listed("user")
+
+
+@route("GET", "/users/{user_id}")
+def get_user(ask: Request, user_id: str) -> Json:
+    return ask.region.get("user", user_id)
+
+
+@route("PATCH", "/users/{user_id}")
+def update_user(ask: Request, user_id: str) -> Json:
+    return ask.region.change(ask.region.get("user", user_id), ask.seen, state=ask.body["state"])
+
+
+@route("DELETE", "/users/{user_id}")
+def delete_user(ask: Request, user_id: str) -> tuple[int, None]:
+    ask.region.change(ask.region.get("user", user_id), ask.seen, state="DELETED")
+    return 204, None
+
+
+@route("POST", "/users/{user_id}/actions/reset-password")
+def reset_password(ask: Request, user_id: str) -> Json:
+    ask.region.get("user", user_id)
+    return {"password": "example-password-2", "already_shown": False}
+
+
+@route("POST", "/users/{user_id}/actions/revoke-tokens")
+def revoke_tokens(ask: Request, user_id: str) -> tuple[int, None]:
+    name = ask.region.get("user", user_id)["name"]
+    ask.region.tokens = {token: user for token, user in ask.region.tokens.items() if user != name}
+    return 204, None
+
+
+@route("POST", "/groups")
+def create_group(ask: Request) -> tuple[int, Json]:
+    no_clash(ask.region, "group", ask.body["name"])
+    return 201, ask.region.keep("group", name=ask.body["name"], description=ask.body.get("description", ""))
+
+
+@route("GET", "/groups")
+def list_groups(ask: Request) -> Json:
+    return ask.listed("group")
+
+
+@route("GET", "/groups/{group_id}")
+def get_group(ask: Request, group_id: str) -> Json:
+    return ask.region.get("group", group_id)
+
+
+@route("DELETE", "/groups/{group_id}")
+def delete_group(ask: Request, group_id: str) -> tuple[int, None]:
+    ask.region.change(ask.region.get("group", group_id), ask.seen)
+    del ask.region.things["group"][group_id]
+    return 204, None
+
+
+@route("GET", "/groups/{group_id}/members")
+def list_members(ask: Request, group_id: str) -> Json:
+    return ask.page([ask.region.get("user", it) for it in ask.region.members.get(group_id, [])])
+
+
+@route("PUT", "/groups/{group_id}/members/{user_id}")
+def add_member(ask: Request, group_id: str, user_id: str) -> tuple[int, None]:
+    ask.region.members.setdefault(group_id, []).append(user_id)
+    return 204, None
+
+
+@route("DELETE", "/groups/{group_id}/members/{user_id}")
+def remove_member(ask: Request, group_id: str, user_id: str) -> tuple[int, None]:
+    ask.region.members[group_id].remove(user_id)
+    return 204, None
+
+
+@route("POST", "/policies")
+def create_policy(ask: Request) -> tuple[int, Json]:
+    no_clash(ask.region, "policy", ask.body["name"], compartment_id=ask.body["compartment_id"])
+    return 201, ask.region.keep("policy", **{"description": "", **ask.body})
+
+
+@route("GET", "/policies")
+def list_policies(ask: Request) -> Json:
+    return ask.listed("policy")
+
+
+@route("GET", "/policies/{policy_id}")
+def get_policy(ask: Request, policy_id: str) -> Json:
+    return ask.region.get("policy", policy_id)
+
+
+@route("PUT", "/policies/{policy_id}")
+def update_policy(ask: Request, policy_id: str) -> Json:
+    return ask.region.change(ask.region.get("policy", policy_id), ask.seen, statements=ask.body["statements"])
+
+
+@route("DELETE", "/policies/{policy_id}")
+def delete_policy(ask: Request, policy_id: str) -> tuple[int, None]:
+    ask.region.change(ask.region.get("policy", policy_id), ask.seen)
+    del ask.region.things["policy"][policy_id]
+    return 204, None
+
+
+# --- vault
+
+
+@route("POST", "/vaults")
+def create_vault(ask: Request) -> tuple[int, Json]:
+    no_clash(ask.region, "vault", ask.body["name"], compartment_id=ask.body["compartment_id"])
+    return 201, ask.region.keep("vault", **{"protection": "software", **ask.body})
+
+
+@route("GET", "/vaults")
+def list_vaults(ask: Request) -> Json:
+    return ask.listed("vault")
+
+
+@route("GET", "/vaults/{vault_id}")
+def get_vault(ask: Request, vault_id: str) -> Json:
+    return ask.region.get("vault", vault_id)
+
+
+@route("POST", "/keys")
+def create_key(ask: Request) -> tuple[int, Json]:
+    no_clash(ask.region, "key", ask.body["name"], compartment_id=ask.body["compartment_id"])
+    ask.region.get("vault", ask.body["vault_id"])
+    state = {"state": "ENABLED", "current_version": 1, "changed_by": "olivia", "changed_at": MOMENT}
+    return 201, ask.region.keep("key", **{"algorithm": "AES-256", **ask.body}, **state)
+
+
+@route("GET", "/keys")
+def list_keys(ask: Request) -> Json:
+    return ask.listed("key")
+
+
+@route("GET", "/keys/{key_id}")
+def get_key(ask: Request, key_id: str) -> Json:
+    return ask.region.get("key", key_id)
+
+
+@route("GET", "/keys/{key_id}/versions")
+def list_versions(ask: Request, key_id: str) -> Json:
+    def version(number: int) -> Json:
+        letters = base64.b32encode(number.to_bytes(20, "big")).decode().lower()
+        identity = f"ks1.keyversion.main.home.{letters}"
+        return {"id": identity, "key_id": key_id, "number": number, "created_at": MOMENT}
+
+    return ask.page([version(it + 1) for it in range(ask.region.get("key", key_id)["current_version"])])
+
+
+@route("POST", "/keys/{key_id}/actions/{verb}")
+def act_on_key(ask: Request, key_id: str, verb: str) -> Json:
+    key = ask.region.get("key", key_id)
+    move = {"enable": ("DISABLED", "ENABLED"), "disable": ("ENABLED", "DISABLED")}.get(verb)
+    if move is not None:
+        if key["state"] != move[0]:
+            raise Refused(409, "IllegalState", f"key {key['name']!r} is {key['state']}: it cannot {verb}")
+        return ask.region.change(key, ask.seen, state=move[1])
+    if verb == "rotate":
+        return ask.region.change(key, ask.seen, current_version=key["current_version"] + 1)
+    if key["state"] == "DISABLED":
+        raise Refused(409, "KeyDisabled", f"key {key['name']!r} is disabled", "an administrator can enable it")
+    return crypto(key, verb, ask.body)
+
+
+def crypto(key: Json, verb: str, body: Json) -> Json:
+    """No cryptography: the associated data in front of the reversed bytes."""
+    mark = base64.b64decode(body.get("associated_data", "")) + b"|"
+
+    def seal(plain: bytes) -> Json:
+        made = base64.b64encode(mark + plain[::-1]).decode()
+        return {"ciphertext": made, "key_id": key["id"], "key_version": key["current_version"]}
+
+    def unseal() -> bytes:
+        raw = base64.b64decode(body["ciphertext"])
+        if not raw.startswith(mark):
+            raise Refused(400, "Unreadable", "the ciphertext cannot be opened with this key and context")
+        return raw.removeprefix(mark)[::-1]
+
+    match verb:
+        case "encrypt":
+            return seal(base64.b64decode(body["plaintext"]))
+        case "wrap":
+            return seal(base64.b64decode(body["key_material"]))
+        case "decrypt":
+            return {"plaintext": base64.b64encode(unseal()).decode()}
+        case "unwrap":
+            return {"key_material": base64.b64encode(unseal()).decode()}
+        case "rewrap":
+            return seal(unseal())
+        case _:
+            fresh = bytes(range(32))
+            plain = base64.b64encode(fresh).decode() if body.get("include_plaintext", True) else None
+            return {**seal(fresh), "plaintext": plain}
+
+
+# --- databases
+
+
+def new_system(ask: Request, kind: str, restored_from: str | None) -> tuple[int, Json]:
+    body = ask.body
+    no_clash(ask.region, "mysqldbsystem", body["name"], compartment_id=body["compartment_id"])
+    made = ask.region.keep(
+        "mysqldbsystem",
+        compartment_id=body["compartment_id"],
+        name=body["name"],
+        state="CREATING",
+        reason="",
+        reason_text="",
+        key_id=body.get("key_id"),
+        key_version=1,
+        service_managed=body.get("key_id") is None,
+        admin_username=body.get("admin_username", "admin"),
+        port=33061,
+        memory_mb=body.get("memory_mb", 512),
+        deletion_protection=body.get("deletion_protection", False),
+        confirmed=True,
+        restored_from=restored_from,
+    )
+    job = ask.region.job(kind, made, made["compartment_id"])
+    return 202, {"db_system": dict(made), "job": job, "admin_password": "example-password-3", "already_shown": False}
+
+
+@route("POST", "/db-systems")
+def create_system(ask: Request) -> tuple[int, Json]:
+    return new_system(ask, "create", None)
+
+
+@route("GET", "/db-systems")
+def list_systems(ask: Request) -> Json:
+    return ask.listed("mysqldbsystem")
+
+
+@route("GET", "/db-systems/{db_system_id}")
+def get_system(ask: Request, db_system_id: str) -> Json:
+    return ask.region.get("mysqldbsystem", db_system_id)
+
+
+@route("PATCH", "/db-systems/{db_system_id}")
+def update_system(ask: Request, db_system_id: str) -> Json:
+    return ask.region.change(ask.region.get("mysqldbsystem", db_system_id), ask.seen, **ask.body)
+
+
+@route("DELETE", "/db-systems/{db_system_id}")
+def delete_system(ask: Request, db_system_id: str) -> tuple[int, Json]:
+    found = ask.region.get("mysqldbsystem", db_system_id)
+    if found["deletion_protection"]:
+        raise Refused(409, "Protected", f"{found['name']!r} is protected against deletion", "unprotect it first")
+    return 202, {"job": ask.region.job("delete", found, found["compartment_id"])}
+
+
+@route("GET", "/db-systems/{db_system_id}/key-hierarchy")
+def hierarchy(ask: Request, db_system_id: str) -> Json:
+    found = ask.region.get("mysqldbsystem", db_system_id)
+
+    def key(kind: str, slot: int, number: int, parent: str, latest: bool) -> Json:
+        about = {"kind": kind, "slot": slot, "number": number, "parent_id": parent, "parent_version": 1}
+        return {**about, "latest": latest, "created_at": MOMENT}
+
+    cmek = found["key_id"] or "service-managed"
+    items = [key("store", 0, 0, cmek, True), key("data", 1, 1, "store", True), key("data", 2, 2, "store", True)]
+    return {"items": items}
+
+
+@route("GET", "/db-systems/{db_system_id}/last-fence")
+def last_fence(ask: Request, db_system_id: str) -> Json:
+    return {"fence": ask.region.fences.get(ask.region.get("mysqldbsystem", db_system_id)["name"])}
+
+
+@route("GET", "/db-systems/{db_system_id}/endpoint")
+def endpoint(ask: Request, db_system_id: str) -> Json:
+    found = ask.region.get("mysqldbsystem", db_system_id)
+    pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    return {"host": "127.0.0.1", "port": found["port"], "ca_pem": pem}
+
+
+@route("POST", "/db-systems/{db_system_id}/actions/{verb}")
+def act_on_system(ask: Request, db_system_id: str, verb: str) -> Any:
+    found = ask.region.get("mysqldbsystem", db_system_id)
+    match verb:
+        case "start" | "stop" | "restart" | "rotate-data-keys" | "verify":
+            return 202, {"job": ask.region.job(verb, found, found["compartment_id"])}
+        case "change-key":
+            key = ask.body["key_id"]
+            return ask.region.change(found, ask.seen, key_id=key, service_managed=key is None)
+        case "delete-identity":
+            why = {"reason": "identity_deleted", "reason_text": "its identity was deleted"}
+            return ask.region.change(found, ask.seen, state="INACCESSIBLE", **why)
+        case _:
+            return ask.region.change(found, ask.seen, state="ACTIVE", reason="", reason_text="", confirmed=True)
+
+
+@route("POST", "/backups")
+def create_backup(ask: Request) -> tuple[int, Json]:
+    system = ask.region.get("mysqldbsystem", ask.body["db_system_id"])
+    made = ask.region.keep(
+        "mysqlbackup",
+        compartment_id=system["compartment_id"],
+        db_system_id=system["id"],
+        db_system_name=system["name"],
+        name=ask.body["name"],
+        state="CREATING",
+        reason_text="",
+        key_id=ask.body.get("key_id") or ask.region.new_id("key"),
+        key_version=1,
+        size=1048576,
+        detail={},
+    )
+    return 202, {"backup": dict(made), "job": ask.region.job("backup", made, made["compartment_id"])}
+
+
+@route("GET", "/backups")
+def list_backups(ask: Request) -> Json:
+    return ask.listed("mysqlbackup")
+
+
+@route("GET", "/backups/{backup_id}")
+def get_backup(ask: Request, backup_id: str) -> Json:
+    return ask.region.get("mysqlbackup", backup_id)
+
+
+@route("DELETE", "/backups/{backup_id}")
+def delete_backup(ask: Request, backup_id: str) -> tuple[int, Json]:
+    found = ask.region.get("mysqlbackup", backup_id)
+    return 202, {"job": ask.region.job("delete-backup", found, found["compartment_id"])}
+
+
+@route("POST", "/backups/{backup_id}/actions/restore")
+def restore(ask: Request, backup_id: str) -> tuple[int, Json]:
+    return new_system(ask, "restore", ask.region.get("mysqlbackup", backup_id)["id"])
+
+
+# --- jobs, audit, state
+
+
+@route("GET", "/jobs")
+def list_jobs(ask: Request) -> Json:
+    return ask.listed("job")
+
+
+@route("GET", "/jobs/{job_id}")
+def get_job(ask: Request, job_id: str) -> Json:
+    found = ask.region.get("job", job_id)
+    ask.region.advance(found)
+    return found
+
+
+@route("GET", "/audit/entries")
+def list_entries(ask: Request) -> Json:
+    return ask.page(ask.region.entries, outcome=ask.query.get("outcome"))
+
+
+@route("GET", "/audit/verification")
+def verify_audit(ask: Request) -> Json:
+    return {"intact": True, "entries": 42, "segments": 3, "problems": []}
+
+
+@route("POST", "/state/actions/backup")
+def backup_state(ask: Request) -> tuple[int, bytes]:
+    return 200, b"\x00sealed state\xff" * 1000
+
+
+def shown(thing: Any) -> Any:
+    """Without the fake's own marks."""
+    if isinstance(thing, dict):
+        return {key: shown(value) for key, value in thing.items() if not key.startswith("_")}
+    return [shown(item) for item in thing] if isinstance(thing, list) else thing
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: "Server"
+
+    def handle_any(self) -> None:
+        region = self.server.region
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = urlsplit(self.path)
+        path = unquote(parts.path).removeprefix(BASE)
+        ask = Request(region, dict(parse_qsl(parts.query)), json.loads(raw) if raw else None, dict(self.headers))
+        seen = Exchange(self.command, path, self.path, ask.headers, ask.body, raw)
+        region.exchanges.append(seen)
+        with self.server.lock:
+            status, reply, extra = self.answer(ask, seen, path)
+        data = reply if isinstance(reply, bytes) else b"" if reply is None else json.dumps(shown(reply)).encode()
+        seen.status, seen.reply = status, json.loads(data) if data and not isinstance(reply, bytes) else None
+        if isinstance(seen.reply, dict) and status < 300 and "version" in seen.reply:
+            extra["ETag"] = f'"{seen.reply["version"]}"'
+        self.send_response(status)
+        for name, value in extra.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def answer(self, ask: Request, seen: Exchange, path: str) -> tuple[int, Any, dict[str, str]]:
+        region = ask.region
+        for plan in region.planned:
+            if plan.method == self.command and re.fullmatch(plan.path, path):
+                region.planned.remove(plan)
+                return plan.status, plan.body, dict(plan.headers)
+        try:
+            open_to_all = path == "/health" or (self.command, path) == ("POST", "/auth/tokens")
+            token = ask.headers.get("Authorization", "").removeprefix("Bearer ")
+            if not open_to_all and token not in region.tokens:
+                raise Refused(401, "Unauthenticated", "the token is expired or void")
+            for method, template, pattern, function in ROUTES:
+                if method == self.command and (found := pattern.fullmatch(path)):
+                    seen.template = template
+                    given = function(ask, **found.groupdict())
+                    status, reply = given if isinstance(given, tuple) else (200, given)
+                    return status, reply, {}
+            raise Refused(404, "NoSuchOperation", f"there is no {self.command} {path}")
+        except Refused as error:
+            return error.status, {**error.body, "request_id": region.new_id("request")}, {}
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    """Serves a `Region` on a free port of loopback until closed."""
+
+    daemon_threads = True
+
+    def __init__(self, region: Region, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.region = region
+        self.lock = threading.Lock()
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.server_address[1]}"
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up is no news."""
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
+        self._thread.join()
