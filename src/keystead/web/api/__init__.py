@@ -1,0 +1,14 @@
+"""Our own REST under `/keystead/v1`: one file per domain package, each with its messages and handlers."""
+
+from keystead.web.api import audit, databases, host, iam, jobs, region, vault
+from keystead.web.operations import Operation
+
+TABLE: tuple[Operation, ...] = (
+    *region.OPERATIONS,
+    *iam.OPERATIONS,
+    *vault.OPERATIONS,
+    *databases.OPERATIONS,
+    *jobs.OPERATIONS,
+    *audit.OPERATIONS,
+    *host.OPERATIONS,
+)

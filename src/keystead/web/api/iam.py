@@ -1,0 +1,493 @@
+"""Identity over REST: sign-in, compartments, users, groups, policies."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from keystead.core.secret import Secret
+from keystead.iam.model import Compartment, Group, Policy, User
+from keystead.web.api.shared import paged
+from keystead.web.messages import CompartmentRef, Description, Listing, Message, Name, NamedListing
+from keystead.web.operations import Call, NoBody, Operation
+from keystead.web.services import Services
+
+Password = Annotated[str, Meta(max_length=1024, description="Shown once, when it is made; null in a replay.")]
+Statement = Annotated[str, Meta(max_length=4000, description="One statement of the policy language.")]
+
+
+class SignIn(Message):
+    """Who signs in."""
+
+    tenancy: Annotated[str, Meta(max_length=100, description="Name of the tenancy.")]
+    user: Annotated[str, Meta(max_length=100, description="Name of the user.")]
+    password: Annotated[str, Meta(max_length=1024, description="The user's password.")]
+
+
+class TokenReply(Message):
+    """A security token of one hour."""
+
+    token: Annotated[str, Meta(description="Send it as Authorization: Bearer <token>.")]
+    token_id: str
+    expires_at: datetime
+    user_id: str
+    tenancy_id: str
+
+
+class WhoAmI(Message):
+    """The principal that a token stands for."""
+
+    id: str
+    type: Literal["user", "service", "mysqldbsystem"]
+    name: str
+    tenancy_id: str
+    token_id: str
+
+
+def sign_in(services: Services, call: Call[SignIn, NoBody]) -> TokenReply:
+    body = call.body
+    issued = services.iam.sign_in(body.tenancy, body.user, Secret(body.password.encode()), call.source, call.request_id)
+    assert issued.expires_at is not None  # noqa: S101 (a token that was just issued expires)
+    return TokenReply(
+        token=issued.token,
+        token_id=issued.token_id,
+        expires_at=issued.expires_at,
+        user_id=issued.principal_id,
+        tenancy_id=issued.tenancy,
+    )
+
+
+def sign_out(services: Services, call: Call[NoBody, NoBody]) -> None:
+    services.iam.sign_out(call.caller)
+
+
+def who_am_i(_services: Services, call: Call[NoBody, NoBody]) -> WhoAmI:
+    principal = call.caller.principal
+    return WhoAmI(
+        id=principal.id,
+        type=principal.type,
+        name=principal.name,
+        tenancy_id=principal.tenancy,
+        token_id=call.caller.token_id,
+    )
+
+
+# compartments
+
+
+class CreateCompartment(Message):
+    """A new compartment."""
+
+    parent_id: CompartmentRef
+    name: Name
+    description: Description = ""
+
+
+class CompartmentReply(Message):
+    """A folder of resources. `path` runs from the root compartment to this one."""
+
+    id: str
+    name: str
+    parent_id: str | None
+    path: list[str]
+    description: str
+    created_at: datetime
+    version: int
+
+
+class ChildListing(NamedListing, kw_only=True):
+    """Which compartments."""
+
+    parent_id: CompartmentRef
+
+
+class CompartmentPage(Message):
+    """Some compartments."""
+
+    items: list[CompartmentReply]
+    next_page: str | None
+
+
+def shown_compartment(found: Compartment) -> CompartmentReply:
+    return CompartmentReply(
+        id=found.id,
+        name=found.name,
+        parent_id=found.parent,
+        path=list(found.path),
+        description=found.description,
+        created_at=found.created_at,
+        version=found.version,
+    )
+
+
+def create_compartment(services: Services, call: Call[CreateCompartment, NoBody]) -> CompartmentReply:
+    body = call.body
+    return shown_compartment(services.iam.create_compartment(call.caller, body.parent_id, body.name, body.description))
+
+
+def list_compartments(services: Services, call: Call[NoBody, ChildListing]) -> CompartmentPage:
+    query = call.query
+    found = services.iam.list_compartments(call.caller, query.parent_id, query.request(), query.name)
+    return paged(found, shown_compartment, CompartmentPage)
+
+
+def get_compartment(services: Services, call: Call[NoBody, NoBody]) -> CompartmentReply:
+    return shown_compartment(services.iam.get_compartment(call.caller, call.path["compartment_id"]))
+
+
+# users
+
+
+class CreateUser(Message):
+    """A new user: a person or an application."""
+
+    name: Name
+    description: Description = ""
+
+
+class UpdateUser(Message):
+    """What can be changed about a user."""
+
+    state: Annotated[Literal["ACTIVE", "BLOCKED"], Meta(description="BLOCKED: no sign-in, and tokens are void.")]
+
+
+class UserReply(Message):
+    """A user."""
+
+    id: str
+    name: str
+    state: Literal["ACTIVE", "BLOCKED", "DELETED"]
+    description: str
+    created_at: datetime
+    version: int
+
+
+class NewUserReply(Message):
+    """A user and their first password."""
+
+    id: str
+    name: str
+    state: Literal["ACTIVE", "BLOCKED", "DELETED"]
+    description: str
+    created_at: datetime
+    version: int
+    password: Password | None
+    already_shown: bool = False
+
+
+class PasswordReply(Message):
+    """A new password."""
+
+    password: Password | None
+    already_shown: bool = False
+
+
+class UserPage(Message):
+    """Some users."""
+
+    items: list[UserReply]
+    next_page: str | None
+
+
+def shown_user(found: User) -> UserReply:
+    return UserReply(
+        id=found.id,
+        name=found.name,
+        state=found.state,
+        description=found.description,
+        created_at=found.created_at,
+        version=found.version,
+    )
+
+
+def create_user(services: Services, call: Call[CreateUser, NoBody]) -> NewUserReply:
+    made, password = services.iam.create_user(call.caller, call.body.name, call.body.description)
+    return NewUserReply(
+        id=made.id,
+        name=made.name,
+        state=made.state,
+        description=made.description,
+        created_at=made.created_at,
+        version=made.version,
+        password=password.reveal().decode(),
+    )
+
+
+def list_users(services: Services, call: Call[NoBody, NamedListing]) -> UserPage:
+    found = services.iam.list_users(call.caller, call.query.request(), call.query.name)
+    return paged(found, shown_user, UserPage)
+
+
+def get_user(services: Services, call: Call[NoBody, NoBody]) -> UserReply:
+    return shown_user(services.iam.get_user(call.caller, call.path["user_id"]))
+
+
+def update_user(services: Services, call: Call[UpdateUser, NoBody]) -> UserReply:
+    return shown_user(services.iam.update_user(call.caller, call.path["user_id"], call.body.state, call.if_match))
+
+
+def delete_user(services: Services, call: Call[NoBody, NoBody]) -> None:
+    services.iam.delete_user(call.caller, call.path["user_id"], call.if_match)
+
+
+def reset_password(services: Services, call: Call[NoBody, NoBody]) -> PasswordReply:
+    password = services.iam.reset_password(call.caller, call.path["user_id"])
+    return PasswordReply(password=password.reveal().decode())
+
+
+def revoke_tokens(services: Services, call: Call[NoBody, NoBody]) -> None:
+    services.iam.revoke_user_tokens(call.caller, call.path["user_id"])
+
+
+# groups
+
+
+class CreateGroup(Message):
+    """A new group."""
+
+    name: Name
+    description: Description = ""
+
+
+class GroupReply(Message):
+    """Users who are granted things together."""
+
+    id: str
+    name: str
+    description: str
+    created_at: datetime
+    version: int
+
+
+class GroupPage(Message):
+    """Some groups."""
+
+    items: list[GroupReply]
+    next_page: str | None
+
+
+def shown_group(found: Group) -> GroupReply:
+    return GroupReply(
+        id=found.id,
+        name=found.name,
+        description=found.description,
+        created_at=found.created_at,
+        version=found.version,
+    )
+
+
+def create_group(services: Services, call: Call[CreateGroup, NoBody]) -> GroupReply:
+    return shown_group(services.iam.create_group(call.caller, call.body.name, call.body.description))
+
+
+def list_groups(services: Services, call: Call[NoBody, NamedListing]) -> GroupPage:
+    found = services.iam.list_groups(call.caller, call.query.request(), call.query.name)
+    return paged(found, shown_group, GroupPage)
+
+
+def get_group(services: Services, call: Call[NoBody, NoBody]) -> GroupReply:
+    return shown_group(services.iam.get_group(call.caller, call.path["group_id"]))
+
+
+def delete_group(services: Services, call: Call[NoBody, NoBody]) -> None:
+    services.iam.delete_group(call.caller, call.path["group_id"], call.if_match)
+
+
+def list_members(services: Services, call: Call[NoBody, Listing]) -> UserPage:
+    found = services.iam.list_members(call.caller, call.path["group_id"], call.query.request())
+    return paged(found, shown_user, UserPage)
+
+
+def add_member(services: Services, call: Call[NoBody, NoBody]) -> None:
+    services.iam.add_member(call.caller, call.path["group_id"], call.path["user_id"])
+
+
+def remove_member(services: Services, call: Call[NoBody, NoBody]) -> None:
+    services.iam.remove_member(call.caller, call.path["group_id"], call.path["user_id"])
+
+
+# policies
+
+
+class CreatePolicy(Message):
+    """A new policy."""
+
+    compartment_id: CompartmentRef
+    name: Name
+    statements: Annotated[list[Statement], Meta(min_length=1, max_length=50)]
+    description: Description = ""
+
+
+class UpdatePolicy(Message):
+    """The statements that replace those of a policy."""
+
+    statements: Annotated[list[Statement], Meta(min_length=1, max_length=50)]
+
+
+class PolicyReply(Message):
+    """Statements attached to a compartment."""
+
+    id: str
+    compartment_id: str
+    name: str
+    statements: list[str]
+    description: str
+    created_at: datetime
+    version: int
+
+
+class PolicyPage(Message):
+    """Some policies."""
+
+    items: list[PolicyReply]
+    next_page: str | None
+
+
+class PolicyListing(NamedListing, kw_only=True):
+    """Which policies."""
+
+    compartment_id: CompartmentRef
+
+
+def shown_policy(found: Policy) -> PolicyReply:
+    return PolicyReply(
+        id=found.id,
+        compartment_id=found.compartment,
+        name=found.name,
+        statements=list(found.statements),
+        description=found.description,
+        created_at=found.created_at,
+        version=found.version,
+    )
+
+
+def create_policy(services: Services, call: Call[CreatePolicy, NoBody]) -> PolicyReply:
+    body = call.body
+    made = services.iam.create_policy(
+        call.caller, body.compartment_id, body.name, tuple(body.statements), body.description
+    )
+    return shown_policy(made)
+
+
+def list_policies(services: Services, call: Call[NoBody, PolicyListing]) -> PolicyPage:
+    query = call.query
+    found = services.iam.list_policies(call.caller, query.compartment_id, query.request(), query.name)
+    return paged(found, shown_policy, PolicyPage)
+
+
+def get_policy(services: Services, call: Call[NoBody, NoBody]) -> PolicyReply:
+    return shown_policy(services.iam.get_policy(call.caller, call.path["policy_id"]))
+
+
+def update_policy(services: Services, call: Call[UpdatePolicy, NoBody]) -> PolicyReply:
+    changed = services.iam.update_policy(
+        call.caller, call.path["policy_id"], tuple(call.body.statements), call.if_match
+    )
+    return shown_policy(changed)
+
+
+def delete_policy(services: Services, call: Call[NoBody, NoBody]) -> None:
+    services.iam.delete_policy(call.caller, call.path["policy_id"], call.if_match)
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "SignIn", "POST", "/auth/tokens", "Exchange a password for a security token", sign_in, "auth",
+        request=SignIn, reply=TokenReply, status=201, auth=False, runs="sign_in",
+    ),
+    Operation(
+        "SignOut", "DELETE", "/auth/tokens/current", "Void the token of this request", sign_out, "auth", status=204
+    ),
+    Operation("WhoAmI", "GET", "/auth/whoami", "Who the token stands for", who_am_i, "auth", reply=WhoAmI),
+    Operation(
+        "CreateCompartment", "POST", "/compartments", "Create a compartment", create_compartment, "compartments",
+        request=CreateCompartment, reply=CompartmentReply, status=201, permissions=("COMPARTMENT_CREATE",),
+        creates=True,
+    ),
+    Operation(
+        "ListCompartments", "GET", "/compartments", "List the compartments in a compartment", list_compartments,
+        "compartments", query=ChildListing, reply=CompartmentPage, permissions=("COMPARTMENT_INSPECT",),
+    ),
+    Operation(
+        "GetCompartment", "GET", "/compartments/{compartment_id}", "Show a compartment", get_compartment,
+        "compartments", reply=CompartmentReply, permissions=("COMPARTMENT_INSPECT",),
+    ),
+    Operation(
+        "CreateUser", "POST", "/users", "Create a user; the password is shown once", create_user, "users",
+        request=CreateUser, reply=NewUserReply, status=201, permissions=("USER_CREATE",), creates=True,
+        secrets=("password",),
+    ),
+    Operation(
+        "ListUsers", "GET", "/users", "List users", list_users, "users", query=NamedListing, reply=UserPage,
+        permissions=("USER_INSPECT",),
+    ),
+    Operation(
+        "GetUser", "GET", "/users/{user_id}", "Show a user", get_user, "users", reply=UserReply,
+        permissions=("USER_READ",),
+    ),
+    Operation(
+        "UpdateUser", "PATCH", "/users/{user_id}", "Block or unblock a user", update_user, "users",
+        request=UpdateUser, reply=UserReply, permissions=("USER_UPDATE",), moves=True,
+    ),
+    Operation(
+        "DeleteUser", "DELETE", "/users/{user_id}", "Delete a user", delete_user, "users", status=204,
+        permissions=("USER_DELETE",), moves=True,
+    ),
+    Operation(
+        "ResetPassword", "POST", "/users/{user_id}/actions/reset-password",
+        "Give a user a new password, shown once; tokens issued before are void", reset_password, "users",
+        reply=PasswordReply, permissions=("USER_UIPASS_RESET",), secrets=("password",), creates=True,
+    ),
+    Operation(
+        "RevokeUserTokens", "POST", "/users/{user_id}/actions/revoke-tokens", "Void every token of a user at once",
+        revoke_tokens, "users", status=204, permissions=("USER_UPDATE",),
+    ),
+    Operation(
+        "CreateGroup", "POST", "/groups", "Create a group", create_group, "groups", request=CreateGroup,
+        reply=GroupReply, status=201, permissions=("GROUP_CREATE",), creates=True,
+    ),
+    Operation(
+        "ListGroups", "GET", "/groups", "List groups", list_groups, "groups", query=NamedListing, reply=GroupPage,
+        permissions=("GROUP_INSPECT",),
+    ),
+    Operation(
+        "GetGroup", "GET", "/groups/{group_id}", "Show a group", get_group, "groups", reply=GroupReply,
+        permissions=("GROUP_INSPECT",),
+    ),
+    Operation(
+        "DeleteGroup", "DELETE", "/groups/{group_id}", "Delete a group", delete_group, "groups", status=204,
+        permissions=("GROUP_DELETE",), moves=True,
+    ),
+    Operation(
+        "ListGroupMembers", "GET", "/groups/{group_id}/members", "List the members of a group", list_members, "groups",
+        query=Listing, reply=UserPage, permissions=("GROUP_INSPECT",),
+    ),
+    Operation(
+        "AddGroupMember", "PUT", "/groups/{group_id}/members/{user_id}", "Put a user into a group", add_member,
+        "groups", status=204, permissions=("GROUP_UPDATE",),
+    ),
+    Operation(
+        "RemoveGroupMember", "DELETE", "/groups/{group_id}/members/{user_id}", "Take a user out of a group",
+        remove_member, "groups", status=204, permissions=("GROUP_UPDATE",),
+    ),
+    Operation(
+        "CreatePolicy", "POST", "/policies", "Create a policy; it holds from the next request on", create_policy,
+        "policies", request=CreatePolicy, reply=PolicyReply, status=201, permissions=("POLICY_CREATE",), creates=True,
+    ),
+    Operation(
+        "ListPolicies", "GET", "/policies", "List the policies attached to a compartment", list_policies, "policies",
+        query=PolicyListing, reply=PolicyPage, permissions=("POLICY_READ",),
+    ),
+    Operation(
+        "GetPolicy", "GET", "/policies/{policy_id}", "Show a policy", get_policy, "policies", reply=PolicyReply,
+        permissions=("POLICY_READ",),
+    ),
+    Operation(
+        "UpdatePolicy", "PUT", "/policies/{policy_id}", "Replace the statements of a policy", update_policy,
+        "policies", request=UpdatePolicy, reply=PolicyReply, permissions=("POLICY_UPDATE",), moves=True,
+    ),
+    Operation(
+        "DeletePolicy", "DELETE", "/policies/{policy_id}", "Delete a policy", delete_policy, "policies", status=204,
+        permissions=("POLICY_DELETE",), moves=True,
+    ),
+)  # fmt: skip

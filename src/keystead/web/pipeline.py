@@ -1,0 +1,455 @@
+"""The pipeline: the way of every request, written once.
+
+    route -> limits -> caller -> body -> decode -> handler -> audit durable -> answer
+
+Promises: no answer leaves before its audit entry is durable, refusals included; bad input changes nothing; every error
+has the one shape of `refusals`; a request that has begun is done to its end even when its client goes away; nothing
+secret is logged. The order matters: nothing is read from a caller who is not signed in where a token is asked for.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from itertools import count
+from traceback import extract_tb
+from typing import Any
+
+import msgspec
+import structlog
+
+from keystead.audit.model import Entry
+from keystead.core.errors import KeysteadError, Refusal
+from keystead.core.ids import new_id
+from keystead.iam.model import Caller
+from keystead.web import idempotency
+from keystead.web.durable import Durable
+from keystead.web.messages import read_body, read_query, unsupported_media_type
+from keystead.web.operations import NOTHING, ROOT, Call, Operation, Router, read_parameters
+from keystead.web.pools import Pool, busy, too_many_sign_ins
+from keystead.web.refusals import HttpRefusal, headers_of, reply_to, status_of
+from keystead.web.services import Services
+from keystead.web.waits import GenerationWatch
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+JSON: Header = (b"content-type", b"application/json")
+OCTETS: Header = (b"content-type", b"application/octet-stream")
+NO_STORE: Header = (b"cache-control", b"no-store")
+NO_SNIFF: Header = (b"x-content-type-options", b"nosniff")
+
+_log = structlog.get_logger("keystead.web")
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one worker takes on. Bytes, seconds, threads, calls in a queue."""
+
+    body_bytes: int = 1 << 20
+    target_bytes: int = 8192
+    body_s: float = 30.0
+    threads: int = 8
+    queue: int = 64
+    sign_in_threads: int = 1
+    sign_in_queue: int = 16
+    in_flight: int = 1024
+    wait_s: float = 60.0
+
+
+class Disconnected(Exception):
+    """The client went away."""
+
+
+class Exchange:
+    """One request under way: what is known of it so far, for the answer and for the audit log."""
+
+    __slots__ = (
+        "authorization",
+        "caller",
+        "content_length",
+        "content_type",
+        "idempotency_key",
+        "if_match",
+        "method",
+        "operation",
+        "parameters",
+        "raw_path",
+        "request_id",
+        "source",
+        "started",
+    )
+
+    def __init__(self, scope: Scope, request_id: str) -> None:
+        self.method: str = scope["method"]
+        self.raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        client = scope.get("client")
+        self.source: str = client[0] if client else "unix"
+        self.request_id = request_id
+        self.operation: Operation | None = None
+        self.parameters: dict[str, str] = {}
+        self.caller: Caller | None = None
+        self.started = False
+        self.authorization = self.content_length = self.content_type = b""
+        self.idempotency_key = self.if_match = b""
+
+    def take_headers(self, headers: Iterable[Header]) -> None:
+        """Note the headers that matter here. A repeated one: the last wins, except that two tokens are none."""
+        for name, value in headers:
+            if name == b"authorization":
+                self.authorization = b"" if self.authorization else value
+            elif name == b"content-length":
+                self.content_length = value
+            elif name == b"content-type":
+                self.content_type = value
+            elif name == b"if-match":
+                self.if_match = value
+            elif name == b"idempotency-key":
+                self.idempotency_key = value
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status, headers beyond the usual ones, and the body."""
+
+    status: int
+    body: bytes
+    headers: tuple[Header, ...] = ()
+
+
+class Pipeline:
+    """One worker's pipeline. Belongs to one event loop."""
+
+    def __init__(self, services: Services, table: Iterable[Operation], limits: Limits) -> None:
+        operations = tuple(table)
+        self._services = services
+        self._limits = limits
+        self._router = Router(operations)
+        self._durable = Durable(services.log)
+        self._watch = GenerationWatch(services.generation)
+        self._pool = Pool("web", limits.threads, limits.queue, busy)
+        self._sign_ins = Pool("sign-in", limits.sign_in_threads, limits.sign_in_queue, too_many_sign_ins)
+        self._ids = count(1)
+        self._worker = secrets.token_hex(6)
+        self._in_flight = 0
+        # The hot path: cryptography with one key is found by two slices of the path and one look-up.
+        self._hot_prefix = f"{ROOT}/keys/".encode()
+        self._hot = {
+            operation.path.rpartition("/")[2].encode(): operation
+            for operation in operations
+            if operation.runs == "loop" and operation.path.startswith("/keys/{key_id}/actions/")
+        }
+
+    def close(self) -> None:
+        """Let what has begun end."""
+        self._pool.close()
+        self._sign_ins.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        exchange = Exchange(scope, f"{self._worker}-{next(self._ids):08x}")
+        self._in_flight += 1
+        try:
+            answer = await self._serve(exchange, scope, receive, send)
+            if answer is None:
+                return
+        except Disconnected:
+            return
+        except Exception as error:
+            if exchange.started:
+                raise  # the status is out; cutting the connection says that the stream is not whole
+            answer = await self._refuse(exchange, error)
+        finally:
+            self._in_flight -= 1
+        await self._send(exchange, answer, send)
+
+    async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> Answer | None:
+        operation = self._route(exchange)
+        exchange.take_headers(scope["headers"])
+        if self._in_flight > self._limits.in_flight:
+            raise busy()
+        if operation.auth:
+            exchange.caller = self._authenticate(exchange)
+        body = await self._read(exchange, receive)
+        call = self._decode(exchange, operation, scope["query_string"], body)
+        match operation.runs:
+            case "loop":
+                answer = self._perform(operation, call)
+            case "pool":
+                if operation.creates and exchange.idempotency_key:
+                    answer = await self._pool.run(
+                        self._perform_once, exchange, operation, call, scope["query_string"], body
+                    )
+                else:
+                    answer = await self._pool.run(self._perform, operation, call)
+            case "sign_in":
+                answer = await self._sign_ins.run(self._perform, operation, call)
+            case "wait":
+                answer = await self._perform_when_moved(operation, call)
+            case "stream":
+                await self._stream(exchange, operation, call, receive, send)
+                return None
+        if operation.recorded:
+            await self._durable.wait()
+        return answer
+
+    # finding out what is wanted, and by whom
+
+    def _route(self, exchange: Exchange) -> Operation:
+        raw = exchange.raw_path
+        if exchange.method == "POST" and raw.startswith(self._hot_prefix):
+            key, _, verb = raw[len(self._hot_prefix) :].partition(b"/actions/")
+            hot = self._hot.get(verb)
+            if hot is not None and b"/" not in key and b"%" not in key:
+                exchange.operation = hot
+                exchange.parameters = read_parameters(hot, (key.decode("latin-1"),))
+                return hot
+        if len(raw) > self._limits.target_bytes:
+            raise HttpRefusal(414, "TargetTooLong", "the request target is too long")
+        found = self._router.find(exchange.method, raw.decode("latin-1"))
+        if found is None:
+            raise HttpRefusal(404, "NoSuchOperation", "nothing is served at this path", hint=f"see {ROOT}/openapi.json")
+        if found.operation is None:
+            allow = ", ".join(found.allowed)
+            raise HttpRefusal(
+                405,
+                "MethodNotAllowed",
+                "this method is not served at this path",
+                hint=f"methods here: {allow}",
+                headers=((b"allow", allow.encode()),),
+            )
+        exchange.operation = found.operation
+        exchange.parameters = read_parameters(found.operation, found.values)
+        return found.operation
+
+    def _authenticate(self, exchange: Exchange) -> Caller:
+        given = exchange.authorization
+        if given[:7].lower() != b"bearer " or not given.isascii():
+            raise Refusal(
+                "NotAuthenticated",
+                "this needs a security token",
+                hint="send Authorization: Bearer <token>; POST /keystead/v1/auth/tokens gives one",
+                kind="unauthenticated",
+            )
+        return self._services.iam.authenticate(given[7:].strip().decode(), exchange.source, exchange.request_id)
+
+    async def _read(self, exchange: Exchange, receive: Receive) -> bytes:
+        """The whole body, at most `body_bytes` of it."""
+        limit = self._limits.body_bytes
+        length = -1
+        if exchange.content_length:
+            if not exchange.content_length.isdigit() or len(exchange.content_length) > 18:
+                raise Refusal("InvalidParameter", "the Content-Length is not a number")
+            length = int(exchange.content_length)
+            if length > limit:
+                raise self._too_large()
+            if length == 0:
+                return b""
+        elif exchange.method in ("GET", "HEAD"):
+            return b""
+        try:
+            async with asyncio.timeout(self._limits.body_s):
+                return await self._collect(receive, length, limit)
+        except TimeoutError:
+            raise HttpRefusal(408, "BodyTimeout", "the body did not arrive in time") from None
+
+    async def _collect(self, receive: Receive, length: int, limit: int) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise self._too_large()
+            if size == length or not message.get("more_body", False):
+                return b"".join((*chunks, chunk)) if chunks else chunk
+            chunks.append(chunk)
+
+    def _too_large(self) -> HttpRefusal:
+        return HttpRefusal(413, "TooLarge", f"the body is larger than {self._limits.body_bytes} bytes")
+
+    def _decode(self, exchange: Exchange, operation: Operation, query: bytes, body: bytes) -> Call[Any, Any]:
+        read: Any = NOTHING
+        if operation.decoder is not None:
+            if body or operation.body_required:
+                if exchange.content_type.partition(b";")[0].strip().lower() != b"application/json":
+                    raise unsupported_media_type()
+                read = read_body(operation.decoder, body)
+            else:
+                read = operation.request() if operation.request else NOTHING
+        elif body.strip() not in (b"", b"{}"):
+            raise Refusal("InvalidParameter", "this operation takes no body", hint="send it without one")
+        asked = read_query(operation.query, query) if query or operation.query is not None else NOTHING
+        seen = _if_match(exchange.if_match) if exchange.if_match and operation.moves else None
+        return Call(read, asked, exchange.parameters, seen, exchange.request_id, exchange.source, exchange.caller)
+
+    # doing it
+
+    def _perform(self, operation: Operation, call: Call[Any, Any]) -> Answer:
+        reply = operation.handler(self._services, call)
+        if reply is None:
+            return Answer(operation.status, b"")
+        body = _encode(reply)
+        version = getattr(reply, "version", None)
+        if version is None or not operation.versioned:
+            return Answer(operation.status, body)
+        return Answer(operation.status, body, ((b"etag", b'"%d"' % version),))
+
+    def _perform_once(
+        self, exchange: Exchange, operation: Operation, call: Call[Any, Any], query: bytes, body: bytes
+    ) -> Answer:
+        """Perform a creating request under its idempotency key. On one thread from note to answer."""
+        store = self._services.idempotency
+        key = idempotency.check_key(exchange.idempotency_key)
+        mark = idempotency.hash_request(exchange.method, exchange.raw_path, query, body)
+        who = call.caller.principal
+        found = store.begin(who.tenancy, who.id, key, mark)
+        if found is not None:
+            idempotency.check_same(found, mark)
+            return Answer(found.status, found.body, ((b"idempotency-replayed", b"true"),))
+        try:
+            answer = self._perform(operation, call)
+        except Refusal:
+            store.forget(who.tenancy, who.id, key)
+            raise
+        kept = idempotency.without_secrets(answer.body, operation.secrets)
+        store.finish(who.tenancy, who.id, key, answer.status, kept)
+        return answer
+
+    async def _perform_when_moved(self, operation: Operation, call: Call[Any, Any]) -> Answer:
+        """A long poll: answer when there is something newer than the caller knows, or when the wait is over."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + min(call.body.wait_ms / 1000, self._limits.wait_s)
+        while True:
+            seen = self._watch.seen()
+            reply = await self._pool.run(operation.handler, self._services, call)
+            if reply.generation > call.body.known_generation:
+                break
+            if not await self._watch.moved(seen, deadline - loop.time()):
+                break
+        return Answer(operation.status, _encode(reply))
+
+    async def _stream(
+        self, exchange: Exchange, operation: Operation, call: Call[Any, Any], receive: Receive, send: Send
+    ) -> None:
+        """Send an iterator of bytes, each chunk made on the pool. The first is made before the status is said."""
+        chunks = await self._pool.run(operation.handler, self._services, call)
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            chunk = await self._pool.run(next, chunks, None)
+            await self._durable.wait()
+            exchange.started = True
+            await send({"type": "http.response.start", "status": 200, "headers": self._headers(exchange, OCTETS)})
+            while chunk is not None and not gone.done():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                chunk = await self._pool.run(next, chunks, None)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                await self._pool.run(close)
+
+    # answering
+
+    async def _refuse(self, exchange: Exchange, error: Exception) -> Answer:
+        """Record a refusal or failure, unless the guard has, and word it."""
+        status = status_of(error)
+        if status >= 500 and not isinstance(error, Refusal):
+            _report(exchange, error)
+        if exchange.operation is None or exchange.operation.recorded:
+            try:
+                if not (isinstance(error, Refusal) and error.recorded):
+                    self._services.log.append(self._entry(exchange, error))
+                await self._durable.wait()
+            except Exception as failure:
+                if failure is not error:
+                    _report(exchange, failure)
+                if status < 500:  # an answer that could not be recorded is not given
+                    error, status = failure, status_of(failure)
+        return Answer(status, _encode(reply_to(error, exchange.request_id)), tuple(headers_of(error, status)))
+
+    def _entry(self, exchange: Exchange, error: Exception) -> Entry:
+        operation, caller = exchange.operation, exchange.caller
+        principal = caller.principal if caller is not None else None
+        refused = isinstance(error, Refusal)
+        what, resource = next(reversed(exchange.parameters.items()), ("", ""))
+        return Entry(
+            id=new_id("entry", self._services.region),
+            at=self._services.clock.now(),
+            tenancy=principal.tenancy if principal else "",
+            compartment="",
+            principal_id=principal.id if principal else "",
+            principal_type=principal.type if principal else "",
+            principal_name=principal.name if principal else "",
+            requester=caller.requester if caller else "",
+            token_id=caller.token_id if caller else "",
+            source=exchange.source,
+            request_id=exchange.request_id,
+            action=operation.permissions[0] if operation and operation.permissions else "",
+            operation=operation.name if operation else "Unknown",
+            resource_type=what.removesuffix("_id"),
+            resource_id=resource,
+            resource_name="" if operation else _printable(exchange),
+            outcome="refused" if refused else "failed",
+            code=error.code if isinstance(error, KeysteadError) else "InternalError",
+            reason=error.message if isinstance(error, Refusal) else "",
+            detail={},
+        )
+
+    def _headers(self, exchange: Exchange, kind: Header) -> list[Header]:
+        return [kind, NO_STORE, NO_SNIFF, (b"x-request-id", exchange.request_id.encode())]
+
+    async def _send(self, exchange: Exchange, answer: Answer, send: Send) -> None:
+        body = answer.body
+        headers = self._headers(exchange, JSON)
+        headers.append((b"content-length", b"%d" % len(body)))
+        headers.extend(answer.headers)
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if exchange.method == "HEAD" else body})
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Returns when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _if_match(raw: bytes) -> int | None:
+    """The version in an If-Match header; None for `*`.
+
+    Raises:
+        Refusal: not an ETag of ours.
+    """
+    text = raw.strip()
+    if text == b"*":
+        return None
+    digits = text[1:-1]
+    if len(text) < 3 or text[:1] != b'"' or text[-1:] != b'"' or not digits.isdigit() or len(digits) > 15:
+        raise Refusal("InvalidParameter", "the If-Match header is not an ETag of ours", hint='it looks like "3"')
+    return int(digits)
+
+
+def _printable(exchange: Exchange) -> str:
+    text = f"{exchange.method[:16]} {exchange.raw_path[:200].decode('latin-1')}"
+    return "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in text)
+
+
+def _report(exchange: Exchange, error: Exception) -> None:
+    """Tell the operator. Frames and the type only: messages of foreign errors may hold what was sent."""
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)[-12:]]
+    _log.error(
+        "request failed",
+        request_id=exchange.request_id,
+        operation=exchange.operation.name if exchange.operation else "Unknown",
+        error=type(error).__name__,
+        code=getattr(error, "code", ""),
+        message=error.message if isinstance(error, KeysteadError) else "",
+        frames=frames,
+    )

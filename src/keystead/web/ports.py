@@ -1,0 +1,40 @@
+"""Services that live outside the domain packages, as the HTTP faces call them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from keystead.audit.model import Entry
+from keystead.core.page import Page, PageRequest
+from keystead.iam.model import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries are wanted; an empty field means any. `since` is inclusive, `until` exclusive."""
+
+    principal: str = ""
+    action: str = ""
+    resource: str = ""
+    outcome: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What checking every segment's chain found. Intact when `problems` is empty."""
+
+    segments: int
+    entries: int
+    problems: tuple[str, ...] = ()
+
+
+class AuditTrail(Protocol):
+    """The integrated audit log of the caller's tenancy."""
+
+    def list_entries(self, caller: Caller, wanted: EntryFilter, page: PageRequest, /) -> Page[Entry]:
+        """Newest first."""
+        ...
+
+    def verify(self, caller: Caller, /) -> Verification: ...

@@ -1,0 +1,97 @@
+"""Errors over HTTP: one table from our errors to statuses, and the shape of the answer.
+
+    {"code": "NotFound", "message": "...", "hint": "...", "request_id": "..."}
+
+A `Fault` or a bug shows its request id and nothing else: what went wrong is for the operator's log.
+"""
+
+import msgspec
+
+from keystead.core.errors import Fault, Kind, Refusal, Unavailable
+
+STATUS: dict[Kind, int] = {
+    "bad_request": 400,
+    "unauthenticated": 401,
+    "denied": 403,
+    "not_found": 404,
+    "conflict": 409,
+    "stale": 412,
+    "too_large": 413,
+    "too_many": 429,
+    "unavailable": 503,
+}
+RETRY_AFTER_S = 1
+
+_KINDS: dict[int, Kind] = {
+    404: "not_found",
+    413: "too_large",
+    429: "too_many",
+    503: "unavailable",
+    401: "unauthenticated",
+}
+
+
+class HttpRefusal(Refusal):
+    """A refusal only HTTP knows (405, 408, 415, ...): it names its status and headers."""
+
+    def __init__(
+        self, status: int, code: str, message: str, *, hint: str = "", headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        super().__init__(code, message, hint=hint, kind=_KINDS.get(status, "bad_request"))
+        self.status = status
+        self.headers = headers
+
+
+class ErrorReply(msgspec.Struct, frozen=True, kw_only=True):
+    """What every refused or failed request is answered with."""
+
+    code: str
+    message: str
+    hint: str
+    request_id: str
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status that words `error`."""
+    match error:
+        case HttpRefusal():
+            return error.status
+        case Refusal():
+            return STATUS[error.kind]
+        case Unavailable():
+            return 503
+        case Fault() if error.code == "AuditUnavailable":
+            return 503
+        case _:
+            return 500
+
+
+def headers_of(error: BaseException, status: int) -> list[tuple[bytes, bytes]]:
+    """Headers an error brings besides the usual ones."""
+    headers: list[tuple[bytes, bytes]] = list(error.headers) if isinstance(error, HttpRefusal) else []
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if status in (429, 503):
+        headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
+    return headers
+
+
+def reply_to(error: BaseException, request_id: str) -> ErrorReply:
+    """The body that tells of `error`."""
+    match error:
+        case Refusal():
+            return ErrorReply(code=error.code, message=error.message, hint=error.hint, request_id=request_id)
+        case Fault() if status_of(error) == 503:
+            return ErrorReply(
+                code=error.code,
+                message="the service cannot do this now",
+                hint="try again shortly; if it goes on, give the request id to the operators",
+                request_id=request_id,
+            )
+        case _:
+            return ErrorReply(
+                code="InternalError",
+                message="something went wrong on our side",
+                hint="give the request id to the operators",
+                request_id=request_id,
+            )

@@ -1,0 +1,69 @@
+"""What the HTTP faces are joined to: the services, and the few ports of the web's own.
+
+`server/wiring.py` builds one `Services` per worker. Handlers see nothing else of the region.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from keystead.core.clock import Clock
+from keystead.iam.model import Caller
+
+if TYPE_CHECKING:
+    from keystead.audit.model import Entry
+    from keystead.databases.desk import HostDesk
+    from keystead.databases.service import Databases
+    from keystead.iam.service import Iam
+    from keystead.jobs.service import Jobs
+    from keystead.vault.service import Vaults
+    from keystead.web.idempotency import IdempotencyStore
+    from keystead.web.ports import AuditTrail
+
+
+class Receipt(Protocol):
+    """A promise that what was appended is durable, or the error that it is not."""
+
+    def add_done_callback(self, call: Callable[[Exception | None], None], /) -> None: ...
+
+
+class Log(Protocol):
+    """The audit log, as the pipeline needs it."""
+
+    def append(self, entry: "Entry", /) -> object: ...
+
+    def barrier(self) -> Receipt:
+        """Done when everything that this process has appended so far is durable."""
+        ...
+
+
+class StateKeeper(Protocol):
+    """Backup of the region's own state."""
+
+    def backup(self, caller: Caller, /) -> Iterator[bytes]:
+        """An encrypted stream. Permission is decided before the first chunk is asked for or with it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything the handlers and the pipeline call.
+
+    `generation` is the region's generation as last committed (cheap: asked every few milliseconds while a long poll
+    waits). `sealed` says whether the region's root key is closed.
+    """
+
+    iam: "Iam"
+    vaults: "Vaults"
+    databases: "Databases"
+    jobs: "Jobs"
+    audit_trail: "AuditTrail"
+    state: StateKeeper
+    host_desk: "HostDesk"
+    idempotency: "IdempotencyStore"
+    log: Log
+    clock: Clock
+    region: str
+    version: str
+    generation: Callable[[], int]
+    sealed: Callable[[], bool]
