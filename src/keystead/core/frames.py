@@ -1,0 +1,31 @@
+"""Frames on a byte stream: a kind byte, a 4-byte big-endian length, the body. Shared by both ends of a control socket."""
+
+import struct
+from typing import BinaryIO
+
+MAX_FRAME = 1 << 20
+_HEAD = struct.Struct(">cI")
+
+
+def write_frame(stream: BinaryIO, kind: bytes, body: bytes) -> None:
+    """Write one frame. Raises: ValueError (longer than 1 MiB), OSError."""
+    if len(body) > MAX_FRAME:
+        raise ValueError("frame too long")
+    stream.write(_HEAD.pack(kind, len(body)) + body)
+    stream.flush()
+
+
+def read_frame(stream: BinaryIO) -> tuple[bytes, bytes]:
+    """The next frame: kind and body. Raises: ConnectionError (cut short or too long), OSError."""
+    head = _exactly(stream, _HEAD.size)
+    kind, size = _HEAD.unpack(head)
+    if size > MAX_FRAME:
+        raise ConnectionError("frame too long")
+    return kind, _exactly(stream, size)
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    body = stream.read(size)
+    if len(body) != size:
+        raise ConnectionError("the stream ended in the middle of a frame")
+    return body

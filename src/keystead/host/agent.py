@@ -1,0 +1,173 @@
+"""The agent of a machine: watches the desk, keeps every node in line with it, and fences.
+
+One thread asks the desk (a long poll that returns at once when anything about access changes) and hands each system to
+its keeper; systems are handled in parallel, each by one thread at a time. A second thread watches the silence: when the
+desk does not answer, "unreachable" has its own rule.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from keystead.core.clock import Clock
+from keystead.core.errors import KeysteadError, Unavailable, not_found
+from keystead.databases.desk import HostView, SystemView
+from keystead.databases.plan import Standing
+from keystead.host.keeper import Keeper
+from keystead.host.ports import Desk, Endpoint, NodeFactory, Progress, Responder
+
+WATCH_SECONDS = 2.0
+RETRY_SECONDS = 0.25
+SILENCE_CHECK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """`lease`: seconds that one positive answer is good for. `grace`: seconds that "unreachable" may last, None: ever."""
+
+    lease: float = 10.0
+    grace: float | None = 900.0
+
+
+class Agent:
+    """Keeps the nodes of one machine."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        nodes: NodeFactory,
+        endpoint: Endpoint,
+        responder: Responder,
+        clock: Clock,
+        rules: Rules,
+        log: Callable[..., object],
+        threads: int = 16,
+    ) -> None:
+        self._desk = desk
+        self._nodes = nodes
+        self._endpoint = endpoint
+        self._responder = responder
+        self._clock = clock
+        self._rules = rules
+        self._log = log
+        self._keepers: dict[str, Keeper] = {}
+        self._busy: dict[str, bool] = {}
+        self._guard = threading.Lock()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="keeper")
+        self._stopping = threading.Event()
+        self._asking = threading.Lock()
+        self._generation = 0
+        self._heard = clock.monotonic()
+        self._region = ""
+
+    def run(self) -> None:
+        """Until `stop`."""
+        silence = threading.Thread(target=self._watch_silence, name="silence", daemon=True)
+        silence.start()
+        while not self._stopping.is_set():
+            try:
+                view = self._desk.watch(self._generation, WATCH_SECONDS)
+            except KeysteadError as error:
+                self._log("the desk does not answer", code=error.code, reason=error.message)
+                self._stopping.wait(RETRY_SECONDS)
+                continue
+            self._take(view)
+
+    def stop(self) -> None:
+        """End the loops. Servers go on: they outlive this process and are adopted by the next."""
+        self._stopping.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def refresh(self) -> None:
+        """Ask the desk now, so that a job's step sees what its transaction wrote."""
+        with self._asking:
+            self._take(self._desk.watch(-1, 0.0))
+
+    def apply(self, system: str, step: str, progress: Progress, arguments: Mapping[str, str]) -> Mapping[str, str]:
+        """A step of a job. Raises: Refusal, Unavailable."""
+        keeper = self._fresh(system)
+        result = keeper.apply(step, progress, arguments)
+        if step == "discard":
+            with self._guard:
+                self._keepers.pop(system, None)
+        return result
+
+    def backup(self, system: str) -> Iterator[bytes]:
+        return self._fresh(system).backup()
+
+    def restore(self, system: str, chunks: Iterator[bytes]) -> Mapping[str, str]:
+        return self._fresh(system).restore(chunks)
+
+    def _fresh(self, system: str) -> Keeper:
+        self.refresh()
+        with self._guard:
+            keeper = self._keepers.get(system)
+        if keeper is None:
+            raise not_found("database system")
+        return keeper
+
+    def _take(self, view: HostView) -> None:
+        """Take over what the desk said."""
+        with self._guard:
+            if view.generation < self._generation:
+                raise Unavailable("StateOlder", "the region's state is older than what this machine has seen")
+            self._heard = self._clock.monotonic()
+            self._generation = view.generation
+            self._region = view.region
+            for seen in view.systems:
+                self._keeper_of(seen)
+            present = {seen.system.id for seen in view.systems}
+            for gone in [system for system in self._keepers if system not in present]:
+                del self._keepers[gone]
+        for seen in view.systems:
+            self._reconcile(seen.system.id)
+
+    def _keeper_of(self, seen: SystemView) -> Keeper:
+        keeper = self._keepers.get(seen.system.id)
+        if keeper is None:
+            node = self._nodes(seen.system)
+            keeper = Keeper(seen, self._region, node, self._desk, self._endpoint, self._responder, self._clock)
+            self._keepers[seen.system.id] = keeper
+        else:
+            keeper.update(seen)
+        return keeper
+
+    def _reconcile(self, system: str) -> None:
+        """Hand a system to a thread; while one is at it, remember to look once more."""
+        with self._guard:
+            if system in self._busy:
+                self._busy[system] = True
+                return
+            self._busy[system] = False
+        try:
+            self._pool.submit(self._work_on, system)
+        except RuntimeError:  # the pool is shut down: we are stopping
+            self._busy.pop(system, None)
+
+    def _work_on(self, system: str) -> None:
+        while True:
+            with self._guard:
+                keeper = self._keepers.get(system)
+            if keeper is not None:
+                try:
+                    keeper.reconcile(self._standing(keeper))
+                except Exception as error:  # one system's trouble must not stop the others
+                    self._log("a node could not be brought in line", system=system, reason=repr(error))
+            with self._guard:
+                if not self._busy.get(system) or self._stopping.is_set():
+                    self._busy.pop(system, None)
+                    return
+                self._busy[system] = False
+
+    def _standing(self, keeper: Keeper) -> Standing:
+        silence = self._clock.monotonic() - self._heard
+        return Standing(keeper.view.granted, silence, self._rules.lease, self._rules.grace)
+
+    def _watch_silence(self) -> None:
+        while not self._stopping.wait(SILENCE_CHECK_SECONDS):
+            if self._clock.monotonic() - self._heard > self._rules.lease:
+                with self._guard:
+                    systems = list(self._keepers)
+                for system in systems:
+                    self._reconcile(system)

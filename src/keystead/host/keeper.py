@@ -1,0 +1,334 @@
+"""The keeper of one node: brings what is in line with what is wanted, and fences.
+
+Invariants:
+- Data keys are in memory here only while access stands; `fence` wipes them.
+- A token lives exactly as long as the process it was made for: voided before a kill, made anew for each start.
+- `fence` waits for nothing: it voids and kills first, whatever step is under way, and takes the lock only to clean up.
+"""
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from hashlib import sha256
+
+from keystead.core.clock import Clock
+from keystead.core.errors import Fault, KeysteadError, Refusal
+from keystead.core.secret import Secret
+from keystead.databases.config import mount_of
+from keystead.databases.desk import Report, SystemView
+from keystead.databases.hierarchy import StoreKey
+from keystead.databases.model import FenceReceipt
+from keystead.databases.plan import Observed, Standing, decide
+from keystead.host.endpoint import NodeKeys
+from keystead.host.ports import Credentials, Desk, Endpoint, Node, Progress, Responder
+
+BACKOFF = (0.0, 1.0, 2.0, 5.0, 15.0, 60.0)
+FAILED_AFTER = 4
+
+
+class Keeper:
+    """Keeps one node."""
+
+    def __init__(
+        self,
+        view: SystemView,
+        region: str,
+        node: Node,
+        desk: Desk,
+        endpoint: Endpoint,
+        responder: Responder,
+        clock: Clock,
+    ) -> None:
+        self._view = view
+        self._region = region
+        self._node = node
+        self._desk = desk
+        self._endpoint = endpoint
+        self._responder = responder
+        self._clock = clock
+        self._doing = threading.RLock()
+        self._fencing = threading.Lock()
+        self._fenced = False
+        self._loss = ("", "")
+        self._store_key: StoreKey | None = None
+        self._token: bytes | None = node.adopt()
+        self._receipt: FenceReceipt | None = None
+        self._failures = 0
+        self._retry_at = 0.0
+
+    @property
+    def view(self) -> SystemView:
+        return self._view
+
+    def update(self, view: SystemView) -> None:
+        """A newer view. New data keys are served at once."""
+        published = view.data_keys != self._view.data_keys
+        self._view = view
+        if published and self._token is not None and self._store_key is not None:
+            self._serve_keys(self._token)
+
+    def reconcile(self, standing: Standing) -> None:
+        """Do what is due, and tell the desk what it does not know yet."""
+        match decide(self._view.system.desired, self._observe(), standing):
+            case "fence":
+                if standing.granted:
+                    self.fence("vault_unreachable", f"the vault has not answered for {standing.silence:.0f} s", None)
+                else:
+                    self.fence(self._view.loss, self._view.text, self._view.since)
+            case "start":
+                self._start_if_due()
+            case "stop":
+                if self._doing.acquire(blocking=False):
+                    try:
+                        self.stop()
+                    finally:
+                        self._doing.release()
+            case "nothing":
+                if self._node.running() and standing.granted and self._store_key is None:
+                    self._resume()
+        self._tell()
+
+    def fence(self, reason: str, text: str, since: datetime | None) -> FenceReceipt:
+        """Take the node's keys and its process away (law 7). Returns what was done when."""
+        with self._fencing:
+            seen = self._clock.now()
+            committed = min(since, seen) if since is not None else seen
+            steps: list[tuple[str, float]] = [("committed", 0.0)]
+
+            def done(step: str) -> None:
+                steps.append((step, (self._clock.now() - committed).total_seconds() * 1000))
+
+            self._fenced = True
+            self._loss = (reason, text)
+            self._endpoint.void(self._mount)
+            self._store_key = None
+            done("endpoint_closed")
+            self._node.kill()
+            self._token = None
+            done("process_gone")
+            with self._doing:
+                if self._node.silent(5.0):
+                    done("socket_closed")
+                if self._node.prepared() and self._node.refuses_start(self._void_credentials()):
+                    done("restart_refused")
+                self._node.wipe()
+                done("wiped")
+                self._responder.open(self._view.system.port, self._explain())
+            self._receipt = FenceReceipt(self._view.system.id, reason, text, committed, tuple(steps))
+            return self._receipt
+
+    # steps of jobs
+
+    def apply(self, step: str, progress: Progress, arguments: Mapping[str, str]) -> Mapping[str, str]:
+        """One step of a job. Raises: Refusal `AccessLost` when access is, or goes, away."""
+        steps: dict[str, Callable[[], Mapping[str, str] | None]] = {
+            "prepare": self.prepare,
+            "start": self.start,
+            "stop": self.stop,
+            "restart": self.restart,
+            "accounts": self._accounts,
+            "adopt": self._adopt_accounts,
+            "reencrypt": lambda: self._reencrypt(progress),
+            "verify": lambda: self._node.verify(progress),
+            "checksums": self._checksums,
+            "discard": self.discard,
+        }
+        if step not in steps:
+            raise Refusal("UnknownStep", f"there is no step {step!r}")
+        with self._step(needs_access=step not in ("verify", "discard", "stop")):
+            return steps[step]() or {}
+
+    def prepare(self) -> None:
+        """Build the data directory; a half-built one is built anew."""
+        if self._node.prepared():
+            return
+        credentials = self._credentials()
+        try:
+            self._node.prepare(credentials)
+        finally:
+            self._endpoint.void(self._mount)
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; one that runs already is left alone."""
+        if self._node.running():
+            return
+        self._responder.close(self._view.system.port)
+        credentials = self._credentials()
+        try:
+            self._node.start(credentials)
+        except KeysteadError:
+            self._endpoint.void(self._mount)
+            raise
+        self._token = sha256(credentials.token.reveal()).digest()
+        if self._fenced:  # lost while it started
+            self._node.kill()
+            raise self._access_lost()
+        self._failures = 0
+
+    def stop(self) -> None:
+        """A clean shutdown; the keys go with it."""
+        self._node.stop()
+        self._endpoint.void(self._mount)
+        self._token, self._store_key = None, None
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def discard(self) -> None:
+        """Remove the server and all it has on this machine."""
+        self._endpoint.void(self._mount)
+        self._responder.close(self._view.system.port)
+        self._node.kill()
+        self._token, self._store_key = None, None
+        self._node.discard()
+
+    def backup(self) -> Iterator[bytes]:
+        """A physical backup as a stream; the child has a token of its own for as long as it runs."""
+        with self._step(needs_access=True):
+            credentials = self._credentials()
+            yield from self._node.backup(credentials.token)
+
+    def restore(self, chunks: Iterator[bytes]) -> Mapping[str, str]:
+        """Build the data directory from a backup's stream."""
+        with self._step(needs_access=True):
+            if self._node.prepared():
+                return {}
+            credentials = self._credentials()
+            try:
+                return self._node.restore(chunks, credentials)
+            finally:
+                self._endpoint.void(self._mount)
+
+    # how
+
+    @property
+    def _mount(self) -> str:
+        return mount_of(self._view.system.tenancy, self._view.system.id)
+
+    def _observe(self) -> Observed:
+        return Observed(self._node.prepared(), self._node.running(), self._fenced)
+
+    @contextmanager
+    def _step(self, *, needs_access: bool) -> Iterator[None]:
+        """One step at a time; what fails because of a fence is told as the loss of access."""
+        with self._doing:
+            if needs_access and not self._view.granted:
+                raise self._access_lost()
+            try:
+                yield
+            except KeysteadError as error:
+                if self._fenced and needs_access:
+                    raise self._access_lost() from error
+                raise
+
+    def _start_if_due(self) -> None:
+        """Start, unless a step is under way or the last failure is too recent."""
+        if self._clock.monotonic() < self._retry_at or not self._doing.acquire(blocking=False):
+            return
+        try:
+            if self._token is not None and not self._node.running():
+                self._token = None
+                self._endpoint.void(self._mount)
+            self._fenced = False
+            self.start()
+        except KeysteadError as error:
+            self._failures += 1
+            self._retry_at = self._clock.monotonic() + BACKOFF[min(self._failures, len(BACKOFF) - 1)]
+            self._loss = ("start_failed", error.message)
+            if self._failures == FAILED_AFTER:
+                self._report(Report(self._view.system.id, "failed", "start_failed", error.message))
+        finally:
+            self._doing.release()
+
+    def _resume(self) -> None:
+        """Serve the keys of a server that an earlier life of ours started."""
+        if self._token is None:
+            return
+        try:
+            self._open()
+        except KeysteadError:
+            return  # asked again with the next watch; until then it lives on what it has cached
+        self._serve_keys(self._token)
+
+    def _open(self) -> "_OpenedNode":
+        opened = self._desk.open_store_key(self._view.system.id)
+        material = Secret(opened.store_key)
+        system = self._view.system
+        self._store_key = StoreKey(material, system.tenancy, self._region, system.id)
+        material.wipe()
+        return _OpenedNode(opened.tls_key, opened.tls_certificate, opened.authority)
+
+    def _credentials(self) -> Credentials:
+        """Open the hierarchy and make a token that the endpoint answers. Raises: Refusal."""
+        self._fenced = False
+        opened = self._open()
+        token = Secret(secrets.token_urlsafe(32).encode())
+        self._serve_keys(sha256(token.reveal()).digest())
+        if not self._view.granted:
+            raise self._access_lost()
+        return Credentials(token, opened.tls_key, opened.tls_certificate, opened.authority)
+
+    def _void_credentials(self) -> Credentials:
+        return Credentials(Secret(secrets.token_urlsafe(32).encode()), b"", b"", b"")
+
+    def _serve_keys(self, token_sha256: bytes) -> None:
+        store_key = self._store_key
+        if store_key is None:
+            return
+        versions = {(key.slot, key.number): store_key.open(key) for key in self._view.data_keys}
+        latest = {key.slot: key.number for key in self._view.data_keys if key.latest}
+        self._endpoint.admit(token_sha256, self._mount, NodeKeys(versions, latest, self._view.system.uid))
+
+    def _accounts(self) -> None:
+        self._node.put_administrator(self._view.system.admin_username, self._view.admin_password_hash)
+
+    def _adopt_accounts(self) -> None:
+        self._node.drop_other_accounts(self._view.system.admin_username)
+
+    def _reencrypt(self, progress: Progress) -> Mapping[str, str]:
+        number = max((key.number for key in self._view.data_keys if key.latest), default=0)
+        return self._node.reencrypt(number, progress)
+
+    def _checksums(self) -> Mapping[str, str]:
+        return {table: str(value) for table, value in self._node.checksums().items()}
+
+    def _access_lost(self) -> Refusal:
+        text = self._loss[1] or self._view.text or "access to the key is lost"
+        return Refusal("AccessLost", text, hint="restore access to the key; it goes on by itself", kind="conflict")
+
+    def _explain(self) -> str:
+        return f"database system {self._view.system.name} is INACCESSIBLE: {self._loss[1]}"
+
+    def _tell(self) -> None:
+        """Report where what the desk believes differs from what is."""
+        system, running = self._view.system, self._node.running()
+        if self._receipt is not None:
+            if self._report(Report(system.id, "fenced", *self._loss, receipt=self._receipt)):
+                self._receipt = None
+        elif self._fenced and not running and system.state in ("ACTIVE", "UPDATING", "STARTING"):
+            self._report(Report(system.id, "fenced", *self._loss))
+        elif running and not self._fenced and system.state in ("INACCESSIBLE", "FAILED") and self._view.granted:
+            self._report(Report(system.id, "running"))
+        elif not running and system.desired == "stopped" and system.state in ("INACCESSIBLE", "ACTIVE"):
+            self._report(Report(system.id, "stopped"))
+
+    def _report(self, report: Report) -> bool:
+        try:
+            self._desk.report(report)
+        except (Fault, Refusal):
+            return False  # said again with the next watch
+        return True
+
+
+class _OpenedNode:
+    """The TLS half of what the desk opened."""
+
+    __slots__ = ("authority", "tls_certificate", "tls_key")
+
+    def __init__(self, tls_key: bytes, tls_certificate: bytes, authority: bytes) -> None:
+        self.tls_key = tls_key
+        self.tls_certificate = tls_certificate
+        self.authority = authority
