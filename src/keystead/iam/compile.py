@@ -21,7 +21,7 @@ from typing import Protocol, assert_never
 
 from keystead.core.errors import Refusal
 from keystead.iam.actions import COVERING, action_key, granting
-from keystead.iam.conditions import CompiledCondition, Reader, Variables, compile_condition, failing, read
+from keystead.iam.conditions import CompiledCondition, Key, Reader, Variables, compile_condition, failing, read
 from keystead.iam.model import Principal
 from keystead.iam.parse import StatementError, parse
 from keystead.iam.policy import (
@@ -161,13 +161,19 @@ class _Shelf:
             self.always = self.always or ref
             return
         grant = _Grant(ref, condition)
-        if condition.key is None:
+        if not condition.keys:
             self.rest.setdefault(condition.source, grant)
             return
-        variable, values = condition.key
+        # Where it meets the fewest others, so that a value that many share (one vault) is not what they are filed by.
+        variable, values = min(condition.keys, key=self._crowd)
         _, by_value = self.filed.setdefault(variable, (read(variable), {}))
         for value in values:
             by_value.setdefault(value, {}).setdefault(condition.source, grant)
+
+    def _crowd(self, key: Key) -> int:
+        variable, values = key
+        by_value = self.filed[variable][1] if variable in self.filed else {}
+        return max(len(by_value.get(value, ())) for value in values)
 
     def candidates(self, variables: Variables) -> Iterator[_Grant]:
         """The conditional grants that may hold for this request."""

@@ -4,8 +4,8 @@ Meaning: values compare without regard to case. A variable that is absent (or an
 whatever the operator. A variable with several values (request.groups.id) equals what any of them equals, and differs
 from what none of them equals.
 
-A condition that can only hold when some variable has one of a few values is a *filed* condition: `key` names variable
-and values, so that an evaluator can look it up instead of trying it.
+A condition that can only hold when some variable has one of a few values has a *key*, variable and values, under which
+an evaluator can file it and look it up instead of trying it.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,19 +38,19 @@ Key = tuple[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class CompiledCondition:
-    """`test` decides; `key` is where the condition may be filed, else None."""
+    """`test` decides; `keys` are where the condition may be filed, the one that selects best first."""
 
     source: Condition
     test: Test
     reads_request: bool
-    key: Key | None
+    keys: tuple[Key, ...]
 
 
 @lru_cache(maxsize=50_000)
 def compile_condition(condition: Condition) -> CompiledCondition:
     """Ready to be evaluated many times. Remembered, as policies are compiled anew at each change."""
     volatile = any(reads_request(name) for name in variables_of(condition))
-    return CompiledCondition(condition, _test(condition), volatile, _key(condition))
+    return CompiledCondition(condition, _test(condition), volatile, _keys(condition))
 
 
 def variables_of(condition: Condition) -> Iterator[str]:
@@ -189,27 +189,26 @@ def _between(reader: Reader, low: Scale | None, high: Scale | None) -> Test:
     return test
 
 
-def _key(condition: Condition) -> Key | None:
+def _keys(condition: Condition) -> tuple[Key, ...]:
     match condition:
         case Equal(variable, Text(plain), False):
-            return variable, frozenset({plain.casefold()})
+            return ((variable, frozenset({plain.casefold()})),)
         case Among(variable, values, False):
             texts = [value.text.casefold() for value in values if isinstance(value, Text)]
-            return (variable, frozenset(texts)) if len(texts) == len(values) else None
+            return ((variable, frozenset(texts)),) if len(texts) == len(values) else ()
         case Group("all", parts):
-            keys = [key for key in map(_key, parts) if key is not None]
-            return min(keys, key=_coarseness, default=None)
+            return tuple(sorted({key for part in parts for key in _keys(part)}, key=_coarseness))
         case Group(_, parts):
-            return _joined([_key(part) for part in parts])
+            return _joined([dict(_keys(part)) for part in parts])
         case _:
-            return None
+            return ()
 
 
-def _joined(keys: list[Key | None]) -> Key | None:
-    first = keys[0]
-    if first is None or any(key is None or key[0] != first[0] for key in keys):
-        return None
-    return first[0], frozenset(value for key in keys if key is not None for value in key[1])
+def _joined(alternatives: list[dict[str, frozenset[str]]]) -> tuple[Key, ...]:
+    """Keys of any {...}: variables that every alternative is filed under, with the values of all of them."""
+    shared = [variable for variable in alternatives[0] if all(variable in each for each in alternatives)]
+    keys = [(variable, frozenset().union(*(each[variable] for each in alternatives))) for variable in shared]
+    return tuple(sorted(keys, key=_coarseness))
 
 
 def _coarseness(key: Key) -> tuple[int, int, str]:

@@ -51,6 +51,7 @@ MAX_LENGTH = 8_000
 MAX_DEPTH = 8
 
 _WORD = re.compile(r"[\w.@+-]+|\S")
+_LAST_WORD = re.compile(r"([\w.-]+)\s*\Z")
 # How the terminals of the grammar are called in errors; keywords stand for themselves.
 _CALLED = {
     "VERB": f"a verb ({', '.join(VERBS)})",
@@ -69,6 +70,7 @@ _CALLED = {
     "LPAR": '"("',
     "RPAR": '")"',
     "EQUAL": '"="',
+    "_UNEQUAL": '"!="',
     "$END": "the end",
 }
 # Terminals whose LALR state also expects rarer things that would only clutter the sentence.
@@ -135,10 +137,8 @@ def _error(statement: str, start: int, end: int, message: str, meant: str) -> St
     shown = statement[line_start : len(statement) if line_end < 0 else line_end].replace("\t", " ").rstrip("\r")
     line, column = statement.count("\n", 0, start) + 1, start - line_start + 1
     marked = f"{shown}\n{' ' * (column - 1)}{'^' * max(1, min(end - start, len(shown) - column + 1))}"
-    advice = f"did you mean {meant}?" if meant else ""
-    return StatementError(
-        f"line {line}, column {column}: {message}", f"{advice}\n{marked}".lstrip("\n"), line, column, marked
-    )
+    hint = f"did you mean {meant}?\n{marked}" if meant else marked
+    return StatementError(f"line {line}, column {column}: {message}", hint, line, column, marked)
 
 
 def _unexpected(statement: str, unexpected: UnexpectedInput) -> StatementError:
@@ -155,9 +155,15 @@ def _unexpected(statement: str, unexpected: UnexpectedInput) -> StatementError:
         return _error(statement, start, end, "this quote is not closed on its line", "")
     if word in '‘’“”"`':
         return _error(statement, start, end, f"{word} is not a quote of this language", "'")
-    keywords = sorted(_keyword(name) for name in expected if name.startswith("_"))
-    close = difflib.get_close_matches(word.lower(), keywords, n=1, cutoff=0.6)
-    meant = f'"{close[0]}"' if close else ""
+    if (
+        "_BETWEEN" in expected
+        and (before := _LAST_WORD.search(statement, 0, start))
+        and doubt(before[1].lower()) is not None
+    ):
+        # What was taken for a variable is none: most likely a misspelt all or any.
+        meant = _close(before[1].lower(), ("all", "any"))
+        return _error(statement, before.start(1), before.end(1), f'"{before[1]}" is not a variable', meant)
+    meant = _close(word.lower(), tuple(_keyword(name) for name in expected if name.startswith("_")))
     return _error(statement, start, end, f'expected {_listed(expected)}, not "{word}"', meant)
 
 
@@ -173,7 +179,7 @@ def _expected(unexpected: UnexpectedInput) -> frozenset[str]:
 
 def _listed(expected: frozenset[str]) -> str:
     shown = (expected - _CLUTTER) or expected
-    words = sorted({_CALLED.get(name) or f'"{_keyword(name)}"' for name in shown if not name.startswith("__ANON")})
+    words = sorted({_CALLED.get(name) or f'"{_keyword(name)}"' for name in shown})
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}" if words else "something else"
 
 

@@ -1,0 +1,224 @@
+"""Random statements over a small world, so that they often meet."""
+
+import random
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+from tests.iam.naive import World
+
+from keystead.iam.actions import GRANTABLE, TYPE_WORDS, VERBS
+from keystead.iam.compile import PolicySource, Question
+from keystead.iam.policy import (
+    Among,
+    AnyTenancy,
+    Associate,
+    Beside,
+    Between,
+    ById,
+    Compartment,
+    Condition,
+    Definition,
+    Equal,
+    Group,
+    HomeTenancy,
+    Name,
+    OtherTenancy,
+    Pattern,
+    Permissions,
+    Rule,
+    Statement,
+    Subject,
+    Text,
+    Variable,
+    VerbOn,
+    text,
+)
+
+WORLD = World(
+    "root",
+    {
+        "c1": ("root", "Prod"),
+        "c2": ("root", "Dev"),
+        "c11": ("c1", "Keys"),
+        "c12": ("c1", "Db"),
+        "c111": ("c11", "Prod"),
+    },
+    {"Admins": "g1", "Dba": "g2", "to": "g3"},
+)
+PERMISSIONS = (
+    "KEY_DECRYPT",
+    "KEY_INSPECT",
+    "KEY_ASSOCIATE",
+    "KEY_ROTATE",
+    "VAULT_READ",
+    "MYSQL_INSTANCE_USE",
+    "HOST_WATCH",
+)
+TIMES = ("2026-03-02T10:30:00Z", "2026-11-30T23:59:59.500Z", "2025-12-31T00:00:00Z")
+MOMENTS = ("2026-01-01T00:00:00Z", "2026-11-30T23:59:59.500Z", "2027-01-01T00:00:00+02:00")
+OF_DAY = ("09:00:00Z", "17:30:00Z", "00:00:00Z", "23:59:59Z")
+NUMBERS = ("1", "2", "11", "30", "5")
+VARIABLES = ("request.principal.type", "request.groups.id", "request.user.id", "target.key.id", "target.key.name2")
+SCALED = ("request.utc-timestamp", "request.utc-timestamp.time-of-day", "request.utc-timestamp.month-of-year")
+VALUES = ("alpha", "ALPHA", "alpine", "b", "g1", "user", "mysqldbsystem", "")
+
+
+def values() -> SearchStrategy[Text | Pattern]:
+    kinds = st.sampled_from(["exact", "prefix", "suffix", "contains"])
+    patterns = st.builds(Pattern, kinds, st.sampled_from(["al", "a", "lp", "g", "e", "alpha"]))
+    return st.sampled_from(VALUES).map(Text) | patterns
+
+
+def comparisons() -> SearchStrategy[Condition]:
+    variables = st.sampled_from([*VARIABLES[:4], "target.instance.id"])
+    equal = st.builds(Equal, variables, values() | variables.map(Variable), st.booleans())
+    among = st.builds(Among, variables, st.lists(values(), min_size=1, max_size=3).map(tuple), st.booleans())
+    month = st.builds(Equal, st.just("request.utc-timestamp.month-of-year"), st.sampled_from(NUMBERS).map(Text))
+    day = st.builds(
+        Equal, st.just("request.utc-timestamp.day-of-week"), st.sampled_from(["Monday", "tuesday"]).map(Text)
+    )
+    return equal | equal | among | month | day | _scaled()
+
+
+def _scaled() -> SearchStrategy[Condition]:
+    scaled = st.sampled_from(SCALED)
+    sides = st.sampled_from(["before", "after"])
+    beside = st.builds(Beside, scaled, sides, st.sampled_from([*MOMENTS, *OF_DAY, *NUMBERS]))
+    forwards = st.tuples(st.sampled_from(MOMENTS), st.sampled_from(MOMENTS)).filter(
+        lambda pair: MOMENTS.index(pair[0]) <= MOMENTS.index(pair[1]) and pair != (MOMENTS[1], MOMENTS[0])
+    )
+    wrapping = st.sampled_from([OF_DAY, NUMBERS]).flatmap(lambda kind: st.tuples(*[st.sampled_from(kind)] * 2))
+    return beside | st.builds(lambda name, pair: Between(name, *pair), scaled, forwards | wrapping)
+
+
+def conditions() -> SearchStrategy[Condition]:
+    def grouped(parts: SearchStrategy[Condition]) -> SearchStrategy[Condition]:
+        return st.builds(Group, st.sampled_from(["all", "any"]), st.lists(parts, min_size=1, max_size=3).map(tuple))
+
+    return st.recursive(comparisons(), grouped, max_leaves=5)
+
+
+def names() -> SearchStrategy[Name]:
+    return st.builds(
+        Name, st.sampled_from(["Admins", "admins", "Dba", "to", "Nobody"]), st.sampled_from(["", "Default", "x y"])
+    )
+
+
+def subjects() -> SearchStrategy[Subject]:
+    who = st.lists(names() | st.sampled_from(["g1", "g2"]).map(ById), min_size=1, max_size=3).map(tuple)
+    services = st.lists(st.sampled_from(["blockstorage", "Backup", "a-b_c"]).map(Name), min_size=1, max_size=2).map(
+        tuple
+    )
+    return st.one_of(
+        st.builds(Subject, st.just("group"), who),
+        st.builds(Subject, st.sampled_from(["any-user", "any-group"])),
+        st.builds(Subject, st.just("service"), services),
+        st.builds(Subject, st.just("dynamic-group"), who),
+    )
+
+
+def simple_actions() -> SearchStrategy[VerbOn | Permissions]:
+    words = st.sampled_from(
+        ["keys", "vaults", "key-delegate", "key-family", "all-resources", "mysql-instances", "mysql-family"]
+    )
+    braces = st.lists(st.sampled_from(PERMISSIONS[:6]), min_size=1, max_size=3).map(tuple)
+    return st.builds(VerbOn, st.sampled_from(VERBS), words) | st.builds(Permissions, braces)
+
+
+def home_places() -> SearchStrategy[HomeTenancy | Compartment]:
+    path = st.lists(st.sampled_from(["Prod", "keys", "Dev", "Db", "In"]), min_size=1, max_size=3).map(tuple)
+    ids = st.sampled_from(["root", "c1", "c11", "c2", "nowhere"]).map(ById)
+    return st.just(HomeTenancy()) | st.builds(Compartment, path | ids)
+
+
+def allow_rules() -> SearchStrategy[Rule]:
+    return st.builds(
+        Rule,
+        st.just("allow"),
+        st.just(False),
+        subjects(),
+        simple_actions(),
+        home_places(),
+        st.none() | conditions(),
+    )
+
+
+def policies() -> SearchStrategy[list[PolicySource]]:
+    statements = st.lists(allow_rules().map(text), min_size=1, max_size=4).map(tuple)
+    policy = st.builds(PolicySource, st.just("p"), st.sampled_from(["root", "root", "c1", "c11", "c2"]), statements)
+    return st.lists(policy, min_size=1, max_size=3)
+
+
+def random_question(source: random.Random) -> Question:
+    """A request from somebody for something."""
+    kind, name = source.choice(
+        [("user", "joe"), ("user", "blockstorage"), ("service", "BlockStorage"), ("mysqldbsystem", "s")]
+    )
+    groups = frozenset(source.sample(["g1", "g2", "g3", "g4"], source.randint(0, 3)))
+    where = source.choice(["root", *WORLD.compartments])
+    known: dict[str, str | tuple[str, ...]] = {"request.principal.type": kind, "request.groups.id": tuple(groups)}
+    for variable in ("request.user.id", "target.key.id"):
+        if source.random() < 0.8:
+            known[variable] = source.choice(VALUES)
+    if source.random() < 0.8:
+        known["request.utc-timestamp"] = source.choice(TIMES)
+    return Question("id", kind, name, groups, source.choice(PERMISSIONS), WORLD.path(where), known.get)
+
+
+# Any tree that can be written down, for the round trip.
+
+_WORDS = st.text(st.characters(blacklist_characters="\r\n", blacklist_categories=["Cs"]), min_size=1, max_size=12)
+_IDS = st.from_regex(r"[a-z0-9]+(\.[a-z0-9-]+){0,4}", fullmatch=True)
+
+
+def any_statement() -> SearchStrategy[Statement]:
+    name = st.builds(Name, _WORDS, st.just("") | _WORDS)
+    one = name | _IDS.map(ById)
+    subject = st.one_of(
+        st.builds(Subject, st.sampled_from(["any-user", "any-group"])),
+        st.builds(
+            Subject, st.sampled_from(["group", "dynamic-group"]), st.lists(one, min_size=1, max_size=3).map(tuple)
+        ),
+        st.builds(Subject, st.just("service"), st.lists(name, min_size=1, max_size=3).map(tuple)),
+    )
+    compartment = st.builds(Compartment, st.lists(_WORDS, min_size=1, max_size=3).map(tuple) | _IDS.map(ById))
+    home = st.just(HomeTenancy()) | compartment
+    origin = st.just(AnyTenancy()) | st.builds(OtherTenancy, name)
+    words = st.sampled_from(sorted(TYPE_WORDS))
+    braces = st.lists(st.sampled_from(sorted(GRANTABLE)), min_size=1, max_size=4).map(tuple)
+    simple = st.builds(VerbOn, st.sampled_from(VERBS), words) | st.builds(Permissions, braces)
+    associate = st.builds(Associate, words, home | origin, words, home | origin)
+    where = st.none() | _any_conditions()
+
+    def rule(effect: str, places: SearchStrategy[object], from_: SearchStrategy[object]) -> SearchStrategy[Rule]:
+        plain = st.builds(Rule, st.just(effect), st.booleans(), subject, simple, places, where, from_)
+        return plain | st.builds(Rule, st.just(effect), st.booleans(), subject, associate, st.none(), where, from_)
+
+    kinds = st.sampled_from(["tenancy", "group", "dynamic-group", "compartment"])
+    return st.one_of(
+        rule("allow", home, st.none()),
+        rule("endorse", home | origin, st.none()),
+        rule("admit", home, origin),
+        st.builds(Definition, kinds, name, _IDS),
+    )
+
+
+def _any_conditions() -> SearchStrategy[Condition]:
+    plain = _WORDS | st.just("")
+    kinds = st.sampled_from(["exact", "prefix", "contains"])
+    value = plain.map(Text) | st.builds(Pattern, kinds, plain) | st.builds(Pattern, st.just("suffix"), _WORDS)
+    variable = st.sampled_from(
+        ["target.key.id", "request.user.name", "target.resource.tag.ns.in", "target.instance.all"]
+    )
+    leaf = st.one_of(
+        st.builds(Equal, variable, value | variable.map(Variable), st.booleans()),
+        st.builds(Among, variable, st.lists(value, min_size=1, max_size=3).map(tuple), st.booleans()),
+        _scaled(),
+    )
+    return st.recursive(
+        leaf,
+        lambda parts: st.builds(
+            Group, st.sampled_from(["all", "any"]), st.lists(parts, min_size=1, max_size=3).map(tuple)
+        ),
+        max_leaves=5,
+    )

@@ -1,0 +1,71 @@
+"""The compiled policies decide as the plain evaluator does."""
+
+import random
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.iam.naive import allows
+from tests.iam.random_policies import WORLD, policies, random_question
+
+from keystead.iam.compile import PolicySource, compile_policies
+from keystead.iam.conditions import Variables
+
+
+def agree(sources: list[PolicySource], seed: int, requests: int) -> None:
+    compiled = compile_policies(sources, WORLD)
+    source = random.Random(seed)
+    for _ in range(requests):
+        question = random_question(source)
+        decision = compiled.decide(question)
+        assert decision.allowed == allows(WORLD, sources, question), (sources, question)
+        assert decision.allowed == any(each.allows for each in compiled.explain(question))
+        if not decision.allowed:
+            assert decision.reasons
+
+
+@given(policies(), st.integers(0, 2**32))
+@settings(max_examples=150)
+def test_compiled_and_plain_evaluation_agree(sources: list[PolicySource], seed: int) -> None:
+    agree(sources, seed, 20)
+
+
+@pytest.mark.slow
+@given(policies(), st.integers(0, 2**32))
+@settings(max_examples=4000)
+def test_compiled_and_plain_evaluation_agree_on_a_hundred_thousand_requests(
+    sources: list[PolicySource], seed: int
+) -> None:
+    agree(sources, seed, 25)
+
+
+@given(policies(), st.integers(0, 2**32))
+@settings(max_examples=60)
+def test_what_may_be_remembered_stays_true(sources: list[PolicySource], seed: int) -> None:
+    """A decision that says it read nothing of the request is the same at any time of day."""
+    compiled = compile_policies(sources, WORLD)
+    source = random.Random(seed)
+    for _ in range(20):
+        question = random_question(source)
+        first = compiled.decide(question)
+        if first.reads_request:
+            continue
+        for moment in (None, "2026-03-02T10:30:00Z", "2026-11-30T23:00:00Z"):
+            again = replace(question, variables=partial(at, moment, question.variables))
+            assert compiled.decide(again).allowed == first.allowed
+
+
+def at(moment: str | None, variables: Variables, name: str) -> str | tuple[str, ...] | None:
+    return moment if name == "request.utc-timestamp" else variables(name)
+
+
+def test_both_answers_occur() -> None:
+    """The random world is not one where everything is refused."""
+    source = random.Random(1)
+    compiled = compile_policies(
+        [PolicySource("p", "root", ("Allow group Admins to use keys in compartment Prod",))], WORLD
+    )
+    answers = {compiled.decide(random_question(source)).allowed for _ in range(500)}
+    assert answers == {True, False}
