@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fakes.region import Region, Server
 from typer.testing import CliRunner
 
 from keystead.cli.main import app
-from tests.fakes.region import Region, Server
 
 
 @dataclass

@@ -5,7 +5,6 @@ import stat
 from pathlib import Path
 
 import pytest
-
 from tests.cli.conftest import Keystead
 from tests.fakes.region import Region, Server
 
@@ -22,7 +21,9 @@ def test_login_saves_profile_and_token(keystead: Keystead, server: Server, home:
     assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
     assert json.loads(token.read_text())["token"] == "token-1"
     config = (home / "config.toml").read_text()
-    assert f'[profiles.default]\nurl = "{server.url}"\ntenancy = "acme"\nuser = "olivia"\ncompartment = "prod"\n' == config
+    assert (
+        f'[profiles.default]\nurl = "{server.url}"\ntenancy = "acme"\nuser = "olivia"\ncompartment = "prod"\n' == config
+    )
     assert "correct horse" not in config + ran.out + ran.err
     assert "token-1" not in ran.out + ran.err
 
@@ -59,7 +60,15 @@ def test_a_password_cannot_come_from_nobody(keystead: Keystead, server: Server) 
 
 @pytest.mark.parametrize(
     "url",
-    ["http://example.com:8080", "ftp://127.0.0.1", "https://", "https://h:1/path", "https://u:p@h", "unix:relative", "h"],
+    [
+        "http://example.com:8080",
+        "ftp://127.0.0.1",
+        "https://",
+        "https://h:1/path",
+        "https://u:p@h",
+        "unix:relative",
+        "h",
+    ],
 )
 def test_urls_that_are_not_used(keystead: Keystead, url: str) -> None:
     ran = keystead("login", "--url", url, "--tenancy", "a", "--user", "b", "--password-stdin", stdin="x\n")
@@ -67,7 +76,9 @@ def test_urls_that_are_not_used(keystead: Keystead, url: str) -> None:
 
 
 def test_https_needs_a_ca_file(keystead: Keystead) -> None:
-    ran = keystead("login", "--url", "https://127.0.0.1:1", "--tenancy", "a", "--user", "b", "--password-stdin", stdin="x")
+    ran = keystead(
+        "login", "--url", "https://127.0.0.1:1", "--tenancy", "a", "--user", "b", "--password-stdin", stdin="x"
+    )
     assert ran.code == 2
     assert "no CA file" in ran.err
 

@@ -8,7 +8,9 @@ import base64
 import json
 import re
 import ssl
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +24,9 @@ MOMENT = "2026-01-31T12:00:00.000Z"
 
 
 def route(method: str, template: str) -> Callable[[Any], Any]:
-    pattern = re.compile("".join(f"(?P<{p[1:-1]}>[^/]+)" if p[:1] == "{" else p for p in re.split(r"(\{\w+\})", template)))
+    pattern = re.compile(
+        "".join(f"(?P<{p[1:-1]}>[^/]+)" if p[:1] == "{" else p for p in re.split(r"(\{\w+\})", template))
+    )
 
     def add(function: Any) -> Any:
         ROUTES.append((method, template, pattern, function))
@@ -86,7 +90,7 @@ class Region:
         letters = base64.b32encode(number.to_bytes(20, "big")).decode().lower()
         return f"ks1.{kind}.main.home.{letters}"
 
-    def keep(self, kind: str, **fields: Any) -> Json:
+    def keep(self, kind: str, /, **fields: Any) -> Json:
         made = {"id": self.new_id(kind), **fields, "created_at": MOMENT, "version": 1}
         self.things.setdefault(kind, {})[made["id"]] = made
         return made
@@ -172,7 +176,9 @@ class Request:
 
     def listed(self, kind: str) -> Json:
         inside = self.query.get("compartment_id")
-        return self.page(list(self.region.things.get(kind, {}).values()), name=self.query.get("name"), compartment_id=inside)
+        return self.page(
+            list(self.region.things.get(kind, {}).values()), name=self.query.get("name"), compartment_id=inside
+        )
 
 
 def no_clash(region: Region, kind: str, name: str, **place: str) -> None:
@@ -210,7 +216,13 @@ def sign_out(ask: Request) -> tuple[int, None]:
 def who_am_i(ask: Request) -> Json:
     region = ask.region
     token = f"ks1.token.main.home.{'a' * 32}"
-    return {"id": region.olivia["id"], "type": "user", "name": "olivia", "tenancy_id": region.tenancy, "token_id": token}
+    return {
+        "id": region.olivia["id"],
+        "type": "user",
+        "name": "olivia",
+        "tenancy_id": region.tenancy,
+        "token_id": token,
+    }
 
 
 @route("GET", "/health")
@@ -248,9 +260,7 @@ def get_compartment(ask: Request, compartment_id: str) -> Json:
 @route("POST", "/users")
 def create_user(ask: Request) -> tuple[int, Json]:
     no_clash(ask.region, "user", ask.body["name"])
-    made = ask.region.keep(
-        "user", name=ask.body["name"], state="ACTIVE", description=ask.body.get("description", "")
-    )
+    made = ask.region.keep("user", name=ask.body["name"], state="ACTIVE", description=ask.body.get("description", ""))
     return 201, {**made, "password": "example-password-1", "already_shown": False}
 
 
@@ -683,6 +693,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.region = region
         self.lock = threading.Lock()
+        self.mistakes: list[str] = []
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.server_address[1]}"
@@ -690,9 +701,12 @@ class Server(ThreadingHTTPServer):
         self._thread.start()
 
     def handle_error(self, *_: object) -> None:
-        """A client that hangs up is no news."""
+        """A client that hangs up is no news; anything else is a mistake here, reported by `close`."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            self.mistakes.append(traceback.format_exc())
 
     def close(self) -> None:
         self.shutdown()
         self.server_close()
         self._thread.join()
+        assert not self.mistakes, "\n".join(self.mistakes)

@@ -101,9 +101,12 @@ class Profiles:
         if self.path.exists() and self.load(name) == profile:
             return
         text = self.path.read_text() if self.path.exists() else ""
-        body = "".join(f"{key} = {json.dumps(value)}\n" for key, value in asdict(profile).items() if value)
+        told = {key: value for key, value in asdict(profile).items() if value}
+        body = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in told.items())
         changed = _replace_section(text, f"profiles.{name}", body)
-        if tomllib.loads(changed).get("profiles", {}).get(name) != {k: v for k, v in asdict(profile).items() if v}:
+        wanted = tomllib.loads(text)
+        wanted.setdefault("profiles", {})[name] = told
+        if _parsed(changed) != wanted:
             raise usage(f"{self.path}: cannot change [profiles.{name}] by itself", "write it as a table of its own")
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write(self.path, changed)
@@ -160,6 +163,13 @@ def _checked_name(name: object) -> str:
     return name
 
 
+def _parsed(text: str) -> dict[str, object] | None:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
+
+
 def _replace_section(text: str, section: str, body: str) -> str:
     """`text` with the TOML table `[section]` replaced by `body`, or added at the end."""
     lines = text.splitlines(keepends=True)
@@ -168,8 +178,9 @@ def _replace_section(text: str, section: str, body: str) -> str:
         gap = "\n" if text and not text.endswith("\n\n") else ""
         return f"{text}{gap}[{section}]\n{body}"
     end = next((at for at in range(start + 1, len(lines)) if lines[at].lstrip().startswith("[")), len(lines))
-    tail = "".join(lines[end:])
-    return "".join(lines[:start]) + f"[{section}]\n{body}" + (f"\n{tail}" if tail else "")
+    while end > start + 1 and lines[end - 1].lstrip()[:1] in {"", "#"}:
+        end -= 1  # blank lines and comments before the next table are about that one
+    return "".join(lines[:start]) + f"[{section}]\n{body}" + "".join(lines[end:])
 
 
 def _write(path: Path, text: str) -> None:
