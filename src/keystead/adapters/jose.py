@@ -12,6 +12,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from keystead.core.errors import Refusal
+from keystead.crypto.sign import SigningKey
 from keystead.iam.ports import MachineKeys
 from keystead.iam.tokens import invalid_token
 
@@ -27,9 +28,10 @@ def _b64(data: bytes) -> str:
 class JoseCodec:
     """Signs with one Ed25519 key named `kid`; verifies with it, or with the machines' keys."""
 
-    def __init__(self, seed: bytes, public_key: bytes, kid: str = REGION_KEY) -> None:
+    def __init__(self, key: SigningKey, kid: str = REGION_KEY) -> None:
         self._kid = kid
-        self._key = OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "d": _b64(seed), "x": _b64(public_key)})
+        jwk = key.reveal_jwk()
+        self._key = OKPKey.import_key({name: jwk[name] for name in ("kty", "crv", "x", "d")})
 
     def sign(self, claims: Mapping[str, str | int]) -> str:
         return jwt.encode({"alg": ALGORITHMS[0], "kid": self._kid}, dict(claims), self._key, algorithms=ALGORITHMS)

@@ -6,7 +6,6 @@ base32, so an id says what it names and where, and cannot be guessed or counted.
     ks1.key.main.home.q3v7w6ysn2d5k4cmf2r7tjx3hpl5a6be
 """
 
-import base64
 import re
 import secrets
 from dataclasses import dataclass
@@ -52,6 +51,8 @@ ResourceType = Literal[
 ]
 TYPES: frozenset[str] = frozenset(get_args(ResourceType))
 
+# Five bits of each random byte choose a letter: as random as encoding 20 bytes, and far quicker.
+_BASE32 = (b"abcdefghijklmnopqrstuvwxyz234567") * 8
 _ID = re.compile(r"ks1\.([a-z]+)\.([a-z0-9]+)\.([a-z0-9-]{1,32})\.([a-z2-7]{32})")
 
 
@@ -67,7 +68,7 @@ class ParsedId:
 
 def new_id(kind: ResourceType, region: str) -> str:
     """A fresh id of `kind` in `region`."""
-    unique = base64.b32encode(secrets.token_bytes(20)).decode().lower()
+    unique = secrets.token_bytes(32).translate(_BASE32).decode("ascii")
     return f"{LABEL}.{kind}.{REALM}.{region}.{unique}"
 
 

@@ -186,6 +186,8 @@ def _encryption() -> Group:
         "innodb_encryption_threads": "2",
         "innodb_encryption_rotate_key_age": "1",
         "innodb_checksum_algorithm": "full_crc32",
+        # A spatial index of a ROW_FORMAT=COMPRESSED table stays in clear (measured); with this there is no such table.
+        "innodb_read_only_compressed": "ON",
         "encrypt_binlog": "ON",
         "encrypt_tmp_files": "ON",
         "encrypt_tmp_disk_tables": "ON",

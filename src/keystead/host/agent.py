@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from keystead.core.clock import Clock
-from keystead.core.errors import KeysteadError, Unavailable, not_found
+from keystead.core.errors import KeysteadError, not_found
 from keystead.databases.desk import HostView, SystemView
 from keystead.databases.plan import Standing
 from keystead.host.keeper import Keeper
@@ -111,7 +111,7 @@ class Agent:
         """Take over what the desk said."""
         with self._guard:
             if view.generation < self._generation:
-                raise Unavailable("StateOlder", "the region's state is older than what this machine has seen")
+                return  # overtaken by a newer one, or a state brought back: no positive answer either way
             self._heard = self._clock.monotonic()
             self._generation = view.generation
             self._region = view.region

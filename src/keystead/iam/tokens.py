@@ -5,7 +5,7 @@ Claims: `iss` the region, `aud` the region's API, `sub` the principal, `tenant`,
 for it (`kid` names the machine); they make it the `host` service and nothing else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -46,8 +46,11 @@ class Verified:
 class Tokens:
     """Issues tokens and turns them back into callers."""
 
-    def __init__(self, codec: TokenCodec, directory: Directory, clock: Clock, region: str) -> None:
+    def __init__(
+        self, codec: TokenCodec, directory: Directory, refresh: Callable[[], int], clock: Clock, region: str
+    ) -> None:
         self._codec = codec
+        self._refresh = refresh
         self._directory = directory
         self._clock = clock
         self._region = region
@@ -71,11 +74,13 @@ class Tokens:
         return IssuedToken(self._codec.sign(claims), token_id, expires, principal.id, principal.tenancy)
 
     def authenticate(self, token: str, source: str, request_id: str) -> Caller:
-        """The caller that a token stands for, now.
+        """The caller that a token stands for, now: revocations committed before this call count.
 
         Raises:
             Refusal: `NotAuthenticated`, for every cause alike.
+            Unavailable: the region's state does not answer.
         """
+        self._refresh()
         verified = self._cache.get(token)
         if verified is None:
             verified = self._verify(token)

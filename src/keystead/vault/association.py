@@ -52,6 +52,7 @@ class Associations:
 
     def allow(self, caller: Caller, key_id: str, operation: str, *, newborn: bool = False) -> Entry:
         """Check that the caller may associate this key, now. Raises: Refusal (recorded)."""
+        self._snapshot.refresh()  # a job's step has no request that did so
         entry = self._vaults.entry_of(caller, key_id)
         self._guard.require(caller, PERMISSION, entry.delegate, operation, newborn=newborn)
         if entry.key.state != "ENABLED":

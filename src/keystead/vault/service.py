@@ -289,8 +289,7 @@ class Vaults:
         return KeyVersion(KeyVersionId(new_id("keyversion", self._region)), key.id, number, wrapped, self._clock.now())
 
     def _entry(self, caller: Caller, key_id: str) -> Entry:
-        """The caller's key. Service-managed keys are seen by nobody but the system they serve."""
-        self._snapshot.refresh()
+        """The caller's key, as of the start of the request. Service-managed keys are seen only by their system."""
         entry = self._keyring.get(key_id)
         if entry is None:
             parse_id(key_id, "key")

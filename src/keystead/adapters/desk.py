@@ -1,0 +1,114 @@
+"""`Desk` over the region's API, on a Unix socket: how `host` asks, as this machine.
+
+Every request carries a token of two minutes that the machine signs with its own key; nothing secret of the region is
+kept here. One connection per call: calls are few, and a broken one says nothing about the next.
+"""
+
+import http.client
+import json
+import socket
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from keystead.adapters.jose import JoseCodec
+from keystead.core.clock import Clock, isoformat
+from keystead.core.errors import Fault, Refusal, Unavailable
+from keystead.databases.desk import HostView, Opened, Report
+from keystead.iam.tokens import MACHINE_LIFETIME, machine_claims
+
+BASE = "/keystead/v1"
+TIMEOUT_SECONDS = 5.0
+_KINDS = {400: "bad_request", 401: "unauthenticated", 403: "denied", 404: "not_found", 409: "conflict", 412: "stale"}
+
+
+class ApiDesk:
+    """The desk of the region behind the Unix socket `path`."""
+
+    def __init__(self, path: Path, codec: JoseCodec, machine: str, region: str, clock: Clock) -> None:
+        self._path = path
+        self._codec = codec
+        self._machine = machine
+        self._region = region
+        self._clock = clock
+        self._token = ""
+        self._until = clock.now()
+        self._lock = threading.Lock()
+        self._views = msgspec.json.Decoder(HostView)
+
+    def watch(self, known_generation: int, wait_seconds: float) -> HostView:
+        body = {"known_generation": known_generation, "wait_ms": int(wait_seconds * 1000)}
+        answer = self._ask("/host/watch", body, TIMEOUT_SECONDS + wait_seconds)
+        try:
+            return self._views.decode(answer)
+        except msgspec.MsgspecError as error:
+            raise Unavailable("DeskUnclear", "the region answered something unexpected") from error
+
+    def open_store_key(self, system: str) -> Opened:
+        answer = self._ask(f"/host/systems/{system}/actions/open-store-key", None, TIMEOUT_SECONDS)
+        return msgspec.json.decode(answer, type=Opened)
+
+    def report(self, report: Report) -> None:
+        body: dict[str, Any] = {
+            "system_id": report.system,
+            "event": report.event,
+            "reason": report.reason,
+            "text": report.text[:4000],
+        }
+        if report.receipt is not None:
+            body["receipt"] = {
+                "reason": report.receipt.reason,
+                "reason_text": report.receipt.reason_text[:1000],
+                "committed_at": isoformat(report.receipt.committed_at),
+                "steps": [list(step) for step in report.receipt.steps],
+            }
+        self._ask("/host/reports", body, TIMEOUT_SECONDS)
+
+    def _ask(self, path: str, body: dict[str, Any] | None, timeout: float) -> bytes:
+        connection = _UnixConnection(self._path, timeout)
+        headers = {"Authorization": f"Bearer {self._bearer()}", "Content-Type": "application/json"}
+        try:
+            connection.request("POST", BASE + path, None if body is None else json.dumps(body).encode(), headers)
+            response = connection.getresponse()
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable("DeskUnavailable", "the region does not answer") from error
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise _error(response.status, answer)
+        return answer
+
+    def _bearer(self) -> str:
+        with self._lock:
+            now = self._clock.now()
+            if now >= self._until:
+                self._token = self._codec.sign(machine_claims(self._machine, self._region, now))
+                self._until = now + MACHINE_LIFETIME - timedelta(seconds=30)
+            return self._token
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _error(status: int, answer: bytes) -> Exception:
+    try:
+        found = json.loads(answer)
+        code, message, hint = str(found["code"]), str(found["message"]), str(found.get("hint", ""))
+    except (ValueError, KeyError, TypeError):
+        return Unavailable("DeskUnavailable", f"the region answered {status}")
+    if status >= 500 or status == 429:
+        return Unavailable(code, message, hint=hint)
+    kind = _KINDS.get(status)
+    return Fault(code, message, hint=hint) if kind is None else Refusal(code, message, hint=hint, kind=kind)  # type: ignore[arg-type]
