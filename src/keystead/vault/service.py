@@ -158,9 +158,8 @@ class Vaults:
         """A new current version. Older ones open what they sealed and seal nothing any more."""
         entry = self._entry(caller, key_id)
         record = self._guard.permit_change(caller, "KEY_ROTATE", entry.target, "RotateKey")
-        key = entry.key
+        key = self._usable(caller, "KEY_ROTATE", entry, "RotateKey").key
         check_version(key.version, if_match)
-        self._usable(caller, "KEY_ROTATE", entry, entry.target, "RotateKey")
         changed = replace(key, current=key.current + 1, version=key.version + 1)
         version = self._new_version(changed, changed.current)
         with self._store.write(record) as tx:
@@ -192,7 +191,7 @@ class Vaults:
         entry = self._entry(caller, key_id)
         self._guard.require(caller, "KEY_DECRYPT", entry.target, "Rewrap")
         self._guard.require(caller, "KEY_ENCRYPT", entry.target, "Rewrap")
-        self._usable(caller, "KEY_DECRYPT", entry, entry.target, "Rewrap")
+        entry = self._usable(caller, "KEY_DECRYPT", entry, "Rewrap")
         made = None
         for use in ("customer-key", "customer-data"):
             binding = self._binding(entry, use, associated_data)
@@ -233,7 +232,7 @@ class Vaults:
             )
         entry = self._entry(caller, key_id)
         self._guard.require(caller, "KEY_ENCRYPT", entry.target, operation)
-        self._usable(caller, "KEY_ENCRYPT", entry, entry.target, operation)
+        entry = self._usable(caller, "KEY_ENCRYPT", entry, operation)
         version = entry.key.current
         blob = self._keyring.kek(entry, version).seal(plaintext, self._binding(entry, use, associated_data))
         self._guard.record(caller, "KEY_ENCRYPT", entry.target, operation, "allowed")
@@ -244,7 +243,7 @@ class Vaults:
     ) -> bytes:
         entry = self._entry(caller, key_id)
         self._guard.require(caller, "KEY_DECRYPT", entry.target, operation)
-        self._usable(caller, "KEY_DECRYPT", entry, entry.target, operation)
+        entry = self._usable(caller, "KEY_DECRYPT", entry, operation)
         try:
             opened = self._kek_for(entry, blob).open(blob, self._binding(entry, use, associated_data))
         except Unreadable as refusal:
@@ -261,14 +260,17 @@ class Vaults:
     def _binding(self, entry: Entry, use: Use, associated_data: bytes) -> Binding:
         return Binding(use, entry.key.tenancy, self._region, "", entry.key.id, associated_data)
 
-    def _usable(self, caller: Caller, permission: str, entry: Entry, target: Target, operation: str) -> None:
-        if entry.key.state != "ENABLED":
-            self._guard.refuse(caller, permission, target, operation, unusable(entry.key))
+    def _usable(self, caller: Caller, permission: str, entry: Entry, operation: str) -> Entry:
+        """The key as it is after the Guard's look at the generation, when it may be used in that state."""
+        current = self._keyring.get(entry.key.id) or entry
+        if current.key.state != "ENABLED":
+            self._guard.refuse(caller, permission, current.target, operation, unusable(current.key))
+        return current
 
     def _move(self, caller: Caller, key_id: str, move: KeyMove, operation: str, if_match: int | None) -> Key:
         entry = self._entry(caller, key_id)
-        key = entry.key
         record = self._guard.permit_change(caller, "KEY_UPDATE", entry.target, operation)
+        key = (self._keyring.get(key_id) or entry).key
         check_version(key.version, if_match)
         try:
             state = after(key.state, move, key.name)
@@ -293,6 +295,9 @@ class Vaults:
         entry = self._keyring.get(key_id)
         if entry is None:
             parse_id(key_id, "key")
+            self._snapshot.refresh()
+            entry = self._keyring.get(key_id)
+        if entry is None:
             raise not_found("key")
         key = entry.key
         if key.tenancy != caller.principal.tenancy or (key.managed_by and key.managed_by != caller.principal.id):
