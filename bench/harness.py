@@ -109,8 +109,9 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def workspace(name: str) -> Iterator[Path]:
-    """A private directory (mode 0700) for one run, gone afterwards; under $KEYSTEAD_BENCH_DIR, else the system's own."""
+    """A directory for one run, gone afterwards; under $KEYSTEAD_BENCH_DIR, else the system's own."""
     with tempfile.TemporaryDirectory(prefix=f"keystead-{name}-", dir=os.environ.get("KEYSTEAD_BENCH_DIR")) as path:
+        os.chmod(path, 0o711)  # database servers run under other uids and must get through
         yield Path(path)
 
 
@@ -137,6 +138,26 @@ def child(
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def run_quietly(argv: Sequence[str], environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
+    """Run a command to its end; its standard output.
+
+    Raises:
+        RuntimeError: it failed; the message holds what it said on standard error.
+    """
+    result = subprocess.run(
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=None if environment is None else dict(environment),
+    )
+    if result.returncode:
+        raise RuntimeError(f"{argv[0]} {argv[1]} ended with {result.returncode}:\n{result.stderr[-2000:]}")
+    return result.stdout
 
 
 def tail(log: Path, lines: int = 15) -> str:
