@@ -1,5 +1,6 @@
 """A fake region, and the command line run against it."""
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.fakes.region import Region, Server
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from keystead.cli.main import app
@@ -27,6 +29,8 @@ class Ran:
 
 
 Keystead = Callable[..., Ran]
+
+built = functools.cache(get_command)  # building a hundred commands takes longer than running one
 
 
 @pytest.fixture
@@ -52,10 +56,11 @@ def region(server: Server) -> Region:
 
 
 @pytest.fixture
-def keystead(home: Path) -> Keystead:
+def keystead(home: Path, monkeypatch: pytest.MonkeyPatch) -> Keystead:
     """Runs one command in this process: `keystead("key", "list", stdin=b"")`."""
 
     def run(*arguments: str, stdin: bytes | str | None = None) -> Ran:
+        monkeypatch.setattr("typer.testing._get_command", built)
         result = CliRunner().invoke(app, list(arguments), input=stdin, prog_name="keystead")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

@@ -26,6 +26,13 @@ def entry(**fields: str) -> dict[str, object]:
         "outcome": "allowed",
         "code": "",
         "reason": "",
+        "compartment_id": "c",
+        "requester": "",
+        "token_id": "t",
+        "request_id": "r",
+        "operation": "DisableKey",
+        "detail": {},
+        "generation": 7,
     }
     return {**base, **fields}
 

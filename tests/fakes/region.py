@@ -634,6 +634,7 @@ def shown(thing: Any) -> Any:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet
     server: "Server"
 
     def handle_any(self) -> None:

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from keystead.cli.client import Client, Json, check_url
 from keystead.cli.command import command
 from keystead.cli.exits import UNAVAILABLE, CliError, usage
 from keystead.cli.profile import Profile, SavedToken
-from keystead.cli.session import Session
+from keystead.cli.session import Session, connect
+from keystead.cli.wire import Json
 
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="Where the region is: https://HOST:PORT.")]
 Ca = Annotated[str | None, typer.Option("--ca", metavar="FILE", help="CA certificate of the region (PEM).")]
@@ -46,8 +46,7 @@ def login(
     What is not given is taken from the profile, or asked for. The token is valid for one hour.
     """
     profile = _asked(session.profile, url, ca, tenancy, user, compartment)
-    check_url(profile.url)
-    client = Client(profile.url, profile.ca)
+    client = connect(profile.url, profile.ca)
     password = _password(profile, password_stdin)
     answer = client.post("/auth/tokens", {"tenancy": profile.tenancy, "user": profile.user, "password": password}).data
     token = SavedToken(
@@ -75,7 +74,7 @@ def logout(session: Session) -> None:
         session.console.say("nobody was signed in")
         return
     try:
-        Client(token.url, session.profile.ca, token.token).delete("/auth/tokens/current")
+        connect(token.url, session.profile.ca, token.token).delete("/auth/tokens/current")
     except CliError as error:
         if error.exit_code == UNAVAILABLE:
             hint = f"it stays valid until {token.expires_at}, or until `keystead user revoke-tokens {token.user}`"
@@ -98,7 +97,7 @@ def whoami(session: Session) -> None:
 
 def status(session: Session) -> None:
     """Show whether the region answers, and who is signed in. Exit code 6 when it does not, or is sealed."""
-    health = Client(session.url, session.profile.ca).get("/health").data
+    health = connect(session.url, session.profile.ca).get("/health").data
     saved = session.token_file.load()
     signed_in: Json = {"signed_in": False}
     if saved is not None and saved.url == session.url:

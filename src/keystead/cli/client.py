@@ -13,45 +13,15 @@ import json
 import socket
 import ssl
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from keystead import __version__
 from keystead.cli.exits import FAILED, UNAVAILABLE, CliError, of_status, usage
+from keystead.cli.wire import Call, Json, Reply
 
-Json = dict[str, Any]
-
-BASE = "/keystead/v1"
 TIMEOUT = 60.0  # seconds without a byte
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A successful answer. `data` is {} when the body is empty; `version` is the ETag without its quotes."""
-
-    status: int
-    data: Json
-    version: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request. `path` is below `/keystead/v1`; `once` adds an Idempotency-Key."""
-
-    method: str
-    path: str
-    query: Mapping[str, str | int | None] = field(default_factory=dict)
-    body: Json | None = None
-    if_match: str | None = None
-    once: bool = False
-
-    def target(self) -> str:
-        """The raw request target."""
-        asked = {key: value for key, value in self.query.items() if value is not None}
-        return BASE + self.path + (f"?{urlencode(asked, quote_via=quote)}" if asked else "")
 
 
 class Client:

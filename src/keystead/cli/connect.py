@@ -5,15 +5,14 @@ wins over whatever was passed on. The password never passes through here: the cl
 MYSQL_PWD, which is left as it is.
 """
 
-import hashlib
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from keystead.cli.client import Json
 from keystead.cli.exits import CliError
 from keystead.cli.profile import home
+from keystead.cli.wire import Json
 
 _PROGRAMS = ("mariadb", "mysql")
 
@@ -52,6 +51,8 @@ def replace_process(endpoint: Json, user: str, database: str | None, passed_on: 
 
 def _keep(pem: str) -> Path:
     """The CA certificate as a file that outlives this process; one file for each certificate."""
+    import hashlib
+
     directory = home() / "ca"
     path = directory / f"{hashlib.sha256(pem.encode()).hexdigest()[:32]}.pem"
     try:

@@ -7,12 +7,12 @@ import typer
 
 from keystead.cli import connect as client_program
 from keystead.cli import report as proof
-from keystead.cli.client import Call, Json
 from keystead.cli.command import IfMatch, InCompartment, Limit, NewName, Reference, Wait, Yes, command, group
 from keystead.cli.console import Column
 from keystead.cli.exits import usage
 from keystead.cli.session import Session
 from keystead.cli.waiting import follow
+from keystead.cli.wire import Call, Json
 
 systems = group("Database systems: encrypted MariaDB servers.")
 

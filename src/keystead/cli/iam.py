@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from keystead.cli.client import Call, Json
 from keystead.cli.command import Description, IfMatch, InCompartment, Limit, NewName, Reference, Yes, command, group
 from keystead.cli.console import Column
 from keystead.cli.exits import CONFLICT, CliError, usage
 from keystead.cli.session import Session
+from keystead.cli.wire import Call, Json
 
 compartments = group("Compartments: folders of resources, nested; policies attach to them.")
 users = group("Users: people and applications.")

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keystead.cli.client import Json
 from keystead.cli.console import Column, Console
 from keystead.cli.exits import CliError
+from keystead.cli.wire import Json
 
 
 def show(console: Console, report: Json) -> None:

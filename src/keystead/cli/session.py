@@ -6,13 +6,15 @@ the profile's, else the root); `a/b/name` or `a:b:name` is looked up in the comp
 
 import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from keystead.cli.client import Client, Json
 from keystead.cli.console import Console
 from keystead.cli.exits import NOT_FOUND, NOT_SIGNED_IN, CliError, usage
 from keystead.cli.profile import Profile, Profiles, SavedToken, TokenFile
-from keystead.core.ids import looks_like_id
+from keystead.cli.wire import Json
+
+if TYPE_CHECKING:
+    from keystead.cli.client import Client
 
 _SEPARATOR = re.compile("[/:]")
 
@@ -79,10 +81,10 @@ class Session:
         return self._token
 
     @property
-    def client(self) -> Client:
+    def client(self) -> "Client":
         """A client that shows the token."""
         if self._client is None:
-            self._client = Client(self.url, self.profile.ca, self.token.token)
+            self._client = connect(self.url, self.profile.ca, self.token.token)
         return self._client
 
     @property
@@ -104,10 +106,10 @@ class Session:
     def compartment(self, reference: str | None) -> str:
         """The id of the compartment meant by `reference` (a path from the root, or an id; None: the default)."""
         reference = self.profile.compartment if reference is None else reference
-        if looks_like_id(reference):
-            if reference.split(".")[1] not in {"compartment", "tenancy"}:
-                raise usage(f"{reference} is not the id of a compartment")
+        if is_id(reference, "compartment", "tenancy"):
             return reference
+        if is_id(reference):
+            raise usage(f"{reference} is not the id of a compartment")
         at = self.token.tenancy_id
         path = ""
         for name in filter(None, _SEPARATOR.split(reference)):
@@ -125,10 +127,10 @@ class Session:
             CliError: none or several are called so.
         """
         path, placed, label = _KINDS[kind]
-        if looks_like_id(reference):
-            if reference.split(".")[1] != label:
-                raise usage(f"{reference} is not the id of a {kind}")
+        if is_id(reference, label):
             return self.client.get(f"{path}/{reference}").data
+        if is_id(reference):
+            raise usage(f"{reference} is not the id of a {kind}")
         where, name = _split(reference) if placed else (None, reference)
         inside = self.compartment(compartment if where is None else where) if placed else None
         found = _named(list(self.client.items(path, name=name, compartment_id=inside)), name)
@@ -137,7 +139,7 @@ class Session:
 
     def resolve(self, kind: str, reference: str, compartment: str | None = None) -> str:
         """The id of the thing of `kind` that `reference` names. An id is not checked here."""
-        if looks_like_id(reference) and reference.split(".")[1] == _KINDS[kind][2]:
+        if is_id(reference, _KINDS[kind][2]):
             return reference
         return str(self.find(kind, reference, compartment)["id"])
 
@@ -161,6 +163,20 @@ class Session:
             return error
         hint = f"the token was valid until {self._token.expires_at}; {_login_hint(self.profile_name)}"
         return CliError(error.message, hint=hint, code=error.code, request_id=error.request_id, exit_code=NOT_SIGNED_IN)
+
+
+def is_id(text: str, *types: str) -> bool:
+    """Whether `text` is an id, of one of `types` if given."""
+    from keystead.core.ids import looks_like_id
+
+    return looks_like_id(text) and (not types or text.split(".")[1] in types)
+
+
+def connect(url: str, ca: str = "", token: str | None = None) -> "Client":
+    """A `Client`; http and ssl are loaded now, not before somebody needs them."""
+    from keystead.cli.client import Client
+
+    return Client(url, ca, token)
 
 
 def _login_hint(profile: str) -> str:

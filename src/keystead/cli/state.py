@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from keystead.cli.client import Call
 from keystead.cli.command import command, group
 from keystead.cli.exits import CliError, usage
 from keystead.cli.session import Session
+from keystead.cli.wire import Call
 
 state = group("The region's own state: backup, and restore.")
 

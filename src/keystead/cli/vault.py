@@ -13,11 +13,11 @@ from typing import Annotated
 
 import typer
 
-from keystead.cli.client import Json
 from keystead.cli.command import IfMatch, InCompartment, Limit, NewName, Reference, command, group
 from keystead.cli.console import Column
 from keystead.cli.exits import CliError, usage
 from keystead.cli.session import Session
+from keystead.cli.wire import Json
 
 vaults = group("Vaults: named containers of keys.")
 keys = group("Keys: series of key versions, one of them current; and what is done with them.")

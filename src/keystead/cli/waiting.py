@@ -10,9 +10,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from keystead.cli.client import Json
 from keystead.cli.exits import INTERRUPTED, JOB_FAILED, UNAVAILABLE, CliError
 from keystead.cli.session import Session
+from keystead.cli.wire import Json
 
 FINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELED"})
 PATIENCE = 60.0

@@ -1,0 +1,151 @@
+"""The command line and the region in memory keep to the real table of operations.
+
+Every command is run; each request it made must be one that the real API would decode, each answer it was given one
+that the real API could have sent, and together the commands reach every operation that is meant for people.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+from tests.cli.conftest import Keystead
+from tests.cli.test_console import entry
+from tests.fakes.region import MOMENT, Exchange, Region
+
+from keystead.web.api import TABLE
+from keystead.web.messages import read_body, read_query
+from keystead.web.operations import Operation, Router, read_parameters
+
+PEOPLE = {operation.name for operation in TABLE if operation.tag != "host"} - {"GetOpenApi"}
+
+SESSION = """
+status
+whoami
+compartment create prod --description all
+compartment list
+compartment show prod
+user create ada --description analyst
+user list
+user show ada
+user block ada
+user unblock ada --if-match 2
+user reset-password ada
+user revoke-tokens ada
+group create dbas
+group list
+group show dbas
+group add-member dbas ada
+group members dbas
+group remove-member dbas ada
+group delete dbas -y
+policy create p -s x --description y
+policy list
+policy show p
+policy update p -s z --if-match 1
+policy add-statement p w
+policy delete p -y
+vault create v
+vault list
+vault show v
+key create k -v v --algorithm AES-256
+key list
+key show k
+key versions k
+key rotate k
+key disable k
+key enable k --if-match 3
+key encrypt k -a context
+key wrap k
+key generate-data-key k
+key decrypt k
+key unwrap k
+key rewrap k
+db create s -k k --admin root1 --memory 256 --protect
+db list
+db show s
+db stop s
+db start s
+db restart s --if-match 1
+db unprotect s
+db protect s
+db change-key s --service-managed
+db change-key s --key k
+db rotate-data-keys s
+db verify s
+db revalidate s
+db delete-identity s -y
+db restore-identity s
+db confirm s
+db keys s
+db fence-receipt s
+db unprotect s
+backup create s -n b -k k
+backup list
+backup show b
+backup restore b -n copy -k k --admin root1 --memory 256
+job list --limit 3
+backup delete b -y
+db delete s -y
+user delete ada -y
+audit list --principal olivia --action KEY_ROTATE --resource k --outcome allowed --since 1h --until 2099-01-01T00:00:00Z
+audit verify
+"""
+
+
+@pytest.fixture
+def exchanges(signed_in: Keystead, region: Region, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Exchange]:
+    """What went over the wire in a session that uses everything."""
+    region.entries = [entry(outcome="allowed")]
+    region.results["verify"] = {"report": json.dumps({"files": []})}
+    fence = {"db_system_id": "s", "reason": "key_disabled", "reason_text": "", "committed_at": MOMENT}
+    region.fences["s"] = {**fence, "steps": [{"name": "committed", "after_ms": 0.0}]}
+    monkeypatch.setattr("keystead.cli.connect.os.execv", lambda *_: None)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    for line in SESSION.strip().splitlines():
+        given = b"fGFiYw==" if line.split()[:2][-1] in {"decrypt", "unwrap", "rewrap"} else b"abc"
+        ran = signed_in(*line.split(), stdin=given)
+        assert ran.code == 0, f"{line}: {ran.err}"
+    for line in ("db connect copy", f"state backup {tmp_path / 'state'}", "logout"):
+        ran = signed_in(*line.split())
+        assert ran.code == 0, f"{line}: {ran.err}"
+    return region.exchanges
+
+
+def test_every_request_and_answer_fits_the_real_table(exchanges: list[Exchange]) -> None:
+    router = Router(TABLE)
+    used: set[str] = set()
+    for seen in exchanges:
+        operation = check_request(router, seen)
+        used.add(operation.name)
+        assert seen.status == operation.status, operation.name
+        if operation.reply is not None:
+            check_reply(operation, seen.reply)
+    assert used == PEOPLE
+
+
+def check_request(router: Router, seen: Exchange) -> Operation:
+    parts = urlsplit(seen.target)
+    found = router.find(seen.method, parts.path)
+    assert found is not None, seen.target
+    assert found.operation is not None, seen.target
+    operation = found.operation
+    read_parameters(operation, found.values)
+    read_query(operation.query, parts.query.encode())
+    if operation.decoder is None:
+        assert seen.raw == b"", operation.name
+    else:
+        read_body(operation.decoder, seen.raw)
+    assert ("Idempotency-Key" in seen.headers) == operation.creates, operation.name
+    if "If-Match" in seen.headers:
+        assert operation.moves, operation.name
+    return operation
+
+
+def check_reply(operation: Operation, reply: Any) -> None:
+    try:
+        msgspec.convert(reply, operation.reply, strict=True)
+    except msgspec.ValidationError as error:
+        pytest.fail(f"{operation.name}: {error}: {reply}")
