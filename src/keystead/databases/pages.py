@@ -10,7 +10,7 @@ Pure. The layouts are MariaDB 10.11's (big endian unless said):
     redo log                     0 format (f09f979d encrypted, "Phys" not) | 48 key id | 52 key version
     binary and relay log         fe"bin", format event, then event 0xa4: scheme, key version (little endian), nonce
     Aria data page               7 type (1 head, 2 tail, 3 blob) | 12 (8 for blobs) key version (little endian)
-    Aria index page              13 key version (little endian)
+    Aria index page              13 key version (little endian) | 19 bytes used
 
 A key version in a header is a claim; that the body cannot be compressed is the evidence. A page counts as encrypted
 only with both.
@@ -51,11 +51,16 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Pages of one file by state, and how many pages each key version protects (0: a key with no number)."""
+    """Pages of one file by state, and how many pages each key version protects (0: a key with no number).
+
+    `copies` are pages of the doublewrite area by version: old images, written over as the server works, that no clean
+    start reads. They are counted in `states` too, not in `versions`.
+    """
 
     states: Mapping[PageState, int]
     versions: Mapping[int, int]
     key_id: int = 0
+    copies: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def pages(self) -> int:
@@ -78,14 +83,15 @@ class LogHeader:
 class _Count:
     states: Counter[PageState] = field(default_factory=Counter)
     versions: Counter[int] = field(default_factory=Counter)
+    copies: Counter[int] = field(default_factory=Counter)
 
-    def add(self, state: PageState, version: int, pages: int = 1) -> None:
-        self.states[state] += pages
+    def add(self, state: PageState, version: int, *, copy: bool = False) -> None:
+        self.states[state] += 1
         if state == "encrypted":
-            self.versions[version] += pages
+            (self.copies if copy else self.versions)[version] += 1
 
     def tally(self, key_id: int = 0) -> Tally:
-        return Tally(dict(self.states), dict(self.versions), key_id)
+        return Tally(dict(self.states), dict(self.versions), key_id, dict(self.copies))
 
 
 def looks_random(data: bytes | memoryview) -> bool:
@@ -154,7 +160,7 @@ def tally_tablespace(chunks: Iterable[bytes], *, temporary: bool = False, every:
     count, layout, number = _Count(), None, 0
     for chunk in chunks:
         if layout is None:
-            layout = geometry(chunk[:65536], temporary=temporary)
+            layout = geometry(chunk[:65536], temporary=temporary) or _unwritten(chunk, temporary)
             if layout is None:
                 return None
         zeros = bytes(layout.page_size)
@@ -162,9 +168,22 @@ def tally_tablespace(chunks: Iterable[bytes], *, temporary: bool = False, every:
             if page == zeros[: len(page)]:
                 count.add("empty", 0)
             else:
-                count.add(*page_state(page, layout, check_body=number % every == 0))
+                state, version = page_state(page, layout, check_body=number % every == 0)
+                count.add(state, version, copy=layout.space_id == 0 and _is_copy(page, number))
             number += 1
     return None if layout is None else count.tally(layout.key_id)
+
+
+def _is_copy(page: bytes | memoryview, number: int) -> bool:
+    """Whether a page of the system tablespace is another page's image: it lies in the doublewrite area."""
+    return _u4(page, 4) != number or _u4(page, 34) != 0
+
+
+def _unwritten(chunk: bytes, temporary: bool) -> Geometry | None:
+    """A new tablespace, whose page 0 is still in memory only: laid out as all new ones are."""
+    if any(chunk[:DEFAULT_PAGE]):
+        return None
+    return Geometry(DEFAULT_PAGE, True, 0xFFFFFFFF, temporary=temporary)
 
 
 def _split(chunk: bytes, size: int) -> Iterator[memoryview]:
@@ -210,7 +229,8 @@ def tally_aria(chunks: Iterable[bytes], *, index: bool) -> Tally:
             else:
                 at = 13 if index else (8 if page[7] == 3 else 12)
                 version = int.from_bytes(page[at : at + 4], "little")
-                sound = 0 < version < _PLAUSIBLE_VERSION and looks_random(page[32 : ARIA_PAGE - 8])
+                end = min(_u2(page, 19), ARIA_PAGE - 8) if index else ARIA_PAGE - 8  # an index page's used part
+                sound = 0 < version < _PLAUSIBLE_VERSION and looks_random(page[32:end])
                 count.add("encrypted" if sound else "plain", version)
             number += 1
     return count.tally()

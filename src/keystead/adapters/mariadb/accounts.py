@@ -15,7 +15,6 @@ Hence not: SUPER, FILE, SHUTDOWN, RELOAD (it would reset binary logs and block b
 CONNECTION ADMIN, BINLOG ADMIN / MONITOR / REPLAY, REPLICATION *, FEDERATED ADMIN, READ_ONLY ADMIN, anything on `mysql`.
 """
 
-import hashlib
 import re
 import string
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from keystead.adapters.mariadb.client import Admin
 from keystead.adapters.mariadb.datadir import os_user
 from keystead.core.errors import Refusal
 from keystead.core.secret import Secret
+from keystead.databases.accounts import native_password_hash
 
 ADMINISTRATOR_PRIVILEGES = (
     "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE TEMPORARY TABLES, LOCK TABLES,"
@@ -61,12 +61,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def password_hash(password: Secret) -> str:
-    """What `mysql_native_password` stores: the only scheme that every MySQL client speaks. TLS protects the wire."""
-    inner = hashlib.sha1(password.reveal(), usedforsecurity=False).digest()
-    return "*" + hashlib.sha1(inner, usedforsecurity=False).hexdigest().upper()
-
-
 def database_patterns() -> tuple[str, ...]:
     """LIKE patterns that together match every allowed database name and can never match `mysql`."""
     patterns = ["m", "my"]
@@ -79,8 +73,10 @@ def _escaped(letter: str) -> str:
     return "\\_" if letter == "_" else letter
 
 
-def put_administrator(admin: Admin, name: str, password: Secret) -> None:
+def put_administrator(admin: Admin, name: str, hashed: str) -> None:
     """Create the customer's administrator account, or replace it with a new password and exactly these rights.
+
+    `hashed` is what `native_password_hash` made of the password.
 
     Raises:
         Refusal: the name cannot be used.
@@ -88,7 +84,7 @@ def put_administrator(admin: Admin, name: str, password: Secret) -> None:
     account = f"'{check_name(name)}'@'%'"
     _unlogged(admin)
     admin.run(
-        f"CREATE OR REPLACE USER {account} IDENTIFIED BY PASSWORD '{password_hash(password)}' REQUIRE SSL",
+        f"CREATE OR REPLACE USER {account} IDENTIFIED BY PASSWORD '{hashed}' REQUIRE SSL",
         f"GRANT PROCESS, SHOW DATABASES ON *.* TO {account}",
         *(
             f"GRANT {ADMINISTRATOR_PRIVILEGES} ON `{pattern}`.* TO {account} WITH GRANT OPTION"
@@ -101,7 +97,7 @@ def put_administrator(admin: Admin, name: str, password: Secret) -> None:
 def set_password(admin: Admin, name: str, password: Secret) -> None:
     """A new password for an account for any host. Its rights and open connections stay."""
     _unlogged(admin)
-    admin.run(f"ALTER USER '{check_name(name)}'@'%' IDENTIFIED BY PASSWORD '{password_hash(password)}'")
+    admin.run(f"ALTER USER '{check_name(name)}'@'%' IDENTIFIED BY PASSWORD '{native_password_hash(password)}'")
 
 
 def drop_account(admin: Admin, name: str, host: str = "%") -> None:
@@ -116,7 +112,7 @@ def put_backup_account(admin: Admin, name: str, password: Secret) -> None:
     account = f"'{name}'@'localhost'"
     _unlogged(admin)
     admin.run(
-        f"CREATE OR REPLACE USER {account} IDENTIFIED BY PASSWORD '{password_hash(password)}'",
+        f"CREATE OR REPLACE USER {account} IDENTIFIED BY PASSWORD '{native_password_hash(password)}'",
         f"GRANT {BACKUP_PRIVILEGES} ON *.* TO {account}",
     )
 

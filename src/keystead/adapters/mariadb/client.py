@@ -241,9 +241,21 @@ class Admin:
         """The binary logs that are kept, oldest first."""
         return tuple(Binlog(str(row[0]), int(row[1])) for row in self.query("SHOW BINARY LOGS"))
 
-    def purge_binlogs(self, before: str) -> None:
-        """Delete the binary logs older than the one named `before`: point-in-time restore cannot reach back there."""
-        self.query("PURGE BINARY LOGS TO %s", before)
+    def purge_binlogs(self, before: str, seconds: float = 10.0) -> bool:
+        """Delete the binary logs older than the one named `before`: point-in-time restore cannot reach back there.
+
+        One that crash recovery may still need stays until InnoDB has caught up, usually within a second. Whether all
+        went within `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            self.run("FLUSH ENGINE LOGS")
+            self.query("PURGE BINARY LOGS TO %s", before)
+            if self.binlogs()[0].name >= before:
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
 
     def position(self) -> str:
         """The GTID position of the binary log."""
@@ -286,7 +298,8 @@ class Admin:
         )
         for word in (row, changed, deleted, spilled):
             self.query(
-                f"INSERT INTO {table} (word, body) SELECT %s, CONCAT_WS(' ', %s, seq, REPEAT(%s, 40)) FROM seq_1_to_50",  # noqa: S608
+                f"INSERT INTO {table} (word, body) SELECT %s, CONCAT_WS(' ', %s, seq, REPEAT(%s, 40))"  # noqa: S608
+                f" FROM {CANARY_SCHEMA}.seq_1_to_50",
                 word,
                 word,
                 word,
@@ -299,8 +312,10 @@ class Admin:
 
     def _spill(self, table: str) -> None:
         """Make a sort and a grouping that do not fit in memory, so that temporary files are written."""
-        self.run("SET SESSION sort_buffer_size = 1024, tmp_memory_table_size = 0, max_heap_table_size = 16384")
-        self.query(f"SELECT SHA1(GROUP_CONCAT(b)) FROM (SELECT DISTINCT body b FROM {table}, seq_1_to_20 ORDER BY b) t")  # noqa: S608
+        rows = f"{table} c JOIN {CANARY_SCHEMA}.seq_1_to_50 s"
+        self.run("SET SESSION sort_buffer_size = 32768, tmp_memory_table_size = 0, max_heap_table_size = 16384")
+        self.query(f"SELECT COUNT(*) FROM (SELECT DISTINCT c.body FROM {rows}) t")  # noqa: S608
+        self.query(f"SELECT MAX(n) FROM (SELECT ROW_NUMBER() OVER (ORDER BY c.word, s.seq) n FROM {rows}) t")  # noqa: S608
         self.run(
             "SET SESSION sort_buffer_size = DEFAULT, tmp_memory_table_size = DEFAULT, max_heap_table_size = DEFAULT"
         )

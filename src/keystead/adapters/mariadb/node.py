@@ -1,0 +1,305 @@
+"""A node on this machine: one MariaDB server with its directories, its record, its steps (the port `Node` of `host`).
+
+    <data root>/<unique>/my.cnf  error.log  node.json  PREPARED          ours
+    <data root>/<unique>/data/                                           the system's uid, 0700
+    <memory root>/<unique>/run/  tmp/                                    the system's uid, 0700, on tmpfs
+
+`node.json` names the running server (pid, start time, boot) and the SHA-256 of its token, so that a later life of
+`host` adopts it; a server or child that no record names is found by its command line and killed.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from keystead.adapters.mariadb import accounts
+from keystead.adapters.mariadb.backup import BackupRun, restore_into
+from keystead.adapters.mariadb.client import Admin
+from keystead.adapters.mariadb.datadir import NodeDirectories, build, empty
+from keystead.adapters.mariadb.process import Identity, Owner, Process, require_free_port, wait_until_silent
+from keystead.adapters.mariadb.reencrypt import reencrypt
+from keystead.adapters.mariadb.report import report_of
+from keystead.adapters.mariadb.scan import scan
+from keystead.adapters.mariadb.server import Server
+from keystead.core.errors import Fault, Unavailable
+from keystead.core.secret import Secret
+from keystead.databases.config import NodeConfig, Shape, render
+from keystead.databases.model import DbSystem
+from keystead.host.ports import Credentials, Progress
+
+ADDRESS = "127.0.0.1"
+START_SECONDS = 60.0
+REFUSED_SECONDS = 15.0
+STOP_SECONDS = 60.0
+
+
+class MariaDbNode:
+    """One server. `kill` may come from any thread at any time; everything else is called by one thread at a time."""
+
+    def __init__(self, system: DbSystem, data_root: Path, memory_root: Path, endpoint_port: int, backups: Path) -> None:
+        unique = system.id.rpartition(".")[2]
+        self._system = system
+        self._home = data_root / unique
+        self._memory = memory_root / unique
+        self._backups = backups
+        self._endpoint_port = endpoint_port
+        self._owner = Owner(system.uid, system.uid) if system.uid else Owner.ours()
+        self._directories = NodeDirectories(self._home / "data", self._memory / "run", self._memory / "tmp")
+        self._server: Server | None = None
+        self._lock = threading.Lock()
+        self._killed = False
+
+    def prepared(self) -> bool:
+        return (self._home / "PREPARED").exists()
+
+    def running(self) -> bool:
+        server = self._server
+        return server is not None and server.process.is_alive()
+
+    def adopt(self) -> bytes | None:
+        try:
+            record = json.loads((self._home / "node.json").read_text())
+            identity, token = Identity.parse(record["identity"]), bytes.fromhex(record["token_sha256"])
+        except (OSError, ValueError, KeyError):
+            identity, token = None, b""
+        server = Server.adopt(identity, self._config().socket, self._log) if identity is not None else None
+        self._server = server
+        self._kill_strays(spare=server.process.pid if server is not None else 0)
+        return token if server is not None else None
+
+    def prepare(self, credentials: Credentials) -> None:
+        self._place(credentials)
+        empty(self._directories.data)
+        build(self._directories, self._owner, self._home / "my.cnf", self._log, credentials.token)
+        self._mark_prepared()
+
+    def start(self, credentials: Credentials) -> None:
+        self._killed = False
+        require_free_port(ADDRESS, self._system.port)
+        server = self._launch(credentials)
+        self._write("node.json", json.dumps({
+            "identity": str(server.process.identity),
+            "token_sha256": sha256(credentials.token.reveal()).hexdigest(),
+        }).encode())  # fmt: skip
+        with self._lock:
+            self._server = server
+        if self._killed:  # a fence came between the launch and here
+            server.kill()
+        server.wait_ready(START_SECONDS)
+
+    def stop(self) -> None:
+        server = self._server
+        if server is not None:
+            server.stop(STOP_SECONDS)
+        self._forget()
+
+    def kill(self) -> None:
+        self._killed = True
+        with self._lock:
+            server = self._server
+        if server is not None:
+            server.kill()
+        self._kill_strays(spare=0)
+        self._forget()
+
+    def silent(self, seconds: float) -> bool:
+        return wait_until_silent(ADDRESS, self._system.port, seconds)
+
+    def refuses_start(self, void: Credentials) -> bool:
+        server = self._launch(void)
+        ended = server.process.wait(REFUSED_SECONDS)
+        refused = ended and server.process.exit_code not in (0, None)
+        if not ended:
+            server.kill()
+        server.process.close()
+        return refused
+
+    def wipe(self) -> None:
+        shutil.rmtree(self._memory, ignore_errors=True)
+
+    def put_administrator(self, name: str, password_hash: str) -> None:
+        with self._admin() as admin:
+            accounts.put_administrator(admin, name, password_hash)
+
+    def drop_other_accounts(self, keep: str) -> None:
+        with self._admin() as admin:
+            for account in accounts.accounts(admin):
+                if account.name in (keep, "mariadb.sys") or account.host == "localhost":
+                    continue
+                if account.host == "%" and account.plugin == "mysql_native_password":
+                    accounts.drop_account(admin, account.name, account.host)
+
+    def reencrypt(self, number: int, progress: Progress) -> Mapping[str, str]:
+        with self._admin() as admin:
+            return reencrypt(admin, self._directories.data, number, progress)
+
+    def verify(self, progress: Progress) -> Mapping[str, str]:
+        canaries: tuple[bytes, ...] = ()
+        if self.running():
+            progress(1, "planting canaries")
+            with self._admin() as admin:
+                canaries = admin.plant_canaries().values
+        total = max(1, sum(path.stat().st_size for path in self._home.rglob("*") if path.is_file()))
+        found = scan(
+            self._directories.data,
+            temporary=[self._directories.tmp] if self._directories.tmp.is_dir() else [],
+            logs=[self._log],
+            backups=[self._backups] if self._backups.is_dir() else [],
+            canaries=canaries,
+            progress=lambda read: progress(min(98, 2 + read * 96 // total), "reading the bytes on disk"),
+        )
+        if canaries:
+            with self._admin() as admin:
+                admin.drop_canaries()
+        return {"report": json.dumps(report_of(found, len(canaries)))}
+
+    def checksums(self) -> Mapping[str, int]:
+        with self._admin() as admin:
+            return admin.checksums()
+
+    def backup(self, token: Secret) -> Iterator[bytes]:
+        with self._admin() as admin:
+            run = BackupRun(admin, self._config(), self._owner, self._home, self._log, token)
+            yield from run.chunks()
+
+    def restore(self, chunks: Iterator[bytes], credentials: Credentials) -> Mapping[str, str]:
+        self._place(credentials)
+        empty(self._directories.data)
+        restore_into(
+            self._directories, self._owner, self._config(), self._home / "my.cnf", self._log, credentials.token, chunks
+        )
+        self._mark_prepared()
+        return {}
+
+    def discard(self) -> None:
+        self.kill()
+        shutil.rmtree(self._memory, ignore_errors=True)
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    # how
+
+    @property
+    def _log(self) -> Path:
+        return self._home / "error.log"
+
+    def _config(self) -> NodeConfig:
+        run = self._directories.run
+        return NodeConfig(
+            tenancy=self._system.tenancy,
+            system=self._system.id,
+            server_id=self._system.port,
+            port=self._system.port,
+            endpoint_port=self._endpoint_port,
+            data_directory=str(self._directories.data),
+            run_directory=str(run),
+            tmp_directory=str(self._directories.tmp),
+            tls_certificate=str(run / "tls.crt"),
+            tls_key=str(run / "tls.key"),
+            tls_ca=str(run / "ca.crt"),
+            shape=Shape.for_memory(self._system.memory_mb),
+            redo_log_extra=(self._home / "REDO_EXTRA").exists(),
+        )
+
+    def _place(self, credentials: Credentials) -> None:
+        """Directories, configuration and TLS files, as a start needs them."""
+        self._home.mkdir(parents=True, exist_ok=True)
+        self._home.chmod(0o711)
+        self._memory.mkdir(parents=True, exist_ok=True)
+        self._memory.chmod(0o711)
+        _require_path(self._home, self._owner)
+        self._directories.make(self._owner)
+        for name, content in (
+            ("tls.key", credentials.tls_key),
+            ("tls.crt", credentials.tls_certificate),
+            ("ca.crt", credentials.authority),
+        ):
+            self._give(self._directories.run / name, content)
+        self._write("my.cnf", render(self._config()).encode(), 0o644)
+
+    def _launch(self, credentials: Credentials) -> Server:
+        self._place(credentials)
+        config = self._config()
+        return Server.start(
+            self._home / "my.cnf", self._owner, self._directories.data, config.socket, self._log, credentials.token
+        )
+
+    def _admin(self) -> Admin:
+        if not self.running():
+            raise Unavailable("ServerNotRunning", "the database server is not running")
+        return Admin.connect(self._config().socket)
+
+    def _mark_prepared(self) -> None:
+        self._write("PREPARED", b"")
+
+    def _write(self, name: str, content: bytes, mode: int = 0o600) -> None:
+        """Whole and durable, or not at all."""
+        path = self._home / name
+        fresh = path.with_suffix(".new")
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.chmod(mode)
+        fresh.replace(path)
+
+    def _give(self, path: Path, content: bytes) -> None:
+        """A file of the system's uid in its directory, never through a link that it may have put there."""
+        path.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(path, flags, 0o400), "wb") as file:
+            file.write(content)
+            os.fchown(file.fileno(), self._owner.uid, self._owner.gid)
+
+    def _forget(self) -> None:
+        with self._lock:
+            if self._server is not None and not self._server.process.is_alive():
+                self._server.process.close()
+                self._server = None
+        with contextlib.suppress(FileNotFoundError):
+            (self._home / "node.json").unlink()
+
+    def _kill_strays(self, spare: int) -> None:
+        """End what works on this node's directories and is not the server we hold."""
+        mark = str(self._home).encode()
+        for pid in _pids():
+            if pid == spare or pid == os.getpid():
+                continue
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if any(mark in word for word in words[1:]) and words[0].startswith((b"/usr/", b"mariadb", b"mbstream")):
+                    _kill(pid)
+
+
+def _kill(pid: int) -> None:
+    identity = Identity.of(pid)
+    process = Process.adopt(identity) if identity is not None else None
+    if process is not None:
+        with process:
+            process.kill()
+            process.wait(5.0)
+
+
+def _pids() -> Iterator[int]:
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            yield int(name)
+
+
+def _require_path(path: Path, owner: Owner) -> None:
+    """Raises: Fault `NotReachable`: the system's uid cannot get to its own directory."""
+    if owner == Owner.ours():
+        return
+    for parent in (path, *path.parents):
+        if not parent.stat().st_mode & 0o001:
+            raise Fault(
+                "NotReachable",
+                f"{parent} cannot be entered by uid {owner.uid}",
+                hint=f"chmod o+x {parent}, or set databases.data_dir to another place",
+            )
+
+
