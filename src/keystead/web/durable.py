@@ -7,8 +7,8 @@ completes together cost the loop one wake-up. No thread and no lock per request.
 import asyncio
 from collections import deque
 
+from keystead.audit.service import AuditLog
 from keystead.core.errors import Fault
-from keystead.web.services import Log
 
 PATIENCE_S = 10.0
 
@@ -29,11 +29,11 @@ class _Batch:
 class Durable:
     """The gate of one event loop. Use it from that loop only."""
 
-    def __init__(self, log: Log, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, log: AuditLog, patience_s: float = PATIENCE_S) -> None:
         self._log = log
         self._patience = patience_s
         self._arriving = _Batch()
-        self._done: deque[tuple[_Batch, BaseException | None]] = deque()
+        self._done: deque[tuple[_Batch, Exception | None]] = deque()
         self._woken = False
 
     def wait(self) -> "asyncio.Future[None]":
@@ -50,7 +50,7 @@ class Durable:
         batch, self._arriving = self._arriving, _Batch()
         batch.timer = loop.call_later(self._patience, _settle, batch, unavailable())
 
-        def completed(error: BaseException | None) -> None:
+        def completed(error: Exception | None) -> None:
             # On the flusher's thread. A wake-up already on its way will find this batch too, because `_collect`
             # clears the mark before it looks.
             self._done.append((batch, error))
@@ -69,7 +69,7 @@ class Durable:
             _settle(*self._done.popleft())
 
 
-def _settle(batch: _Batch, error: BaseException | None) -> None:
+def _settle(batch: _Batch, error: Exception | None) -> None:
     if batch.timer is not None:
         batch.timer.cancel()
     for future in batch.futures:

@@ -1,24 +1,12 @@
 """Services that live outside the domain packages, as the HTTP faces call them."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from keystead.audit.model import Entry
+from keystead.audit.query import EntryFilter
 from keystead.core.page import Page, PageRequest
 from keystead.iam.model import Caller
-
-
-@dataclass(frozen=True, slots=True)
-class EntryFilter:
-    """Which entries are wanted; an empty field means any. `since` is inclusive, `until` exclusive."""
-
-    principal: str = ""
-    action: str = ""
-    resource: str = ""
-    outcome: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

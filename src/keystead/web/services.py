@@ -11,7 +11,7 @@ from keystead.core.clock import Clock
 from keystead.iam.model import Caller
 
 if TYPE_CHECKING:
-    from keystead.audit.model import Entry
+    from keystead.audit.service import AuditLog
     from keystead.databases.desk import HostDesk
     from keystead.databases.service import Databases
     from keystead.iam.service import Iam
@@ -19,22 +19,6 @@ if TYPE_CHECKING:
     from keystead.vault.service import Vaults
     from keystead.web.idempotency import IdempotencyStore
     from keystead.web.ports import AuditTrail
-
-
-class Receipt(Protocol):
-    """A promise that what was appended is durable, or the error that it is not."""
-
-    def add_done_callback(self, call: Callable[[Exception | None], None], /) -> None: ...
-
-
-class Log(Protocol):
-    """The audit log, as the pipeline needs it."""
-
-    def append(self, entry: "Entry", /) -> object: ...
-
-    def barrier(self) -> Receipt:
-        """Done when everything that this process has appended so far is durable."""
-        ...
 
 
 class StateKeeper(Protocol):
@@ -61,7 +45,7 @@ class Services:
     state: StateKeeper
     host_desk: "HostDesk"
     idempotency: "IdempotencyStore"
-    log: Log
+    log: "AuditLog"
     clock: Clock
     region: str
     version: str

@@ -1,18 +1,17 @@
 """The audit trail over REST."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta
 
-from keystead.audit.model import Entry
+from keystead.audit.model import Entry, Outcome
+from keystead.audit.query import EntryFilter
 from keystead.web.api.shared import paged
 from keystead.web.messages import Listing, Message
 from keystead.web.operations import Call, NoBody, Operation
-from keystead.web.ports import EntryFilter
 from keystead.web.services import Services
 
-Outcome = Literal["allowed", "refused", "intent", "succeeded", "failed"]
 Word = Annotated[str, Meta(max_length=200)]
 
 

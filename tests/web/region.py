@@ -1,0 +1,254 @@
+"""A region as the web sees it: the real services on SQLite in a temporary directory, two tenancies, a fake audit disk.
+
+`acme` has an administrator `root`, a user `nobody` without any permission, a vault, a key, a database system, a backup
+and more, so that every operation can be asked of something that exists. `globex` is the other tenancy.
+"""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tests.web.asgi import Client
+from tests.web.fakes import FakeIdempotency, FakeLog
+
+from keystead.adapters.jose import JoseCodec
+from keystead.adapters.sql import schema
+from keystead.adapters.sql.engine import sqlite_engine
+from keystead.adapters.sql.freshness import SqliteFreshness
+from keystead.adapters.sql.store import SqlStore
+from keystead.audit.query import EntryFilter, matches
+from keystead.core.clock import ManualClock
+from keystead.core.ids import new_id
+from keystead.core.page import Page, PageRequest
+from keystead.core.secret import Secret
+from keystead.crypto.sign import SigningKey
+from keystead.databases.desk import HostDesk
+from keystead.databases.placement import Placement
+from keystead.databases.service import Databases, NewSystem
+from keystead.iam.directory import Directory
+from keystead.iam.guard import Guard
+from keystead.iam.model import Caller, Compartment, Group, Policy, Principal, Target, Tenancy, User
+from keystead.iam.ports import Machine, Membership
+from keystead.iam.service import Iam
+from keystead.iam.tokens import Tokens, machine_claims
+from keystead.jobs.service import Jobs
+from keystead.vault.association import Associations
+from keystead.vault.keyring import Keyring
+from keystead.vault.service import Vaults
+from keystead.vault.snapshot import Snapshot
+from keystead.web.app import make_app
+from keystead.web.pipeline import Limits
+from keystead.web.ports import Verification
+from keystead.web.services import Services
+
+REGION = "home"
+PASSWORD = "correct horse"
+
+
+class PlainHasher:
+    """Costs nothing: the tests of Argon2id are elsewhere."""
+
+    def hash(self, password: Secret) -> str:
+        return "plain:" + password.reveal().hex()
+
+    def verify(self, encoded: str, password: Secret) -> bool:
+        return encoded == self.hash(password)
+
+
+class FakeCertificates:
+    """Texts instead of certificates."""
+
+    authority = b"authority"
+
+    def issue(self, name: str) -> tuple[bytes, bytes]:
+        return b"tls key", f"certificate of {name}".encode()
+
+
+class Trail:
+    """The audit trail over the entries that the fake log holds."""
+
+    def __init__(self, guard: Guard, log: FakeLog) -> None:
+        self._guard, self._log = guard, log
+
+    def list_entries(self, caller: Caller, wanted: EntryFilter, page: PageRequest) -> Page[Any]:
+        self._permit(caller, "ListAuditEntries")
+        own = [entry for entry in self._log.entries if entry.tenancy == caller.principal.tenancy]
+        return Page([entry for entry in reversed(own) if matches(wanted, entry)][: page.limit])
+
+    def verify(self, caller: Caller) -> Verification:
+        self._permit(caller, "VerifyAudit")
+        return Verification(1, len(self._log.entries))
+
+    def _permit(self, caller: Caller, operation: str) -> None:
+        tenancy = caller.principal.tenancy
+        self._guard.permit(
+            caller, "AUDIT_EVENT_READ", Target("audit-events", tenancy, "audit", tenancy, (tenancy,)), operation
+        )
+
+
+class State:
+    """Three chunks of state."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    def backup(self, caller: Caller) -> Iterator[bytes]:
+        tenancy = caller.principal.tenancy
+        target = Target("state", REGION, REGION, tenancy, (tenancy,))
+        self._guard.permit(caller, "STATE_BACKUP", target, "BackUpState")
+        return iter([b"one", b"two", b"three"])
+
+
+@dataclass
+class Region:
+    """The services and what is in them."""
+
+    services: Services
+    log: FakeLog
+    clock: ManualClock
+    store: SqlStore
+    codec: JoseCodec
+    machine: str
+    machine_key: SigningKey
+    ids: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def client(self, who: str = "root", limits: Limits | None = None) -> Client:
+        app = make_app(self.services, limits)
+        return Client(app, self.tokens.get(who, who))
+
+    def host_token(self) -> str:
+        """The machine's own token, signed with its own key."""
+        claims = machine_claims(self.machine, REGION, self.clock.now())
+        codec = JoseCodec(self.machine_key, kid=self.machine)
+        return codec.sign(claims)
+
+
+def open_region(directory: Path) -> Region:
+    """Build it all. Costs a few hundred milliseconds."""
+    clock, log = ManualClock(), FakeLog()
+    engine = sqlite_engine(directory / "state.db")
+    schema.metadata.create_all(engine)
+    with engine.connect().execution_options(writing=True) as connection, connection.begin():
+        connection.execute(
+            schema.region.insert().values(
+                name=REGION, generation=1, changed_at=clock.now(), created_at=clock.now(), rollback_accepted=False
+            )
+        )
+    store = SqlStore(engine, clock)
+    freshness = SqliteFreshness(directory / "state.db")
+    directory_ = Directory()
+    snapshot = Snapshot(directory_, Keyring(Secret(bytes(32)), directory_, REGION), freshness)
+    guard = Guard(directory_, snapshot.refresh, log, clock, REGION)
+    codec = JoseCodec(SigningKey.generate())
+    tokens = Tokens(codec, directory_, snapshot.refresh, clock, REGION)
+    vaults = Vaults(guard, snapshot, store, clock, REGION)
+    associations = Associations(guard, snapshot, vaults, REGION)
+    machine, machine_key = new_id("machine", REGION), SigningKey.generate()
+    placement = Placement(machine, "127.0.0.1", range(33100, 33900), range(0))
+    iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION)
+    services = Services(
+        iam=iam,
+        vaults=vaults,
+        databases=Databases(guard, snapshot, store, vaults, associations, placement, b"PEM", clock, REGION),
+        jobs=Jobs(guard, directory_, store),
+        audit_trail=Trail(guard, log),
+        state=State(guard),
+        host_desk=HostDesk(guard, snapshot, store, associations, FakeCertificates(), clock, REGION),
+        idempotency=FakeIdempotency(),
+        log=log,
+        clock=clock,
+        region=REGION,
+        version="1.2.3",
+        generation=freshness.generation,
+        sealed=lambda: False,
+    )
+    region = Region(services, log, clock, store, codec, machine, machine_key)
+    _people(region, guard)
+    snapshot.refresh()
+    _sign_in(region)
+    _things(region)
+    return region
+
+
+def _people(region: Region, guard: Guard) -> None:
+    now = region.clock.now()
+    for name in ("acme", "globex"):
+        tenancy = Tenancy(new_id("tenancy", REGION), name, now)
+        root = Compartment(tenancy.id, tenancy.id, name, None, (tenancy.id,), "", now)
+        admin = User(new_id("user", REGION), tenancy.id, "root", "ACTIVE", "", now)
+        nobody = User(new_id("user", REGION), tenancy.id, "nobody", "ACTIVE", "", now)
+        group = Group(new_id("group", REGION), tenancy.id, "Administrators", "", now)
+        statement = "Allow group Administrators to manage all-resources in tenancy"
+        policy = Policy(new_id("policy", REGION), tenancy.id, tenancy.id, "administrators", (statement,), "", now)
+        first = _first_caller(admin, tenancy)
+        target = Target("tenancies", tenancy.id, name, tenancy.id, (tenancy.id,))
+        with region.store.write(guard.entry(first, "", target, "CreateRegion", "succeeded")) as tx:
+            tx.iam.add_tenancy(tenancy)
+            tx.iam.add_compartment(root)
+            for user in (admin, nobody):
+                tx.iam.add_user(user, PlainHasher().hash(Secret(PASSWORD.encode())))
+            tx.iam.add_group(group)
+            tx.iam.set_membership(Membership(tenancy.id, group.id, admin.id, deleted=False))
+            tx.iam.add_policy(policy)
+            if name == "acme":
+                public = region.machine_key.public.raw
+                tx.iam.add_machine(Machine(region.machine, "test", public, deleted=False))
+        prefix = "" if name == "acme" else "other_"
+        region.ids |= {f"{prefix}tenancy": tenancy.id, f"{prefix}root": admin.id, f"{prefix}nobody": nobody.id}
+
+
+def _first_caller(admin: User, tenancy: Tenancy) -> Caller:
+    return Caller(Principal(admin.id, "user", admin.name, tenancy.id, tenancy.id), "setup")
+
+
+def _sign_in(region: Region) -> None:
+    for prefix, tenancy in (("", "acme"), ("other_", "globex")):
+        for user in ("root", "nobody"):
+            issued = region.services.iam.sign_in(tenancy, user, Secret(PASSWORD.encode()), "setup", "setup")
+            region.tokens[prefix + user] = issued.token
+    region.tokens["host"] = region.host_token()
+
+
+def _things(region: Region) -> None:
+    """One of everything, in both tenancies."""
+    services = region.services
+    for prefix in ("", "other_"):
+        caller = services.iam.authenticate(region.tokens[prefix + "root"], "setup", "setup")
+        place = services.iam.create_compartment(caller, region.ids[prefix + "tenancy"], "prod")
+        user, _ = services.iam.create_user(caller, "someone")
+        group = services.iam.create_group(caller, "Some")
+        services.iam.add_member(caller, group.id, user.id)
+        delegate = "Allow any-user to use key-delegate in tenancy where request.principal.type = 'mysqldbsystem'"
+        policy = services.iam.create_policy(caller, place.id, "p", ("Allow group Some to read keys in tenancy",))
+        services.iam.create_policy(caller, region.ids[prefix + "tenancy"], "delegate", (delegate,))
+        vault = services.vaults.create_vault(caller, place.id, "vault")
+        key = services.vaults.create_key(caller, place.id, vault.id, "key")
+        wrapped = services.vaults.wrap(caller, key.id, b"k" * 32)
+        encrypted = services.vaults.encrypt(caller, key.id, b"words")
+        made = services.databases.create(caller, NewSystem(place.id, "flights", key.id))
+        with region.store.note() as tx:
+            tx.databases.change(made.system, replace(made.system, state="ACTIVE"))
+            tx.jobs.cancel_for(made.system.tenancy, made.system.id, region.clock.now())
+        backup, job = services.databases.create_backup(caller, made.system.id, "monday")
+        with region.store.note() as tx:
+            tx.databases.change_backup(backup, replace(backup, state="ACTIVE"))
+            tx.jobs.cancel_for(made.system.tenancy, backup.id, region.clock.now())
+        region.ids |= {
+            prefix + name: value
+            for name, value in {
+                "compartment_id": place.id,
+                "user_id": user.id,
+                "group_id": group.id,
+                "policy_id": policy.id,
+                "vault_id": vault.id,
+                "key_id": key.id,
+                "db_system_id": made.system.id,
+                "backup_id": backup.id,
+                "job_id": job.id,
+            }.items()
+        }
+        region.ids[prefix + "wrapped"] = base64.b64encode(wrapped.blob).decode()
+        region.ids[prefix + "encrypted"] = base64.b64encode(encrypted.blob).decode()

@@ -1,0 +1,57 @@
+"""One valid request for every operation of the table, built from the ids of a region."""
+
+import re
+from typing import Any
+
+from tests.web.region import PASSWORD, Region
+
+from keystead.web.api import TABLE
+from keystead.web.operations import Operation
+
+OPERATIONS = {operation.name: operation for operation in TABLE}
+# Open to everybody, or to whoever is signed in: nothing to refuse.
+PUBLIC = {"GetHealth", "GetOpenApi", "SignIn"}
+OWN = {"WhoAmI", "SignOut"}
+GUARDED = [name for name in OPERATIONS if name not in PUBLIC | OWN]
+HOST = {"Watch", "OpenStoreKey", "ReportNode"}
+
+
+def body_of(region: Region, name: str, prefix: str = "") -> Any:
+    """A valid body, or None for operations that take none."""
+    ids = {key: region.ids[prefix + key] for key in region.ids if not key.startswith("other_")}
+    place = {"compartment_id": ids["compartment_id"]}
+    bodies: dict[str, Any] = {
+        "SignIn": {"tenancy": "acme", "user": "root", "password": PASSWORD},
+        "CreateCompartment": {"parent_id": ids["tenancy"], "name": "new"},
+        "CreateUser": {"name": "new", "description": "somebody new"},
+        "UpdateUser": {"state": "BLOCKED"},
+        "CreateGroup": {"name": "New"},
+        "CreatePolicy": place | {"name": "new", "statements": ["Allow group Some to use keys in tenancy"]},
+        "UpdatePolicy": {"statements": ["Allow group Some to inspect keys in tenancy"]},
+        "CreateVault": place | {"name": "new"},
+        "CreateKey": place | {"name": "new", "vault_id": ids["vault_id"]},
+        "Encrypt": {"plaintext": "d29yZHM="},
+        "Decrypt": {"ciphertext": ids["encrypted"]},
+        "Wrap": {"key_material": "d29yZHM="},
+        "Unwrap": {"ciphertext": ids["wrapped"]},
+        "Rewrap": {"ciphertext": ids["wrapped"]},
+        "GenerateDataKey": {},
+        "CreateDbSystem": place | {"name": "new", "key_id": ids["key_id"]},
+        "UpdateDbSystem": {"deletion_protection": False},
+        "ChangeDbSystemKey": {"key_id": ids["key_id"]},
+        "CreateBackup": {"db_system_id": ids["db_system_id"], "name": "new"},
+        "RestoreBackup": place | {"name": "restored"},
+        "Watch": {"known_generation": 0, "wait_ms": 0},
+        "ReportNode": {"system_id": ids["db_system_id"], "event": "running"},
+    }
+    return bodies.get(name)
+
+
+def target_of(region: Region, operation: Operation, prefix: str = "") -> str:
+    """The operation's path with the ids of what is there, and the query it must have."""
+    path = re.sub(r"\{(\w+)\}", lambda found: region.ids[prefix + found[1]], operation.path)
+    if operation.query is None:
+        return path
+    needed = {name for name in ("compartment_id", "parent_id") if name in operation.query.__struct_fields__}
+    query = "&".join(f"{name}={region.ids[prefix + 'compartment_id']}" for name in sorted(needed))
+    return f"{path}?{query}" if query else path
