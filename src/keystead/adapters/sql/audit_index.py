@@ -1,0 +1,442 @@
+"""The index of the audit trail: found by who, what, on what, outcome and time. A file of its own, made from segments.
+
+`integrate` follows every writer's segments from where it left off, checks the chain as it goes, and inserts a row per
+entry; writers never wait for it. The segments remain the record: a row holds numbers to search by and the place of the
+line, and a query reads the entries themselves from there. Deleting the file loses nothing: it is made again.
+
+Invariants: an entry is indexed only when its line is durable and chained; entries of state changes (generation above 0)
+are indexed once, however often they were copied; no query crosses tenancies; a broken chain is not followed further and
+shows up in `Integrated.problems` and `problems()` until it is mended.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from keystead.adapters.segment_files import hash_at, list_segments, segment_path, verify_trail
+from keystead.audit.model import Entry, Head
+from keystead.audit.query import EntryFilter
+from keystead.audit.rollback import AuditView
+from keystead.audit.segment import GENESIS, LINE_LIMIT, Broken, Scan, open_segment, parse_line, scan
+from keystead.audit.verify import TrailReport
+from keystead.core.errors import Refusal, Unavailable
+from keystead.core.page import Page, PageRequest, cut
+
+BUSY_MS = 10_000
+PIECE_BYTES = 4 * 1024 * 1024
+"""Of one segment, read and inserted in one transaction."""
+_GLANCE_BYTES = 128 * 1024
+_TERMS_LIMIT = 100_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_SCHEMA = """
+create table if not exists terms (id integer primary key, text text not null unique);
+create table if not exists writers (
+    writer text primary key, number integer not null, end integer not null,
+    sequence integer not null, chain text not null, last_hash text not null, problem text not null
+) without rowid;
+create table if not exists marks (name text primary key, value integer not null) without rowid;
+create table if not exists entries (
+    id integer primary key, tenancy integer not null, at integer not null,
+    principal integer not null, principal_name integer not null, action integer not null, operation integer not null,
+    resource integer not null, resource_name integer not null, resource_type integer not null,
+    outcome integer not null, writer integer not null, number integer not null, start integer not null,
+    length integer not null, copied text
+);
+create index if not exists entries_by_time on entries (tenancy, at, id);
+create unique index if not exists entries_copied on entries (copied) where copied is not null;
+"""
+
+_INSERT = "insert or ignore into entries values (null,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+
+
+class _Searched(msgspec.Struct, gc=False):
+    """What of an entry is searched by."""
+
+    id: str
+    at: datetime
+    tenancy: str
+    principal_id: str
+    principal_name: str
+    action: str
+    operation: str
+    resource_id: str
+    resource_name: str
+    resource_type: str
+    outcome: str
+    generation: int
+
+
+class _Line(msgspec.Struct, gc=False):
+    entry: _Searched
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+@dataclass(frozen=True, slots=True)
+class Integrated:
+    """What one pass did: new entries, and the problems of writers whose chain cannot be followed."""
+
+    entries: int
+    problems: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far one writer was followed. `chain`: the hash that the next line continues; `last`: of the last entry."""
+
+    writer: str
+    number: int = 0
+    end: int = 0
+    sequence: int = 0
+    chain: str = GENESIS
+    last: str = GENESIS
+    problem: str = ""
+
+    @property
+    def head(self) -> Head:
+        return Head(self.sequence, self.chain)
+
+
+class AuditIndex:
+    """The index file at `path` over the segments in `directory`. Safe from every thread; one process integrates."""
+
+    def __init__(self, path: Path, directory: Path) -> None:
+        """Open, and make it when missing. Raises: Unavailable."""
+        self._path = path
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._terms: dict[str, int] = {}
+        with _translated():
+            if not path.exists():
+                path.touch(mode=0o600)
+            self._connection = sqlite3.connect(path, BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+            # NORMAL: what a power failure takes from the index is read from the segments again.
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_MS}"):
+                self._connection.execute(f"pragma {pragma}")
+            self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def integrate(self) -> Integrated:
+        """Index everything new.
+
+        Raises:
+            Unavailable: the segments or the index cannot be read or written; the next call goes on.
+        """
+        with self._lock, _translated():
+            places = {place.writer: place for place in self._places()}
+            segments = list_segments(self._directory)
+            count = 0
+            for writer in sorted(segments.keys() | places.keys()):
+                place = places.get(writer) or _Place(writer)
+                count += self._follow(place, {number for number, _path in segments.get(writer, ())})
+            return Integrated(count, {place.writer: place.problem for place in self._places() if place.problem})
+
+    def query(self, tenancy: str, wanted: EntryFilter, page: PageRequest) -> Page[Entry]:
+        """The entries of `tenancy` that are asked for, newest first.
+
+        Raises:
+            Refusal: the page cursor is not one of ours.
+            Unavailable: the index or a segment cannot be read.
+        """
+        with self._lock, _translated():
+            conditions = self._conditions(tenancy, wanted, page.after)
+            if conditions is None:
+                return Page(())
+            where, values = conditions
+            rows = self._connection.execute(
+                # Conditions are our own text; every value is bound.
+                "select e.id, e.at, t.text, e.number, e.start, e.length from entries e join terms t on t.id = e.writer"  # noqa: S608
+                f" where {where} order by e.at desc, e.id desc limit ?",
+                (*values, page.limit + 1),
+            ).fetchall()
+        shown = cut(rows, page.limit, lambda row: f"{row[1]}.{row[0]}")
+        with _translated():
+            return Page(self._read(shown.items), shown.next)
+
+    def heads(self) -> dict[str, Head]:
+        """Of each writer: sequence and hash of its last entry, for the state to remember (law 11)."""
+        with self._lock, _translated():
+            return {place.writer: Head(place.sequence, place.last) for place in self._places() if place.sequence}
+
+    def highest_generation(self) -> int:
+        """The highest generation of a state change that the trail records."""
+        with self._lock, _translated():
+            row = self._connection.execute("select value from marks where name = 'generation'").fetchone()
+            return int(row[0]) if row else 0
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Which of these entries of state changes are in the trail already."""
+        with self._lock, _translated():
+            marks = ",".join("?" * len(ids))
+            rows = self._connection.execute(f"select copied from entries where copied in ({marks})", ids)  # noqa: S608
+            return {row[0] for row in rows}
+
+    def problems(self) -> dict[str, str]:
+        """Writers whose chain cannot be followed, and why."""
+        with self._lock, _translated():
+            return {place.writer: place.problem for place in self._places() if place.problem}
+
+    def verify(self) -> TrailReport:
+        """Check every chain from its first line, and that no entry known here is missing from it; reads all of it.
+
+        Raises:
+            Unavailable: a segment cannot be read.
+        """
+        heads = self.heads()
+        with _translated():
+            return verify_trail(self._directory, heads)
+
+    def view(self) -> AuditView:
+        """For `check_rollback`; call `integrate` first."""
+        return AuditView(self.highest_generation(), partial(hash_at, self._directory))
+
+    def _places(self) -> list[_Place]:
+        query = "select writer, number, end, sequence, chain, last_hash, problem from writers order by writer"
+        return [_Place(*row) for row in self._connection.execute(query)]
+
+    def _follow(self, place: _Place, numbers: set[int]) -> int:
+        """Index what is new of one writer, whose segments are `numbers`."""
+        count = 0
+        while True:
+            if place.number in numbers:
+                found, data, begin = self._next_piece(place)
+                count += self._take(place, found, data, begin)
+                if found.lines and len(data) == PIECE_BYTES:
+                    continue
+                if found.state == "broken":
+                    self._note(place, f"segment {place.number}: {found.problem}")
+                    return count
+            elif place.number:
+                self._note(place, f"segment {place.number} is missing")
+                return count
+            later = [number for number in numbers if number > place.number]
+            if not later:
+                if place.problem:
+                    self._note(place, "")
+                return count
+            if not self._advance(place, min(later)):
+                return count
+
+    def _next_piece(self, place: _Place) -> tuple[Scan, bytes, int]:
+        """The next lines of a writer's segment, durable, with their offset in it."""
+        path = segment_path(self._directory, place.writer, place.number)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            found, data = self._scan(fd, place)
+            if found.state == "broken":  # or read while its writer was just overwriting a torn end
+                found, data = self._scan(fd, place)
+            if os.fstat(fd).st_size < place.end:
+                found = Scan((), 0, place.head, "broken", f"its end was cut off after byte {place.end}")
+            if found.lines:
+                # The writer may not have synced yet; an index that knows more than the disk would cry wolf.
+                os.fdatasync(fd)
+            return found, data, place.end
+        finally:
+            os.close(fd)
+
+    def _scan(self, fd: int, place: _Place) -> tuple[Scan, bytes]:
+        data = os.pread(fd, _GLANCE_BYTES, place.end)
+        if len(data) == _GLANCE_BYTES and not data.endswith(b"\0"):
+            data = os.pread(fd, PIECE_BYTES, place.end)
+        return scan(data, place.writer, place.head), data
+
+    def _take(self, place: _Place, found: Scan, data: bytes, begin: int) -> int:
+        """Insert the lines found and remember how far they go, in one transaction."""
+        if not found.lines:
+            return 0
+        with self._transaction():
+            rows, generation = self._rows(place, found.lines, data, begin)
+            before = self._connection.total_changes
+            self._connection.executemany(_INSERT, rows)
+            count = self._connection.total_changes - before
+            if generation:
+                self._connection.execute(
+                    "insert into marks values ('generation', ?)"
+                    " on conflict (name) do update set value = max(value, excluded.value)",
+                    (generation,),
+                )
+            place.end += found.end
+            place.sequence, place.chain = found.head.sequence, found.head.hash
+            place.last = place.chain
+            self._save(place)
+        return count
+
+    def _rows(
+        self, place: _Place, lines: Iterable[tuple[int, int]], data: bytes, begin: int
+    ) -> tuple[list[tuple[Any, ...]], int]:
+        term = self._term
+        writer = term(place.writer)
+        rows, highest = [], 0
+        for start, end in lines:
+            try:
+                entry = _decoder.decode(data[start:end]).entry
+            except msgspec.MsgspecError:
+                continue  # chained, so its writer wrote it; `verify` reports it
+            generation = entry.generation
+            highest = max(highest, generation)
+            rows.append(
+                (
+                    term(entry.tenancy),
+                    _microseconds(entry.at),
+                    term(entry.principal_id),
+                    term(entry.principal_name),
+                    term(entry.action),
+                    term(entry.operation),
+                    term(entry.resource_id),
+                    term(entry.resource_name),
+                    term(entry.resource_type),
+                    term(entry.outcome),
+                    writer,
+                    place.number,
+                    begin + start,
+                    end - start,
+                    entry.id if generation else None,
+                )
+            )
+        return rows, highest
+
+    def _advance(self, place: _Place, number: int) -> bool:
+        """Go on to the writer's next segment, if it is the next and continues this one."""
+        path = segment_path(self._directory, place.writer, number)
+        with path.open("rb") as file:
+            data = file.read(LINE_LIMIT)
+        try:
+            header, after, begin = open_segment(data)
+        except Broken as error:
+            self._note(place, f"segment {number}: {error}")
+            return False
+        if number != place.number + 1 or header.number != number or header.writer != place.writer:
+            self._note(place, f"segment {place.number + 1} is missing")
+            return False
+        if header.head != place.head:
+            self._note(place, f"segment {number} does not continue the one before it")
+            return False
+        place.number, place.end, place.chain, place.problem = number, begin, after.hash, ""
+        with self._transaction():
+            self._save(place)
+        return True
+
+    def _note(self, place: _Place, problem: str) -> None:
+        if place.problem != problem:
+            place.problem = problem
+            with self._transaction():
+                self._save(place)
+
+    def _save(self, place: _Place) -> None:
+        self._connection.execute(
+            "insert or replace into writers values (?,?,?,?,?,?,?)",
+            (place.writer, place.number, place.end, place.sequence, place.chain, place.last, place.problem),
+        )
+
+    def _term(self, text: str) -> int:
+        """The number that stands for a text."""
+        known = self._terms.get(text)
+        if known is None:
+            if len(self._terms) >= _TERMS_LIMIT:
+                self._terms.clear()
+            self._connection.execute("insert or ignore into terms (text) values (?)", (text,))
+            known = self._terms[text] = self._find_term(text) or 0
+        return known
+
+    def _find_term(self, text: str) -> int | None:
+        row = self._connection.execute("select id from terms where text = ?", (text,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def _conditions(self, tenancy: str, wanted: EntryFilter, after: str | None) -> tuple[str, list[int]] | None:
+        """The where-clause and its values; None when a text occurs nowhere, so that nothing can match."""
+        parts, values = [], list[int]()
+        for text, columns in (
+            (tenancy, ("tenancy",)),
+            (wanted.principal, ("principal", "principal_name")),
+            (wanted.action, ("action", "operation")),
+            (wanted.resource, ("resource", "resource_name", "resource_type")),
+            (wanted.outcome, ("outcome",)),
+        ):
+            if not text and columns != ("tenancy",):
+                continue
+            term = self._find_term(text)
+            if term is None:
+                return None
+            parts.append("(" + " or ".join(f"e.{column} = ?" for column in columns) + ")")
+            values += [term] * len(columns)
+        if wanted.since is not None:
+            parts.append("e.at >= ?")
+            values.append(_microseconds(wanted.since))
+        if wanted.until is not None:
+            parts.append("e.at < ?")
+            values.append(_microseconds(wanted.until))
+        if after is not None:
+            parts.append("(e.at, e.id) < (?, ?)")
+            values += _cursor(after)
+        return " and ".join(parts), values
+
+    def _read(self, rows: Sequence[tuple[int, int, str, int, int, int]]) -> list[Entry]:
+        """The entries from the places of their lines."""
+        open_files: dict[tuple[str, int], int] = {}
+        try:
+            entries = []
+            for _id, _at, writer, number, start, length in rows:
+                fd = open_files.get((writer, number))
+                if fd is None:
+                    path = segment_path(self._directory, writer, number)
+                    fd = open_files[writer, number] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                entries.append(parse_line(os.pread(fd, length, start)))
+            return entries
+        except Broken as error:
+            raise Unavailable(
+                "AuditChanged",
+                "the audit trail does not hold what its index knows",
+                hint="run `keystead audit verify`",
+            ) from error
+        finally:
+            for fd in open_files.values():
+                os.close(fd)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("rollback")
+            self._terms.clear()  # some of them may have gone with it
+            raise
+        self._connection.execute("commit")
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _cursor(after: str) -> tuple[int, int]:
+    at, _, number = after.partition(".")
+    try:
+        return int(at), int(number)
+    except ValueError as error:
+        raise Refusal(
+            "InvalidParameter", "the page cursor is not one of ours", hint="start again without it"
+        ) from error
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Outages of the disk and of SQLite as ours."""
+    try:
+        yield
+    except (sqlite3.OperationalError, OSError) as error:
+        raise Unavailable("AuditIndexUnavailable", f"the audit index does not answer: {error}") from error
