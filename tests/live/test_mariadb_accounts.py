@@ -12,6 +12,7 @@ from keystead.adapters.mariadb.client import Admin
 from keystead.adapters.mariadb.datadir import os_user
 from keystead.core.errors import Refusal
 from keystead.core.secret import Secret
+from keystead.databases.accounts import native_password_hash
 
 pytestmark = pytest.mark.live
 PASSWORD = Secret(b"the administrator's password")
@@ -34,7 +35,7 @@ def run(connection: "pymysql.Connection", *statements: str) -> tuple:
 @pytest.fixture(scope="module")
 def admin(shared_node: Node) -> Iterator[Admin]:
     with Admin.connect(shared_node.config.socket) as admin:
-        accounts.put_administrator(admin, "boss", PASSWORD)
+        accounts.put_administrator(admin, "boss", native_password_hash(PASSWORD))
         admin.run("CREATE SCHEMA taken", "CREATE TABLE taken.t (a INT)")
         yield admin
 
@@ -166,8 +167,8 @@ def test_data_stays_in_the_data_directory(shared_node: Node, boss: "pymysql.Conn
 
 
 def test_replaced_with_a_new_password(shared_node: Node, admin: Admin) -> None:
-    accounts.put_administrator(admin, "second", Secret(b"one"))
-    accounts.put_administrator(admin, "second", Secret(b"two"))
+    accounts.put_administrator(admin, "second", native_password_hash(Secret(b"one")))
+    accounts.put_administrator(admin, "second", native_password_hash(Secret(b"two")))
     with pytest.raises(pymysql.MySQLError):
         connect(shared_node, "second", "one")
     connect(shared_node, "second", "two").close()

@@ -1,7 +1,7 @@
 """Errors for people: two trees.
 
-`Refusal`: expected. The caller asked for something that cannot or may not be done; it carries a stable `code`, one plain
-sentence and, where there is one, a hint what to do next. Nothing was changed.
+`Refusal`: expected. The caller asked for something that cannot or may not be done; it carries a stable `code`, one
+plain sentence and, where there is one, a hint what to do next. Nothing was changed.
 `Fault`: an outage or a bug. The text is for operators; callers see a request id.
 
 Messages are lower case without a full stop. Neither may ever hold a key, a token or plaintext.

@@ -1,13 +1,26 @@
-"""Frames on a byte stream: a kind byte, a 4-byte big-endian length, the body. Shared by both ends of a control socket."""
+"""Frames on a byte stream: a kind byte, a 4-byte big-endian length, the body, for both ends of a control socket."""
 
 import struct
-from typing import BinaryIO
+from typing import Protocol
 
 MAX_FRAME = 1 << 20
 _HEAD = struct.Struct(">cI")
 
 
-def write_frame(stream: BinaryIO, kind: bytes, body: bytes) -> None:
+class Writer(Protocol):
+    """What can be written to."""
+
+    def write(self, data: bytes, /) -> object: ...
+    def flush(self) -> object: ...
+
+
+class Source(Protocol):
+    """What can be read from; returns less than asked for only at its end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def write_frame(stream: Writer, kind: bytes, body: bytes) -> None:
     """Write one frame. Raises: ValueError (longer than 1 MiB), OSError."""
     if len(body) > MAX_FRAME:
         raise ValueError("frame too long")
@@ -15,7 +28,7 @@ def write_frame(stream: BinaryIO, kind: bytes, body: bytes) -> None:
     stream.flush()
 
 
-def read_frame(stream: BinaryIO) -> tuple[bytes, bytes]:
+def read_frame(stream: Source) -> tuple[bytes, bytes]:
     """The next frame: kind and body. Raises: ConnectionError (cut short or too long), OSError."""
     head = _exactly(stream, _HEAD.size)
     kind, size = _HEAD.unpack(head)
@@ -24,7 +37,7 @@ def read_frame(stream: BinaryIO) -> tuple[bytes, bytes]:
     return kind, _exactly(stream, size)
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytes:
+def _exactly(stream: Source, size: int) -> bytes:
     body = stream.read(size)
     if len(body) != size:
         raise ConnectionError("the stream ended in the middle of a frame")

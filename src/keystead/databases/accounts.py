@@ -1,6 +1,6 @@
 """The accounts of a database system: ours, and the customer's administrator (pure).
 
-Ours is `keystead@localhost`, logged in by unix socket as the user that runs `host`, without a password. The customer's
+Ours bears the name of the user that runs `host` and is logged in by unix socket, without a password. The customer's
 administrator has a password, shown once; what is stored and sent is only MySQL's double SHA-1 of it, which for a random
 password of 116 bits cannot be reversed.
 """
@@ -11,18 +11,17 @@ import re
 from keystead.core.errors import Refusal
 from keystead.core.secret import Secret
 
-OWN_ACCOUNT = "keystead"
-RESERVED = frozenset({OWN_ACCOUNT, "root", "mysql", "mariadb.sys", "public", "none"})
+RESERVED = frozenset({"root", "mysql", "mariadb.sys", "public", "none"})
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 def check_admin_name(name: str) -> None:
     """Raises: Refusal `InvalidName` unless `name` may be the administrator's."""
-    if _NAME.fullmatch(name) is None or name in RESERVED:
+    if _NAME.fullmatch(name) is None or name in RESERVED or name.startswith("keystead"):
         raise Refusal(
             "InvalidName",
             f"{name[:40]!r} cannot be the administrator's name",
-            hint=f"1 to 32 of a-z, 0-9 and _, beginning with a letter; not {', '.join(sorted(RESERVED))}",
+            hint=f"1 to 32 of a-z, 0-9 and _, beginning with a letter; not keystead..., {', '.join(sorted(RESERVED))}",
         )
 
 

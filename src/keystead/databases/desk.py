@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, Protocol
 
+from keystead.audit.model import Outcome
 from keystead.core.clock import Clock
 from keystead.core.errors import Refusal, not_found
 from keystead.core.ids import CompartmentId
@@ -139,7 +140,7 @@ class HostDesk:
     def report(self, caller: Caller, report: Report) -> None:
         """Take over what a machine says about one of its systems."""
         system, _ = self._own(caller, report.system)
-        detail = {"event": report.event}
+        detail: dict[str, str] = {"event": report.event}
         if report.receipt is not None:
             detail |= {name: f"{at:.1f} ms" for name, at in report.receipt.steps}
         entry = self._guard.permit_change(caller, "HOST_REPORT", self._at(system), "ReportNode", detail)
@@ -154,14 +155,12 @@ class HostDesk:
             if report.receipt is not None:
                 tx.databases.add_receipt(system.tenancy, report.receipt)
 
-    def _view(
-        self, caller: Caller, system: DbSystem, hashed: str, wrapped: Sequence[WrappedKey]
-    ) -> SystemView:
+    def _view(self, caller: Caller, system: DbSystem, hashed: str, wrapped: Sequence[WrappedKey]) -> SystemView:
         access = self._access(system)
         answer = "granted" if access.granted else f"{access.loss}: {access.text}"
         if self._answered.get(system.id) not in (answer, None):
             as_system = replace(caller, principal=principal_of(system), requester=caller.principal.id)
-            outcome = "allowed" if access.granted else "refused"
+            outcome: Outcome = "allowed" if access.granted else "refused"
             self._guard.record(as_system, "KEY_ASSOCIATE", self._at(system), "RenewLease", outcome, access.text)
         self._answered[system.id] = answer
         store_key = next((key for key in wrapped if key.kind == "store"), None)

@@ -15,7 +15,16 @@ from keystead.core.errors import Refusal
 from keystead.core.ids import BackupId, CompartmentId, DbSystemId, KeyId, MachineId, NodeId, TenancyId
 
 SystemState = Literal[
-    "CREATING", "ACTIVE", "UPDATING", "STOPPING", "INACTIVE", "STARTING", "INACCESSIBLE", "DELETING", "DELETED", "FAILED"
+    "CREATING",
+    "ACTIVE",
+    "UPDATING",
+    "STOPPING",
+    "INACTIVE",
+    "STARTING",
+    "INACCESSIBLE",
+    "DELETING",
+    "DELETED",
+    "FAILED",
 ]
 Desired = Literal["running", "stopped", "deleted"]
 BackupState = Literal["CREATING", "ACTIVE", "DELETING", "DELETED", "FAILED"]
@@ -64,7 +73,9 @@ LEGAL: Mapping[Act, frozenset[SystemState]] = {
     "start": frozenset({"INACTIVE", "FAILED"}),
     "stop": frozenset({"ACTIVE", "INACCESSIBLE", "FAILED"}),
     "restart": frozenset({"ACTIVE"}),
-    "delete": frozenset({"CREATING", "ACTIVE", "UPDATING", "INACTIVE", "INACCESSIBLE", "FAILED", "STARTING", "STOPPING"}),
+    "delete": frozenset(
+        {"CREATING", "ACTIVE", "UPDATING", "INACTIVE", "INACCESSIBLE", "FAILED", "STARTING", "STOPPING"}
+    ),
     "change_key": frozenset({"ACTIVE", "INACTIVE", "INACCESSIBLE"}),
     "rotate": frozenset({"ACTIVE"}),
     "verify": frozenset({"ACTIVE", "INACTIVE", "INACCESSIBLE"}),

@@ -102,7 +102,9 @@ class Databases:
         self._guard.permit(caller, "MYSQL_INSTANCE_READ", self._at(system), "GetDbSystem")
         return system
 
-    def list_systems(self, caller: Caller, compartment: str, page: PageRequest, name: str | None = None) -> Page[DbSystem]:
+    def list_systems(
+        self, caller: Caller, compartment: str, page: PageRequest, name: str | None = None
+    ) -> Page[DbSystem]:
         place = self._place(caller, compartment)
         self._guard.permit(caller, "MYSQL_INSTANCE_INSPECT", self._in(place, "mysql-instances"), "ListDbSystems")
         with self._store.read() as tx:
@@ -120,10 +122,14 @@ class Databases:
             return _saved(tx, system, changed)
 
     def start(self, caller: Caller, system_id: str, if_match: int | None = None) -> Job:
-        return self._act(caller, system_id, "start", "MYSQL_INSTANCE_START", if_match, state="STARTING", desired="running")
+        return self._act(
+            caller, system_id, "start", "MYSQL_INSTANCE_START", if_match, state="STARTING", desired="running"
+        )
 
     def stop(self, caller: Caller, system_id: str, if_match: int | None = None) -> Job:
-        return self._act(caller, system_id, "stop", "MYSQL_INSTANCE_STOP", if_match, state="STOPPING", desired="stopped")
+        return self._act(
+            caller, system_id, "stop", "MYSQL_INSTANCE_STOP", if_match, state="STOPPING", desired="stopped"
+        )
 
     def restart(self, caller: Caller, system_id: str, if_match: int | None = None) -> Job:
         return self._act(caller, system_id, "restart", "MYSQL_INSTANCE_START", if_match, state="UPDATING")
@@ -140,7 +146,9 @@ class Databases:
                 kind="conflict",
             )
             self._guard.refuse(caller, "MYSQL_INSTANCE_DELETE", self._at(system), "DeleteDbSystem", refusal)
-        return self._act(caller, system_id, "delete", "MYSQL_INSTANCE_DELETE", if_match, state="DELETING", desired="deleted")
+        return self._act(
+            caller, system_id, "delete", "MYSQL_INSTANCE_DELETE", if_match, state="DELETING", desired="deleted"
+        )
 
     def rotate_data_keys(self, caller: Caller, system_id: str) -> Job:
         """New data keys and a rewrite of every page under them, online."""
@@ -161,20 +169,19 @@ class Databases:
         )
         check_version(system.version, if_match)
         check_legal(system, "change_key")
-        new_id_, managed = key_id, key_id is None
-        if key_id is not None:
-            self._associations.allow(caller, key_id, "ChangeDbSystemKey")
+        if key_id is None:
+            wanted: str = self._managed_key(caller, system)
         else:
-            new_id_ = self._managed_key(caller, system)
-        assert new_id_ is not None
+            wanted = key_id
+            self._associations.allow(caller, wanted, "ChangeDbSystemKey")
         identity = replace(caller, principal=principal_of(system), requester=caller.principal.id)
         with self._store.read() as tx:
             before = next(key for key in tx.databases.wrapped(system.tenancy, system.id) if key.kind == "store")
-        sealed = self._associations.rewrap(identity, system.key, before.blob, new_id_, "store-key", system.id)
+        sealed = self._associations.rewrap(identity, system.key, before.blob, wanted, "store-key", system.id)
         after = replace(
-            before, parent=new_id_, parent_version=sealed.key_version, blob=sealed.blob, created_at=self._clock.now()
+            before, parent=wanted, parent_version=sealed.key_version, blob=sealed.blob, created_at=self._clock.now()
         )
-        changed = replace(system, key=KeyId(new_id_), key_version=sealed.key_version, service_managed=managed)
+        changed = replace(system, key=KeyId(wanted), key_version=sealed.key_version, service_managed=key_id is None)
         with self._store.write(entry) as tx:
             if not tx.databases.replace_store_key(system.tenancy, before, after):
                 raise stale()
@@ -231,7 +238,9 @@ class Databases:
         new = BackupId(new_id("mysqlbackup", self._region))
         place = self._place(caller, system.compartment)
         target = Target("mysql-backups", new, name, system.tenancy, place.path)
-        entry = self._guard.permit_change(caller, "MYSQL_BACKUP_CREATE", target, "CreateBackup", {"system": system.name})
+        entry = self._guard.permit_change(
+            caller, "MYSQL_BACKUP_CREATE", target, "CreateBackup", {"system": system.name}
+        )
         check_legal(system, "backup")
         key = key_id or system.key
         if key_id is not None:
@@ -268,7 +277,9 @@ class Databases:
         self._guard.permit(caller, "MYSQL_BACKUP_READ", target, "GetBackup")
         return backup
 
-    def list_backups(self, caller: Caller, compartment: str, page: PageRequest, name: str | None = None) -> Page[Backup]:
+    def list_backups(
+        self, caller: Caller, compartment: str, page: PageRequest, name: str | None = None
+    ) -> Page[Backup]:
         place = self._place(caller, compartment)
         self._guard.permit(caller, "MYSQL_BACKUP_INSPECT", self._in(place, "mysql-backups"), "ListBackups")
         with self._store.read() as tx:
@@ -279,7 +290,9 @@ class Databases:
         entry = self._guard.permit_change(caller, "MYSQL_BACKUP_DELETE", target, "DeleteBackup")
         check_version(backup.version, if_match)
         if backup.state not in ("ACTIVE", "FAILED"):
-            raise Refusal("IllegalState", f"backup {backup.name!r} is {backup.state}", hint="wait for it", kind="conflict")
+            raise Refusal(
+                "IllegalState", f"backup {backup.name!r} is {backup.state}", hint="wait for it", kind="conflict"
+            )
         job = self._job_of(caller, "delete-backup", backup.compartment, backup.id, backup.name, {})
         with self._store.write(entry) as tx:
             if not tx.databases.change_backup(backup, replace(backup, state="DELETING")):
@@ -292,7 +305,9 @@ class Databases:
         backup, target = self._backup(caller, backup_id)
         self._guard.require(caller, "MYSQL_BACKUP_READ", target, "RestoreBackup")
         if backup.state != "ACTIVE":
-            raise Refusal("IllegalState", f"backup {backup.name!r} is {backup.state}", hint="wait for it", kind="conflict")
+            raise Refusal(
+                "IllegalState", f"backup {backup.name!r} is {backup.state}", hint="wait for it", kind="conflict"
+            )
         self._guard.record(caller, "MYSQL_BACKUP_READ", target, "RestoreBackup", "allowed")
         return self._create(caller, wanted, "restore", {"backup": backup.id}, restored_from=backup.id)
 

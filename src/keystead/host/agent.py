@@ -24,7 +24,7 @@ SILENCE_CHECK_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """`lease`: seconds that one positive answer is good for. `grace`: seconds that "unreachable" may last, None: ever."""
+    """`lease`: seconds that a positive answer is good for. `grace`: seconds that "unreachable" may last, None: ever."""
 
     lease: float = 10.0
     grace: float | None = 900.0

@@ -106,7 +106,9 @@ class _Handler(socketserver.StreamRequestHandler):
         write_frame(self.wfile, b"P", json.dumps({"percent": percent, "doing": doing}).encode())
 
     def _error(self, error: KeysteadError) -> None:
-        kind = error.kind if isinstance(error, Refusal) else "unavailable" if isinstance(error, Unavailable) else "fault"
+        kind = (
+            error.kind if isinstance(error, Refusal) else "unavailable" if isinstance(error, Unavailable) else "fault"
+        )
         body = {"code": error.code, "message": error.message, "hint": error.hint, "kind": kind}
         write_frame(self.wfile, b"E", json.dumps(body).encode())
 

@@ -148,7 +148,7 @@ class Keeper:
         try:
             self._node.prepare(credentials)
         finally:
-            self._endpoint.void(self._mount)
+            self._endpoint.dismiss(sha256(credentials.token.reveal()).digest(), self._mount)
 
     def start(self) -> None:
         """Start the server and wait until it answers; one that runs already is left alone."""
@@ -188,8 +188,11 @@ class Keeper:
     def backup(self) -> Iterator[bytes]:
         """A physical backup as a stream; the child has a token of its own for as long as it runs."""
         with self._step(needs_access=True):
-            credentials = self._credentials()
-            yield from self._node.backup(credentials.token)
+            token = self._credentials().token
+            try:
+                yield from self._node.backup(token)
+            finally:
+                self._endpoint.dismiss(sha256(token.reveal()).digest(), self._mount)
 
     def restore(self, chunks: Iterator[bytes]) -> Mapping[str, str]:
         """Build the data directory from a backup's stream."""
@@ -200,7 +203,7 @@ class Keeper:
             try:
                 return self._node.restore(chunks, credentials)
             finally:
-                self._endpoint.void(self._mount)
+                self._endpoint.dismiss(sha256(credentials.token.reveal()).digest(), self._mount)
 
     # how
 

@@ -1,4 +1,4 @@
-"""The machine's event loop, in a thread of its own: key endpoint and responder live there; keepers call from threads."""
+"""The machine's event loop, in a thread of its own: key endpoint and responder live there, keepers call in."""
 
 import asyncio
 import threading
@@ -39,11 +39,15 @@ class HostLoop:
     def admit(self, token_sha256: bytes, mount: str, keys: NodeKeys) -> None:
         self._tokens[token_sha256, mount] = keys
 
+    def dismiss(self, token_sha256: bytes, mount: str) -> None:
+        keys = self._tokens.pop((token_sha256, mount), None)
+        for secret in keys.versions.values() if keys else ():
+            secret.wipe()
+
     def void(self, mount: str) -> None:
-        for found in [key for key in self._tokens if key[1] == mount]:
-            keys = self._tokens.pop(found, None)
-            for secret in keys.versions.values() if keys else ():
-                secret.wipe()
+        for token_sha256, of in list(self._tokens):
+            if of == mount:
+                self.dismiss(token_sha256, mount)
 
         async def drop() -> None:
             self._key_endpoint.drop_connections(mount)

@@ -93,6 +93,10 @@ class Endpoint(Protocol):
         """From now on this token may read these keys."""
         ...
 
+    def dismiss(self, token_sha256: bytes, mount: str) -> None:
+        """Forget one token, that of a child which has done its work."""
+        ...
+
     def void(self, mount: str) -> None:
         """Forget every token of the mount and reset its open connections."""
         ...

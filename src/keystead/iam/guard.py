@@ -187,7 +187,8 @@ class Guard:
     def statement_for(self, caller: Caller, permission: str, target: Target) -> str:
         """The policy statement that would grant `permission` on `target` to the caller's group, or to its kind."""
         groups = sorted(
-            group.name for group_id in self._directory.groups_of(caller.principal.id)
+            group.name
+            for group_id in self._directory.groups_of(caller.principal.id)
             if (group := self._directory.group(group_id)) is not None
         )
         return suggest(permission, caller.principal, groups[0] if groups else None, self._place(target))
@@ -260,6 +261,12 @@ class _Variables:
 
 def _noun(kind: str) -> str:
     """The word for one of a resource type: `keys` -> `key`."""
-    special = {"key-delegate": "key", "mysql-instances": "database system", "mysql-backups": "backup", "policies": "policy",
-               "tenancies": "tenancy", "audit-events": "audit trail"}
+    special = {
+        "key-delegate": "key",
+        "mysql-instances": "database system",
+        "mysql-backups": "backup",
+        "policies": "policy",
+        "tenancies": "tenancy",
+        "audit-events": "audit trail",
+    }
     return special.get(kind, kind.removesuffix("s"))

@@ -113,9 +113,7 @@ class Iam:
         above = self._compartment(caller, parent)
         check_name(name, "compartment")
         check_description(description)
-        made = Compartment(
-            CompartmentId(""), above.tenancy, name, above.id, above.path, description, self._clock.now()
-        )
+        made = Compartment(CompartmentId(""), above.tenancy, name, above.id, above.path, description, self._clock.now())
         new = CompartmentId(new_id("compartment", self._region))
         made = replace(made, id=new, path=(*above.path, new))
         target = Target("compartments", new, name, above.tenancy, above.path)
@@ -169,9 +167,7 @@ class Iam:
     def update_user(self, caller: Caller, user_id: str, state: UserState, if_match: int | None = None) -> User:
         """Block or unblock. A blocked user's tokens stop at once."""
         user = self._user(caller, user_id)
-        entry = self._guard.permit_change(
-            caller, "USER_UPDATE", self._at_user(user), "UpdateUser", {"state": state}
-        )
+        entry = self._guard.permit_change(caller, "USER_UPDATE", self._at_user(user), "UpdateUser", {"state": state})
         check_version(user.version, if_match)
         with self._store.write(entry) as tx:
             if not tx.iam.set_user_state(user, state):
@@ -345,7 +341,12 @@ class Iam:
 
     def _at_user(self, user: User) -> Target:
         return Target(
-            "users", user.id, user.name, user.tenancy, (CompartmentId(user.tenancy),), {"user.id": user.id, "user.name": user.name}
+            "users",
+            user.id,
+            user.name,
+            user.tenancy,
+            (CompartmentId(user.tenancy),),
+            {"user.id": user.id, "user.name": user.name},
         )
 
     def _at_group(self, group: Group) -> Target:

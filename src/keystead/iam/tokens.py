@@ -22,7 +22,6 @@ LEEWAY = timedelta(seconds=30)
 CACHE_LIMIT = 20_000
 
 
-
 def invalid_token() -> Refusal:
     """The one answer to every token that does not hold."""
     return Refusal(

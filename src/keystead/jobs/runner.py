@@ -6,6 +6,7 @@ ends the job as FAILED with its reason, after the flow's `abandon` has left thin
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -48,7 +49,12 @@ class Runner:
     """Takes one job at a time; several runners, in threads of `work`, take different jobs."""
 
     def __init__(
-        self, store: JobStore, flows: Mapping[str, Flow], clock: Clock, owner: str, failed: Callable[[Job, Exception], None]
+        self,
+        store: JobStore,
+        flows: Mapping[str, Flow],
+        clock: Clock,
+        owner: str,
+        failed: Callable[[Job, Exception], None],
     ) -> None:
         self._store = store
         self._flows = flows
@@ -63,10 +69,8 @@ class Runner:
             job = tx.jobs.lease(self._owner, now, now + LEASE_SECONDS)
         if job is None:
             return False
-        try:
+        with suppress(Canceled):
             self._advance(job)
-        except Canceled:
-            pass
         return True
 
     def _advance(self, job: Job) -> None:

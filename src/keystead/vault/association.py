@@ -73,7 +73,8 @@ class Associations:
         """Wrap a store key under a service-managed key that the same transaction will store."""
         entry = self._snapshot.keyring.provisional(key, first)
         kek = self._snapshot.keyring.kek(entry, entry.key.current)
-        self._guard.record(caller, PERMISSION, entry.delegate, "AssociateKey", "allowed", detail={"purpose": "store-key"})
+        detail = {"purpose": "store-key"}
+        self._guard.record(caller, PERMISSION, entry.delegate, "AssociateKey", "allowed", detail=detail)
         return Sealed(kek.seal(material.reveal(), self._binding(entry, "store-key", resource)), entry.key.current)
 
     def open(self, caller: Caller, key_id: str, blob: bytes, purpose: Purpose, resource: str) -> Secret:
@@ -83,7 +84,8 @@ class Associations:
             opened = Secret(self._open(entry, blob, purpose, resource))
         except Unreadable as refusal:
             self._guard.refuse(caller, PERMISSION, entry.delegate, "UseAssociatedKey", refusal)
-        self._guard.record(caller, PERMISSION, entry.delegate, "UseAssociatedKey", "allowed", detail={"purpose": purpose})
+        detail = {"purpose": purpose}
+        self._guard.record(caller, PERMISSION, entry.delegate, "UseAssociatedKey", "allowed", detail=detail)
         return opened
 
     def rewrap(self, caller: Caller, old: str, blob: bytes, new: str, purpose: Purpose, resource: str) -> Sealed:
@@ -128,5 +130,3 @@ class Associations:
 
     def _binding(self, entry: Entry, purpose: Purpose, resource: str) -> Binding:
         return Binding(purpose, entry.key.tenancy, self._region, resource, entry.key.id)
-
-

@@ -301,5 +301,3 @@ def _require_path(path: Path, owner: Owner) -> None:
                 f"{parent} cannot be entered by uid {owner.uid}",
                 hint=f"chmod o+x {parent}, or set databases.data_dir to another place",
             )
-
-

@@ -1,4 +1,4 @@
-"""Rewriting a server's data under its newest data keys, online, and saying truly what still needs the older ones.
+"""Rewriting a server's data under its newest data keys, online, and saying truly what still needs the old.
 
 The order is that of `client.py`; nothing is called retired that a file still names: the redo log keeps its version until
 the server is started with another log size, binary logs until they expire.
@@ -70,6 +70,8 @@ def _wait(admin: Admin, number: int, progress: Callable[[int, str], None]) -> No
         if seen.fraction > best:
             best, at = seen.fraction, time.monotonic()
         elif time.monotonic() - at > STALLED_SECONDS:
-            raise Unavailable("RewriteStalled", f"no headway for {STALLED_SECONDS:.0f} s: {', '.join(seen.remaining[:5])}")
+            raise Unavailable(
+                "RewriteStalled", f"no headway for {STALLED_SECONDS:.0f} s: {', '.join(seen.remaining[:5])}"
+            )
         progress(max(2, min(98, int(seen.fraction * 100))), f"{len(seen.remaining)} tablespaces to go")
         time.sleep(_POLL)

@@ -1,4 +1,4 @@
-"""A scan's report as plain data, for a job's result: what protects each file, what is readable by design, what leaks."""
+"""A scan's report as plain data, for a job's result: what protects each file, what is readable, what leaks."""
 
 from typing import Any
 

@@ -45,9 +45,7 @@ class SqlDatabaseRows:
 
     def password_hash(self, system: DbSystem) -> str:
         columns = schema.db_systems.c
-        query = sa.select(columns.admin_password_hash).where(
-            columns.tenancy == system.tenancy, columns.id == system.id
-        )
+        query = sa.select(columns.admin_password_hash).where(columns.tenancy == system.tenancy, columns.id == system.id)
         return str(self._connection.execute(query).scalar_one())
 
     def change(self, before: DbSystem, after: DbSystem) -> bool:
@@ -95,7 +93,9 @@ class SqlDatabaseRows:
 
     def backups(self, tenancy: str, compartment: str, page: PageRequest, name: str | None) -> Sequence[Backup]:
         living = ("CREATING", "ACTIVE", "DELETING", "FAILED")
-        return self._backups.page(Backup, page, tenancy=tenancy, compartment=compartment, name=name or ..., state=living)
+        return self._backups.page(
+            Backup, page, tenancy=tenancy, compartment=compartment, name=name or ..., state=living
+        )
 
     def change_backup(self, before: Backup, after: Backup) -> bool:
         where = {"tenancy": before.tenancy, "id": before.id, "state": before.state, "version": before.version}
@@ -105,7 +105,11 @@ class SqlDatabaseRows:
     def add_receipt(self, tenancy: str, receipt: FenceReceipt) -> None:
         table = schema.fence_receipts
         where = {"tenancy": tenancy, "system": receipt.system, "committed_at": receipt.committed_at}
-        changed = {"reason": receipt.reason, "reason_text": receipt.reason_text, "steps": [list(s) for s in receipt.steps]}
+        changed = {
+            "reason": receipt.reason,
+            "reason_text": receipt.reason_text,
+            "steps": [list(s) for s in receipt.steps],
+        }
         if not Table(self._connection, table).update(where, **changed):
             self._connection.execute(table.insert().values(**where, **changed))
 

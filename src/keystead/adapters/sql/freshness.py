@@ -78,7 +78,8 @@ def _rows(connection: sqlite3.Connection, columns: str, table: str, since: int) 
 def _identity(connection: sqlite3.Connection, since: int) -> IdentityChanges:
     return IdentityChanges(
         tenancies=[
-            Tenancy(i, name, _moment(at)) for i, name, at in _rows(connection, "id, name, created_at", "tenancies", since)
+            Tenancy(i, name, _moment(at))
+            for i, name, at in _rows(connection, "id, name, created_at", "tenancies", since)
         ],
         compartments=[
             Compartment(i, tenancy, name, parent, tuple(json.loads(path)), text, _moment(at), version)
@@ -137,8 +138,10 @@ def _vault(connection: sqlite3.Connection, since: int) -> KeyChanges:
     )
     return KeyChanges(
         keys=[
-            Key(*row[:8], _moment(row[8]), row[9], _moment(row[10]), *row[11:])
-            for row in _rows(connection, columns, "keys", since)
+            Key(i, tenancy, place, vault, name, kind, state, current, _moment(made), who, _moment(at), managed, version)
+            for i, tenancy, place, vault, name, kind, state, current, made, who, at, managed, version in _rows(
+                connection, columns, "keys", since
+            )
         ],
         versions=[
             KeyVersion(i, key, number, wrapped, _moment(at))

@@ -36,7 +36,9 @@ class SqlIamRows:
         self._table(schema.compartments).insert(compartment, generation=self._generation)
 
     def compartments(self, tenancy: str, parent: str, page: PageRequest, name: str | None) -> Sequence[Compartment]:
-        return self._table(schema.compartments).page(Compartment, page, tenancy=tenancy, parent=parent, name=name or ...)
+        return self._table(schema.compartments).page(
+            Compartment, page, tenancy=tenancy, parent=parent, name=name or ...
+        )
 
     def add_user(self, user: User, password_hash: str) -> None:
         self._table(schema.users).insert(user, password_hash=password_hash, generation=self._generation)

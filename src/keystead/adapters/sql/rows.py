@@ -60,7 +60,9 @@ class Table:
 
     def _conditions(self, where: Mapping[str, Any]) -> Sequence[sa.ColumnElement[bool]]:
         return [
-            self._table.c[name].in_(value) if isinstance(value, tuple | list | frozenset) else self._table.c[name] == value
+            self._table.c[name].in_(value)
+            if isinstance(value, tuple | list | frozenset)
+            else self._table.c[name] == value
             for name, value in where.items()
             if value is not ...
         ]

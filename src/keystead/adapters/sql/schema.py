@@ -362,3 +362,11 @@ idempotency = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
     _moment("created_at"),
 )
+
+audit_heads = sa.Table(
+    "audit_heads",
+    metadata,
+    sa.Column("writer", sa.String(64), primary_key=True),
+    _int("sequence"),
+    sa.Column("hash", sa.String(64), nullable=False),
+)

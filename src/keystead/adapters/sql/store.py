@@ -57,7 +57,10 @@ class SqlStore:
         with translated(), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
             generation = self._advance(connection)
             yield SqlTx(connection, generation)
-            rows = [{"id": entry.id, "entry": to_json(dataclasses.replace(entry, generation=generation))} for entry in entries]
+            rows = [
+                {"id": entry.id, "entry": to_json(dataclasses.replace(entry, generation=generation))}
+                for entry in entries
+            ]
             connection.execute(schema.audit_outbox.insert(), rows)
 
     @contextmanager
@@ -110,5 +113,3 @@ def from_json(found: Mapping[str, Any]) -> Entry:
 def isoformat_exact(moment: datetime) -> str:
     """With microseconds, for what is stored."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-

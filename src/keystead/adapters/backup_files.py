@@ -1,0 +1,75 @@
+"""Backups as files in one directory: whole and durable, or not there."""
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from keystead.core.errors import Refusal, Unavailable
+
+SUFFIX = ".ksb"
+PIECE = 1 << 20
+_NAME = re.compile(r"[a-z0-9.-]{1,128}")
+
+
+class FileBackups:
+    """`BackupFiles` in `directory` (made when missing, 0700)."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def write(self, name: str, chunks: Iterator[bytes]) -> int:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._path(name)
+        partial = path.with_suffix(".partial")
+        size = 0
+        try:
+            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+                for chunk in chunks:
+                    size += file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+            self._sync()
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise Unavailable(
+                "BackupStoreFull" if full else "BackupStoreUnavailable",
+                "the disk that holds the backups is full" if full else "the store of backups cannot be written",
+                hint="free some space there; the backup is taken again by itself",
+            ) from error
+        finally:
+            partial.unlink(missing_ok=True)
+        return size
+
+    def read(self, name: str) -> Iterator[bytes]:
+        try:
+            with self._path(name).open("rb") as file:
+                while piece := file.read(PIECE):
+                    yield piece
+        except FileNotFoundError as error:
+            raise Refusal("BackupMissing", "the backup's file is not there", kind="not_found") from error
+
+    def delete(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._path(name).unlink()
+            self._sync()
+
+    def names(self) -> Sequence[str]:
+        if not self._directory.is_dir():
+            return ()
+        return sorted(path.name.removesuffix(SUFFIX) for path in self._directory.glob(f"*{SUFFIX}"))
+
+    def _path(self, name: str) -> Path:
+        if _NAME.fullmatch(name) is None or ".." in name:
+            raise Refusal("InvalidId", "not the id of a backup")
+        return self._directory / f"{name}{SUFFIX}"
+
+    def _sync(self) -> None:
+        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
