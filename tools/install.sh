@@ -5,12 +5,13 @@
 # Promises:
 # - No service is started, stopped or restarted: a policy-rc.d that denies it is in place while apt runs, and what was
 #   there before is put back afterwards, also when something fails.
-# - A MariaDB server that is already installed stays as it is: no package that is installed gets another version.
+# - A MariaDB or MySQL server that is already installed stays as it is: not upgraded, not restarted, not removed.
 # - A MariaDB server that this script brings is not enabled at boot: Keystead runs its own server processes.
 set -euo pipefail
 
-policy=/usr/sbin/policy-rc.d
-saved=/usr/sbin/policy-rc.d.before-keystead
+policy=${KEYSTEAD_POLICY_FILE:-/usr/sbin/policy-rc.d} # elsewhere in tests only
+saved=$policy.before-keystead
+lock=${KEYSTEAD_POLICY_FILE:+$KEYSTEAD_POLICY_FILE.lock}
 marker='# placed by keystead tools/install.sh'
 
 say() { echo "install: $*" >&2; }
@@ -52,7 +53,7 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 # One at a time; apt has its own lock, the policy file has not.
-exec 9>/run/keystead-install.lock
+exec 9>"${lock:-/run/keystead-install.lock}"
 flock 9
 
 # apt-get that starts nothing and asks nothing
@@ -78,8 +79,9 @@ if ! steps=$(plan); then
     steps=$(plan) || die "the package sources of this machine do not offer: ${missing[*]}"
 fi
 # "Inst name [old] (new ...)" is a change of version, "Remv" a removal.
-if changes=$(grep -E '^(Inst [^ ]+ \[|Remv )' <<<"$steps"); then
-    die "installing ${missing[*]} would change packages that are installed already; please do that by hand first:
+servers='(mariadb|mysql|percona|galera)[a-z0-9.-]*(server|galera)[a-z0-9.-]*|galera-[0-9]+'
+if changes=$(grep -E "^(Inst ($servers) \[|Remv )" <<<"$steps"); then
+    die "installing ${missing[*]} would change what is installed already; please do that by hand first:
 $changes"
 fi
 
@@ -96,7 +98,7 @@ say "installing ${missing[*]}"
 log=$(mktemp)
 if ! apt -q install -y --no-install-recommends --no-upgrade "${missing[@]}" >"$log" 2>&1; then
     say "package lists may be old; refreshing them and trying once more"
-    apt -qq update >&2
+    apt -qq update >&2 || say "the package lists could not be refreshed"
     apt -q install -y --no-install-recommends --no-upgrade "${missing[@]}" >"$log" 2>&1 || {
         tail -n 40 "$log" >&2
         die "apt-get failed; its whole output is in $log"
@@ -104,6 +106,8 @@ if ! apt -q install -y --no-install-recommends --no-upgrade "${missing[@]}" >"$l
 fi
 rm -f "$log"
 
-if [ $had_server = no ] && present mariadb-server && command -v deb-systemd-helper >/dev/null; then
-    deb-systemd-helper disable mariadb.service >/dev/null 2>&1 || true
+if [ $had_server = no ] && present mariadb-server; then
+    # what its package has just enabled: both worlds, whichever this machine starts with
+    find /etc/systemd/system -type l -name 'mariadb*' -lname '*/systemd/system/mariadb*' -delete 2>/dev/null || true
+    update-rc.d mariadb disable >/dev/null 2>&1 || true
 fi
