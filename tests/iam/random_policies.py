@@ -9,6 +9,7 @@ from tests.iam.naive import World
 from keystead.iam.actions import GRANTABLE, TYPE_WORDS, VERBS
 from keystead.iam.compile import PolicySource, Question
 from keystead.iam.policy import (
+    KEYWORDS,
     Among,
     AnyTenancy,
     Associate,
@@ -167,7 +168,8 @@ def random_question(source: random.Random) -> Question:
 
 # Any tree that can be written down, for the round trip.
 
-_WORDS = st.text(st.characters(blacklist_characters="\r\n", blacklist_categories=["Cs"]), min_size=1, max_size=12)
+_LETTERS = st.characters(blacklist_characters="\r\n", blacklist_categories=["Cs"])
+_WORDS = st.text(_LETTERS, min_size=1, max_size=12) | st.sampled_from(sorted(KEYWORDS))
 _IDS = st.from_regex(r"[a-z0-9]+(\.[a-z0-9-]+){0,4}", fullmatch=True)
 
 

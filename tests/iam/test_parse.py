@@ -45,7 +45,8 @@ def test_every_tree_printed_is_read_back_equal(tree: Statement) -> None:
 
 @pytest.mark.slow
 @given(any_statement())
-@settings(max_examples=5000)
+@pytest.mark.timeout(600)
+@settings(max_examples=2000)
 def test_every_tree_printed_is_read_back_equal_at_length(tree: Statement) -> None:
     assert parse(text(tree)) == tree
 
@@ -57,7 +58,8 @@ def test_case_of_keywords_and_white_space_do_not_matter(tree: Statement, source)
         if index % 2 == 0:  # outside quotes
             words = piece.split(" ")
             piece = source.choice([" ", "\n", "\t  ", " \r\n "]).join(
-                source.choice([str.upper, str.lower, str.title])(word) if word in KEYWORDS else word for word in words
+                source.choice([str.upper, str.lower, str.title])(word) if word.lower() in KEYWORDS else word
+                for word in words
             )
         pieces.append(piece)
     assert parse("  " + "'".join(pieces) + "\n") == tree
@@ -133,6 +135,7 @@ ALLOW = "Allow group A to use keys in tenancy where "
         (ALLOW + "al {target.key.id = 'x'}", (1, 44), '"al" is not a variable', "all"),
         (ALLOW + "request.utc-timestamp before 'monday'", (1, 73), "neither a moment", None),
         (ALLOW + "request.utc-timestamp before '2026-01-01T00:00:00'", (1, 73), "neither a moment", None),
+        (ALLOW + "request.utc-timestamp before '09:00:00+02:00'", (1, 73), "a time of day", None),
         (ALLOW + "request.utc-timestamp between '1' and '09:00:00Z'", (1, 82), "not of one kind", None),
         (
             ALLOW + "request.utc-timestamp between '2026-02-01T00:00:00Z' and '2026-01-01T00:00:00Z'",
