@@ -1,0 +1,1 @@
+"""Settings, wiring and the processes of a region; owns the console script."""

@@ -1,0 +1,158 @@
+"""What the console script's own commands do, apart from `up`, `down` and `doctor`."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from keystead.core.errors import KeysteadError, Refusal
+from keystead.server import confine, settings
+from keystead.server import init as making
+from keystead.server.settings import Effective, Settings
+from keystead.server.supervise import refuse
+from keystead.server.unseal import HANDED, ask_passphrase, needs_passphrase, open_root
+
+if TYPE_CHECKING:
+    from keystead.cli.console import Console
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options of `init`."""
+
+    state: Path | None
+    region: str
+    tenancy: str
+    admin: str
+    key_file: Path | None
+    passphrase_only: bool
+    credentials_file: Path | None
+    port: int | None
+    settings: Sequence[str] | None
+
+
+def init(console: "Console", asked: Asked) -> None:
+    """Make a region and show its secrets once."""
+    confine.confine()
+    state = (asked.state or settings.find_file(None, None).parent).absolute()
+    wanted = making.Wanted(state, _settings(asked, state), asked.tenancy, asked.admin, asked.credentials_file)
+
+    def show(made: making.Made) -> None:
+        if console.json:
+            console.document(made.credentials())
+        else:
+            _tell(console, made)
+        sys.stdout.flush()
+
+    making.init(wanted, show)
+    console.say(f"\nThe region is made. Start it with: keystead up --state {state}")
+
+
+def process(name: str, config: Path | None, state: Path | None, *, from_stdin: bool, part: str | None = None) -> None:
+    """One of the processes of a region. What it cannot work with it says on standard error and ends with 78."""
+    confine.confine()
+    handed = HANDED in os.environ
+    try:
+        effective = settings.load(config, state)
+        if handed:
+            confine.end_with_parent()
+        _run(name, effective, from_stdin=from_stdin, part=part)
+    except KeysteadError as error:
+        if not handed:
+            raise
+        raise typer.Exit(refuse(error)) from error
+
+
+def _run(name: str, effective: Effective, *, from_stdin: bool, part: str | None) -> None:
+    passphrase = None
+    if name != "host" and (from_stdin or needs_passphrase(effective)):
+        passphrase = ask_passphrase(from_stdin=from_stdin)
+    match name, part:
+        case "serve", None:
+            from keystead.server.serve import serve
+
+            serve(effective, open_root(effective, passphrase))
+        case "serve", ("http" | "local") as listener:
+            from keystead.server.serve import run_part
+
+            run_part(effective, listener)
+        case "work", None:
+            from keystead.server.work import work
+
+            work(effective, open_root(effective, passphrase))
+        case "host", None:
+            from keystead.server.host import host
+
+            host(effective)
+        case _:
+            raise Refusal("UnknownProcess", f"there is no process {name} {part}")
+
+
+def migrate(console: "Console", config: Path | None, state: Path | None) -> None:
+    """Bring the state to this program's schema, while nothing runs on it."""
+    from keystead.adapters.sql import migrations
+    from keystead.adapters.sql.engine import sqlite_engine
+    from keystead.server.up import quiet
+    from keystead.server.wiring import STATE_FILE
+
+    confine.confine()
+    effective = settings.load(config, state)
+    with quiet(effective, "migrate"):
+        engine = sqlite_engine(effective.state / STATE_FILE)
+        before, after = migrations.upgrade(engine)
+        engine.dispose()
+    if console.json:
+        console.document({"before": before, "after": after})
+    else:
+        console.say(f"schema {after}" if before == after else f"schema {before or 'none'} -> {after}")
+
+
+def restore(console: "Console", file: Path, into: Path, key_file: Path | None, *, from_stdin: bool) -> None:
+    """Bring a state backup back into `into`."""
+    from keystead.server import state as keeping
+
+    confine.confine()
+    passphrase = None
+    if key_file is None:
+        passphrase = ask_passphrase(from_stdin=from_stdin)
+    found = keeping.restore(file, into.absolute(), key_file, passphrase)
+    if console.json:
+        console.document(found.summary())
+        return
+    console.say(f"The region {found.region!r} is back in {into}, as of {found.created_at}.")
+    console.say(f"{found.systems} database systems stay fenced until they are confirmed: keystead db confirm NAME")
+    console.say(f"Start it with: keystead up --state {into}")
+
+
+def _settings(asked: Asked, state: Path) -> Settings:
+    chosen: dict[str, dict[str, Any]] = {"region": {"name": asked.region}, "unseal": {}}
+    if not asked.passphrase_only:
+        chosen["unseal"]["key_file"] = str((asked.key_file or settings.default_key_file()).absolute())
+    if asked.port is not None:
+        chosen["listen"] = {"port": asked.port}
+    environment = {}
+    for given in asked.settings or ():
+        name, separator, value = given.partition("=")
+        section, dot, field = name.partition(".")
+        if not separator or not dot:
+            raise Refusal("InvalidSettings", f"not a setting: {given!r}", hint="like --set listen.workers=1")
+        environment[f"KEYSTEAD_{section}_{field}".upper()] = value
+    text = settings.render(settings.build(chosen)).encode()
+    return settings.parse(text, state / settings.FILE_NAME, environment).settings
+
+
+def _tell(console: "Console", made: making.Made) -> None:
+    found = made.credentials()
+    console.say(f"Region {found['region']} in {found['state']}")
+    console.say(f"  URL        {found['url']}")
+    console.say(f"  CA         {found['ca']}")
+    if found["key_file"]:
+        console.say(f"  key file   {found['key_file']} (mode 0400; back it up apart from the state)")
+    console.say(f"  tenancy    {found['tenancy']}")
+    console.say(f"  user       {found['user']}")
+    console.secret("  password", found["password"])
+    console.secret("  passphrase of the region", found["passphrase"])

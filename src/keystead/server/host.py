@@ -1,0 +1,73 @@
+"""`keystead host`: the process that runs this machine's database servers.
+
+It holds no root key: it asks the region for what a system may have, as the machine, over the local socket.
+"""
+
+import signal
+import threading
+from typing import Final
+
+import structlog
+
+from keystead.adapters.desk import ApiDesk
+from keystead.adapters.jose import JoseCodec
+from keystead.adapters.mariadb.node import MariaDbNode
+from keystead.core.clock import SystemClock
+from keystead.host.agent import Agent, Rules
+from keystead.host.control import ControlServer
+from keystead.host.loop import HostLoop
+from keystead.host.ports import NodeFactory
+from keystead.server import logs
+from keystead.server.locks import Lock
+from keystead.server.machine import machine_key, this_machine
+from keystead.server.ready import mark_ready
+from keystead.server.serve import check_port, socket_path
+from keystead.server.settings import Effective
+from keystead.server.wiring import CONTROL_NAME
+
+LOCK_NAME: Final = "host.lock"
+LOOPBACK: Final = "127.0.0.1"
+PATIENCE_SECONDS: Final = 5.0
+
+
+def host(effective: Effective) -> None:
+    """Until SIGTERM or SIGINT. Database servers go on."""
+    logs.configure("host")
+    log = structlog.get_logger()
+    settings = effective.settings
+    with Lock(effective.runtime / LOCK_NAME, "host", PATIENCE_SECONDS):
+        check_port(LOOPBACK, settings.databases.endpoint_port, "[databases] endpoint_port")
+        clock = SystemClock()
+        machine = this_machine(effective.state)
+        codec = JoseCodec(machine_key(effective.state), kid=machine.id)
+        desk = ApiDesk(socket_path(effective), codec, machine.id, machine.region, clock)
+        loop = HostLoop(settings.listen.host)
+        loop.start(settings.databases.endpoint_port)
+        grace = None if settings.access.grace_seconds < 0 else float(settings.access.grace_seconds)
+        rules = Rules(float(settings.access.lease_seconds), grace)
+        agent = Agent(desk, nodes(effective), loop, loop, clock, rules, log.warning)
+        control = ControlServer(agent, effective.runtime / CONTROL_NAME)
+        control.start()
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sign, lambda *_: agent.stop())
+        runner = threading.Thread(target=agent.run, name="agent")
+        runner.start()
+        mark_ready(effective, "host")
+        runner.join()
+        control.stop()
+        loop.stop()
+
+
+def nodes(effective: Effective) -> NodeFactory:
+    """How a node of this machine is made from its system."""
+    data, memory, backups = effective.data, effective.memory, effective.backups
+    port = effective.settings.databases.endpoint_port
+    for directory in (data, memory):
+        directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        directory.chmod(0o711)  # systems' uids pass through to their own directories
+    return lambda system: MariaDbNode(system, data, memory, port, backups)
+
+
+def stop_databases(effective: Effective) -> None:
+    """Stop every database server of this machine gracefully."""
+    raise NotImplementedError

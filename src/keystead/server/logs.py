@@ -1,0 +1,42 @@
+"""Logs: JSON lines on standard error, for machines first. Secrets have no way in: nobody logs values of requests."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from functools import partial
+from typing import Any
+
+import structlog
+
+
+def configure(process: str) -> None:
+    """Set up logging of this process, ours and that of libraries. `process` is part of every line."""
+    structlog.configure(
+        processors=[
+            partial(_name, process),
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+            structlog.processors.EventRenamer("message"),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_Forward()]
+    root.setLevel(logging.WARNING)
+
+
+def _name(process: str, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["process"] = process
+    return event
+
+
+class _Forward(logging.Handler):
+    """Library messages as our lines. Without tracebacks: a foreign error's text may hold what was sent."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
+        log = structlog.get_logger(library=record.name)
+        log.log(record.levelno, record.getMessage()[:500], **({"error": kind} if kind else {}))

@@ -1,0 +1,161 @@
+"""The console script: the client's commands, and those that make, run and repair a region.
+
+Commands import what they need when they run, so that `keystead --help` is quick.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keystead.cli.command import command
+from keystead.cli.main import app, groups
+from keystead.cli.session import Session
+
+StateDir = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="DIR", help="State directory; $KEYSTEAD_STATE_DIR.", show_default=False),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings file; $KEYSTEAD_SETTINGS.", show_default=False)
+]
+FromStdin = Annotated[
+    bool, typer.Option("--passphrase-stdin", help="Read the region's passphrase from the first line of standard input.")
+]
+Accept = Annotated[
+    bool, typer.Option("--accept-rollback", help="Go on with state that is older than its audit trail; recorded.")
+]
+
+
+@command(app, "init")
+def init(
+    session: Session,
+    state: StateDir = None,
+    region: Annotated[str, typer.Option("--region", metavar="NAME", help="Name of the region.")] = "home",
+    tenancy: Annotated[str, typer.Option("--tenancy", metavar="NAME", help="The first tenancy.")] = "main",
+    admin: Annotated[str, typer.Option("--admin", metavar="NAME", help="The first administrator.")] = "admin",
+    key_file: Annotated[
+        Path | None,
+        typer.Option("--key-file", metavar="FILE", help="Where the key file goes: outside the state directory."),
+    ] = None,
+    passphrase_only: Annotated[
+        bool, typer.Option("--passphrase-only", help="No key file: the passphrase is asked for at every start.")
+    ] = False,
+    credentials_file: Annotated[
+        Path | None, typer.Option("--credentials-file", metavar="FILE", help="Also write the secrets here (0600).")
+    ] = None,
+    port: Annotated[int | None, typer.Option("--port", min=1, max=65535, help="Port of the API.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Any other setting.")
+    ] = None,
+) -> None:
+    """Make a region: root key, certificate authority, first tenancy and administrator."""
+    from keystead.server import commands
+
+    asked = commands.Asked(state, region, tenancy, admin, key_file, passphrase_only, credentials_file, port, setting)
+    commands.init(session.console, asked)
+
+
+@command(app, "up")
+def up(
+    session: Session,
+    state: StateDir = None,
+    config: ConfigFile = None,
+    passphrase_stdin: FromStdin = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Come back when the region is up; it goes on.")] = False,
+    accept_rollback: Accept = False,
+) -> None:
+    """Run a region on this machine: serve, work and host, until told to stop."""
+    from keystead.server import up as runner
+
+    runner.up(
+        session.console, config, state, from_stdin=passphrase_stdin, detach=detach, accept_rollback=accept_rollback
+    )
+
+
+@command(app, "down")
+def down(
+    session: Session,
+    state: StateDir = None,
+    config: ConfigFile = None,
+    with_databases: Annotated[
+        bool, typer.Option("--with-databases", help="Also stop the database servers; otherwise they go on.")
+    ] = False,
+) -> None:
+    """Stop a region that `up` runs."""
+    from keystead.server import up as runner
+
+    runner.down(session.console, config, state, with_databases=with_databases)
+
+
+@command(app, "serve")
+def serve(
+    session: Session,
+    state: StateDir = None,
+    config: ConfigFile = None,
+    passphrase_stdin: FromStdin = False,
+    part: Annotated[str | None, typer.Option("--part", hidden=True)] = None,
+) -> None:
+    """Answer HTTP: one of the three processes that `up` runs."""
+    from keystead.server import commands
+
+    commands.process("serve", config, state, from_stdin=passphrase_stdin, part=part)
+
+
+@command(app, "work")
+def work(
+    session: Session, state: StateDir = None, config: ConfigFile = None, passphrase_stdin: FromStdin = False
+) -> None:
+    """Do jobs and keep the audit index: one of the three processes that `up` runs."""
+    from keystead.server import commands
+
+    commands.process("work", config, state, from_stdin=passphrase_stdin)
+
+
+@command(app, "host")
+def host(session: Session, state: StateDir = None, config: ConfigFile = None) -> None:
+    """Run this machine's database servers: one of the three processes that `up` runs."""
+    from keystead.server import commands
+
+    commands.process("host", config, state, from_stdin=False)
+
+
+@command(app, "doctor")
+def doctor(session: Session, state: StateDir = None, config: ConfigFile = None) -> None:
+    """Show the effective settings and check this machine. Exit code 1 when something fails."""
+    from keystead.server import doctor as physician
+
+    physician.doctor(session.console, config, state)
+
+
+@command(app, "migrate")
+def migrate(session: Session, state: StateDir = None, config: ConfigFile = None) -> None:
+    """Bring the state to this program's schema. The region must not run."""
+    from keystead.server import commands
+
+    commands.migrate(session.console, config, state)
+
+
+@command(groups["state"], "restore")
+def restore(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A state backup.", show_default=False)],
+    into: Annotated[Path, typer.Option("--into", metavar="DIR", help="Empty or absent directory for the state.")],
+    key_file: Annotated[
+        Path | None, typer.Option("--key-file", metavar="FILE", help="The region's key file.", show_default=False)
+    ] = None,
+    passphrase_stdin: FromStdin = False,
+) -> None:
+    """Bring a region's state back from a backup. Every database system stays fenced until it is confirmed."""
+    from keystead.server import commands
+
+    commands.restore(session.console, file, into, key_file, from_stdin=passphrase_stdin)
+
+
+def main() -> None:
+    """The entry point of `keystead`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

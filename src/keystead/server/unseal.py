@@ -1,0 +1,132 @@
+"""How a process gets the root key.
+
+With a key file each process opens the seal by itself. Without one, the first process (`up`, `serve`) asks for the
+passphrase once and hands the open root key to its children through an inherited, sealed memory file: the environment
+names its descriptor, never its content; nothing is on disk and nothing in argv.
+"""
+
+import fcntl
+import os
+import stat
+import sys
+from pathlib import Path
+
+from keystead.core.errors import Refusal, Unreadable
+from keystead.core.secret import Secret
+from keystead.seal import service as seal
+from keystead.seal.model import SealFile, decode
+from keystead.seal.openers import KeyFile, Opener, Passphrase
+from keystead.seal.service import RootKey
+from keystead.server.settings import Effective
+
+SEAL_NAME = "seal.json"
+HANDED = "KEYSTEAD_ROOT_DESCRIPTOR"
+_KEY_BYTES = 32
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+def read_seal(path: Path) -> SealFile:
+    """The seal file. Raises: Refusal `InvalidSealFile`."""
+    try:
+        return decode(path.read_bytes())
+    except OSError as error:
+        raise Refusal(
+            "InvalidSealFile", f"the seal file {path} cannot be read: {error.strerror}", hint="restore it from a copy"
+        ) from error
+
+
+def read_key_file(path: Path) -> KeyFile:
+    """The key file, if nobody else may read it.
+
+    Raises:
+        Refusal: `NoKeyFile`, `KeyFileExposed`, `InvalidKeyFile`.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Refusal(
+            "NoKeyFile",
+            f"the key file {path} cannot be read: {error.strerror}",
+            hint="put it back, or start with the passphrase: --passphrase-stdin",
+            kind="unavailable",
+        ) from error
+    with os.fdopen(handle, "rb") as source:
+        if stat.S_IMODE(os.fstat(source.fileno()).st_mode) & 0o077:
+            raise Refusal(
+                "KeyFileExposed",
+                f"the key file {path} can be read or changed by others",
+                hint=f"chmod 0400 {path}; and ask who has read it",
+            )
+        return KeyFile(source.read(4096))
+
+
+def open_root(effective: Effective, passphrase: Secret | None = None) -> RootKey:
+    """The region's root key: handed down by the parent, by the passphrase given, or by the key file.
+
+    Raises:
+        Refusal: `WrongRootKey`, `PassphraseNeeded`, and those of reading seal and key file.
+    """
+    handed = os.environ.get(HANDED)
+    if handed is not None and passphrase is None:
+        return _receive(handed, effective.settings.region.name)
+    opener: Opener
+    if passphrase is not None:
+        opener, what = Passphrase(passphrase.reveal().decode(errors="replace")), "this passphrase"
+    elif effective.key_file is not None:
+        opener, what = read_key_file(effective.key_file), f"the key file {effective.key_file}"
+    else:
+        raise Refusal(
+            "PassphraseNeeded",
+            "this region has no key file: it opens with a passphrase",
+            hint="start it on a terminal, or give --passphrase-stdin",
+        )
+    path = effective.state / SEAL_NAME
+    try:
+        root = seal.open(read_seal(path), opener)
+    except Unreadable:
+        raise Refusal(
+            "WrongRootKey",
+            f"{what} does not open this region ({path})",
+            hint="it is another region's key, or the seal file was changed; nothing was touched",
+        ) from None
+    if root.region != effective.settings.region.name:
+        raise Refusal(
+            "WrongRegion",
+            f"the seal is that of region {root.region!r}, the settings say {effective.settings.region.name!r}",
+            hint="mend [region] name in the settings",
+        )
+    return root
+
+
+def needs_passphrase(effective: Effective) -> bool:
+    """Whether somebody has to be asked."""
+    return effective.key_file is None and HANDED not in os.environ
+
+
+def ask_passphrase(*, from_stdin: bool, prompt: str = "passphrase of the region: ") -> Secret:
+    """The passphrase, from standard input's first line or a terminal. Raises: Refusal `PassphraseNeeded`."""
+    if from_stdin:
+        return Secret(sys.stdin.buffer.readline(4096).rstrip(b"\r\n"))
+    if not sys.stdin.isatty():
+        raise Refusal("PassphraseNeeded", "there is no terminal to ask for the passphrase", hint="--passphrase-stdin")
+    import getpass
+
+    return Secret(getpass.getpass(prompt).encode())
+
+
+def hand_down(root: RootKey) -> int:
+    """A descriptor for children to inherit (name it in HANDED): the open root key in sealed memory."""
+    handle = os.memfd_create("keystead-root", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(handle, root._reveal())
+    fcntl.fcntl(handle, fcntl.F_ADD_SEALS, _SEALS)
+    return handle
+
+
+def _receive(descriptor: str, region: str) -> RootKey:
+    try:
+        content = os.pread(int(descriptor), _KEY_BYTES + 1, 0)
+    except (OSError, ValueError):
+        content = b""
+    if len(content) != _KEY_BYTES:
+        raise Refusal("PassphraseNeeded", "the root key was not handed down", hint="start it with `keystead up`")
+    return RootKey(content, region)

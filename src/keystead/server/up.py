@@ -1,0 +1,214 @@
+"""`keystead up` and `down`: a whole region on one machine, as three processes that are kept alive.
+
+`up` first checks everything that could be wrong (lock, key, schema, rollback, ports), then starts; what it refuses it
+refuses before anything has changed. Database servers are not its children: they outlive it and are adopted again.
+"""
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from keystead.core.errors import KeysteadError, Refusal
+from keystead.core.secret import Secret
+from keystead.server import confine, probe, ready, settings
+from keystead.server.locks import Lock, holder
+from keystead.server.serve import check_port, socket_path, tasks
+from keystead.server.settings import Effective
+from keystead.server.supervise import Supervisor, Task
+from keystead.server.unseal import HANDED, ask_passphrase, hand_down, needs_passphrase, open_root
+
+if TYPE_CHECKING:
+    from keystead.cli.console import Console
+    from keystead.seal.service import RootKey
+
+LOCK_NAME: Final = "up.lock"
+ROLES: Final = ("up", "http", "local", "serve", "work", "host")
+PATIENCE_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 40.0
+
+
+def up(
+    console: "Console",
+    config: Path | None,
+    state: Path | None,
+    *,
+    from_stdin: bool,
+    detach: bool,
+    accept_rollback: bool,
+) -> None:
+    """Run a region until told to stop; with `detach`, come back when it is up.
+
+    Raises:
+        Refusal: `AlreadyRunning`, `WrongRootKey`, `PortTaken`, `StateRolledBack`, ...; nothing was changed.
+    """
+    confine.confine()
+    effective = settings.load(config, state)
+    passphrase = None
+    if from_stdin or needs_passphrase(effective):
+        _check_idle(effective, ("up",))
+        passphrase = ask_passphrase(from_stdin=from_stdin)
+    if detach:
+        _detached(console, effective, passphrase, accept_rollback)
+        return
+    _run(effective, passphrase, accept_rollback, lambda: _tell_up(console, effective), _restarted(console))
+
+
+def down(console: "Console", config: Path | None, state: Path | None, *, with_databases: bool) -> None:
+    """Stop what `up` runs. Raises: Refusal `NotRunning`, `StillRunning`."""
+    effective = settings.load(config, state)
+    found = holder(effective.runtime / LOCK_NAME)
+    if found is None or not found.pid:
+        raise Refusal("NotRunning", f"no region is running on {effective.state}", kind="conflict")
+    pidfd = os.pidfd_open(found.pid)
+    try:
+        if holder(effective.runtime / LOCK_NAME) != found:
+            raise Refusal("NotRunning", f"the region on {effective.state} has just stopped", kind="conflict")
+        if with_databases:
+            from keystead.server.host import stop_databases
+
+            stop_databases(effective)
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        if not select.select([pidfd], [], [], STOP_SECONDS)[0]:
+            raise Refusal("StillRunning", f"process {found.pid} has not stopped in {STOP_SECONDS:.0f} s")
+    finally:
+        os.close(pidfd)
+    if console.json:
+        console.document({"stopped": True, "databases_stopped": with_databases})
+    else:
+        console.say("stopped" if with_databases else "stopped; database servers go on")
+
+
+@contextmanager
+def quiet(effective: Effective, what: str) -> Iterator[None]:
+    """While nothing of the region runs, and nothing can start. Raises: Refusal `AlreadyRunning`."""
+    with Lock(effective.runtime / LOCK_NAME, what):
+        _check_idle(effective, ROLES[1:])
+        yield
+
+
+def _run(
+    effective: Effective,
+    passphrase: Secret | None,
+    accept_rollback: bool,
+    on_ready: Callable[[], None],
+    restarted: Callable[[str, int], None],
+) -> None:
+    with Lock(effective.runtime / LOCK_NAME, "up"):
+        root = open_root(effective, passphrase)
+        _preflight(effective, root, accept_rollback)
+        descriptor = hand_down(root)
+        root.wipe()
+        supervisor = Supervisor(_tasks(effective), {HANDED: str(descriptor)}, [descriptor], restarted)
+        supervisor.run(lambda: _is_up(effective, supervisor), on_ready, PATIENCE_SECONDS)
+
+
+def _preflight(effective: Effective, root: "RootKey", accept_rollback: bool) -> None:
+    """Everything that can be refused before anything starts."""
+    from keystead.server.rollback import check
+
+    _check_idle(effective, ROLES[1:])
+    socket_path(effective)
+    listen = effective.settings.listen
+    check_port(listen.host, listen.port)
+    check_port("127.0.0.1", effective.settings.databases.endpoint_port, "[databases] endpoint_port")
+    check(effective, accept=accept_rollback)
+
+
+def _check_idle(effective: Effective, roles: tuple[str, ...]) -> None:
+    for role in roles:
+        found = holder(effective.runtime / f"{role}.lock")
+        if found is not None:
+            raise Refusal(
+                "AlreadyRunning",
+                f"{found.what} (process {found.pid}) is already running on {effective.state}",
+                hint=f"it answers at {effective.url}; stop it with `keystead down`",
+                kind="conflict",
+            )
+
+
+def _tasks(effective: Effective) -> list[Task]:
+    logs = effective.state / "log"
+    config = ("--config", str(effective.file))
+    return [
+        *tasks(effective, logged=True),
+        Task("work", ("work", *config), logs / "work.log"),
+        Task("host", ("host", *config), logs / "host.log"),
+    ]
+
+
+def _is_up(effective: Effective, supervisor: Supervisor) -> bool:
+    pids = supervisor.pids()
+    if not all(name in pids and ready.is_ready(effective, name, pids[name]) for name in ("work", "host")):
+        return False
+    return probe.local_health(effective) is not None and probe.http_health(effective) is not None
+
+
+def _tell_up(console: "Console", effective: Effective) -> None:
+    if console.json:
+        console.document({"url": effective.url, "state": str(effective.state), "pid": os.getpid()})
+    else:
+        console.say(f"The region is up: {effective.url}")
+        console.say(f"  logs   {effective.state / 'log'}")
+        console.say(f"  stop   keystead down --state {effective.state}")
+    sys.stdout.flush()
+
+
+def _restarted(console: "Console") -> Callable[[str, int], None]:
+    def tell(name: str, code: int) -> None:
+        how = f"by signal {-code}" if code < 0 else f"with {code}"
+        console.remark(f"{name} ended {how}; started again")
+
+    return tell
+
+
+def _detached(console: "Console", effective: Effective, passphrase: Secret | None, accept_rollback: bool) -> None:
+    """Run in a process of its own session; the caller waits until it is up or has said why not."""
+    import json
+
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        os.close(writer)
+        with os.fdopen(reader, "rb") as source:
+            told = source.read()
+        answer = json.loads(told or b'{"code": "CannotStart", "message": "it ended without a word", "hint": ""}')
+        if "code" in answer:
+            raise Refusal(answer["code"], answer["message"], hint=answer["hint"])
+        if console.json:
+            console.document({"url": effective.url, "state": str(effective.state), "pid": child})
+        else:
+            _tell_up(console, effective)
+        return
+    os.close(reader)
+    code = 1
+    try:
+        _leave_terminal(effective)
+
+        def on_ready() -> None:
+            os.write(writer, json.dumps({"up": True}).encode())
+            os.close(writer)
+
+        _run(effective, passphrase, accept_rollback, on_ready, _restarted(console))
+        code = 0
+    except KeysteadError as error:
+        os.write(writer, json.dumps({"code": error.code, "message": error.message, "hint": error.hint}).encode())
+    finally:
+        os._exit(code)
+
+
+def _leave_terminal(effective: Effective) -> None:
+    os.setsid()
+    log = effective.state / "log" / "up.log"
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(nothing, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} up, process {os.getpid()}", flush=True)

@@ -1,0 +1,289 @@
+"""Every constructor call of a region, in one place.
+
+`open_region` joins the domain packages to their adapters for one process: a worker of `serve`, `work`, or a tool.
+Nothing else in Keystead builds a service.
+"""
+
+import os
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from traceback import extract_tb
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+import structlog
+
+from keystead import __version__
+from keystead.adapters.backup_files import FileBackups
+from keystead.adapters.jose import JoseCodec
+from keystead.adapters.segments import SegmentJournal, open_journal
+from keystead.adapters.sql import migrations, schema
+from keystead.adapters.sql.audit_index import AuditIndex
+from keystead.adapters.sql.engine import sqlite_engine
+from keystead.adapters.sql.freshness import SqliteFreshness
+from keystead.adapters.sql.heads import SqlHeads
+from keystead.adapters.sql.idempotency import SqlIdempotency
+from keystead.adapters.sql.store import SqlStore
+from keystead.audit.service import AuditLog
+from keystead.core.clock import Clock, SteadyClock, SystemClock
+from keystead.core.errors import Refusal
+from keystead.core.ids import new_id
+from keystead.core.secret import Secret
+from keystead.crypto import passwords
+from keystead.crypto.sign import SigningKey
+from keystead.databases.placement import Placement
+from keystead.iam.directory import Directory
+from keystead.iam.guard import Guard
+from keystead.iam.service import Iam
+from keystead.iam.tokens import Tokens
+from keystead.jobs.model import Job
+from keystead.jobs.runner import Flow, Runner
+from keystead.seal.service import RootKey
+from keystead.server import authority
+from keystead.server.machine import this_machine
+from keystead.server.settings import Effective, ranged
+from keystead.server.state import StateBackup
+from keystead.server.trail import AuditTrail
+from keystead.vault.association import Associations
+from keystead.vault.keyring import Keyring
+from keystead.vault.service import Vaults
+from keystead.vault.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from keystead.web.app import App
+    from keystead.web.services import Services
+
+STATE_FILE = "state.db"
+INDEX_FILE = "audit.db"
+SEGMENTS = "audit"
+CONTROL_NAME = "host.sock"
+RUNNERS = 4
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region, open in this process. `close` it."""
+
+    effective: Effective
+    clock: Clock
+    engine: sa.Engine
+    store: SqlStore
+    freshness: SqliteFreshness
+    journal: SegmentJournal
+    log: AuditLog
+    snapshot: Snapshot
+    guard: Guard
+    iam: Iam
+    vaults: Vaults
+    associations: Associations
+    placement: Placement
+    certificates: authority.RegionCertificates
+    index: AuditIndex
+    backup_key: Secret = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The region's name."""
+        return self.effective.settings.region.name
+
+    def close(self) -> None:
+        """Let go of everything; what was appended to the audit log is written first."""
+        self.journal.close()
+        self.index.close()
+        self.engine.dispose()
+
+
+def open_region(effective: Effective, root: RootKey, process: str) -> Region:
+    """Join everything for this process. `process` names its audit segments. The root key is wiped.
+
+    Raises:
+        Refusal: `StateMissing`, `StateOlder`, `StateNewer`, `InvalidAuthority`, `NoMachine`.
+        Fault: the audit log cannot be written.
+    """
+    region = effective.settings.region.name
+    engine = open_state(effective.state)
+    # Time goes on from the last change: a clock set back while nothing ran revives nothing either.
+    clock = SteadyClock(SystemClock(), _last_change(engine))
+    store = SqlStore(engine, clock)
+    freshness = SqliteFreshness(effective.state / STATE_FILE)
+    directory = Directory()
+    snapshot = Snapshot(directory, Keyring(root.subkey("vault-store"), directory, region), freshness)
+    journal = open_journal(
+        effective.state / SEGMENTS, process, region, sync=effective.settings.audit.sync, skip_broken=True
+    )
+    log = AuditLog(journal)
+    guard = Guard(directory, snapshot.refresh, log, clock, region)
+    codec = JoseCodec(SigningKey(root.subkey("token-signing").reveal()))
+    tokens = Tokens(codec, directory, snapshot.refresh, clock, region)
+    vaults = Vaults(guard, snapshot, store, clock, region)
+    ca = authority.load(effective.state, root)
+    made = Region(
+        effective=effective,
+        clock=clock,
+        engine=engine,
+        store=store,
+        freshness=freshness,
+        journal=journal,
+        log=log,
+        snapshot=snapshot,
+        guard=guard,
+        iam=Iam(guard, directory, store, tokens, Argon2id(), log, clock, region),
+        vaults=vaults,
+        associations=Associations(guard, snapshot, vaults, region),
+        placement=_placement(effective),
+        certificates=authority.RegionCertificates(ca, clock, effective.settings.listen.names),
+        index=AuditIndex(effective.state / INDEX_FILE, effective.state / SEGMENTS),
+        backup_key=root.subkey("state-backup"),
+    )
+    snapshot.refresh()
+    root.wipe()
+    return made
+
+
+def services(region: Region) -> "Services":
+    """What the HTTP faces are joined to."""
+    from keystead.databases.desk import HostDesk
+    from keystead.databases.service import Databases
+    from keystead.jobs.service import Jobs
+    from keystead.server.notes import IdempotencyNotes
+    from keystead.web.idempotency import KEPT
+    from keystead.web.services import Services
+
+    guard, snapshot, store, clock, name = region.guard, region.snapshot, region.store, region.clock, region.name
+    certificates = region.certificates
+    return Services(
+        iam=region.iam,
+        vaults=region.vaults,
+        databases=Databases(
+            guard,
+            snapshot,
+            store,
+            region.vaults,
+            region.associations,
+            region.placement,
+            certificates.authority,
+            clock,
+            name,
+        ),
+        jobs=Jobs(guard, snapshot.directory, store),
+        audit_trail=AuditTrail(guard, region.index, region.effective.state / SEGMENTS, SqlHeads(region.engine)),
+        state=StateBackup(guard, region.effective, region.backup_key, clock),
+        host_desk=HostDesk(guard, snapshot, store, region.associations, certificates, clock, name),
+        idempotency=IdempotencyNotes(SqlIdempotency(region.engine, clock, KEPT)),
+        log=region.log,
+        clock=clock,
+        region=name,
+        version=__version__,
+        generation=region.freshness.generation,
+        sealed=lambda: False,
+    )
+
+
+def runners(region: Region) -> list[Runner]:
+    """The runners of `work`, each for a thread of its own."""
+    from keystead.adapters.hosts import SocketHost
+    from keystead.databases import backups, flows
+
+    files = FileBackups(region.effective.backups)
+    host = SocketHost(region.effective.runtime / CONTROL_NAME)
+    given = (
+        region.guard,
+        region.snapshot,
+        region.store,
+        region.associations,
+        host,
+        region.clock,
+        region.name,
+    )
+    made: dict[str, Flow] = {
+        "create": flows.Create(*given),
+        "start": flows.Start(*given),
+        "stop": flows.Stop(*given),
+        "restart": flows.Restart(*given),
+        "delete": flows.Delete(*given),
+        "rotate": flows.RotateDataKeys(*given),
+        "verify": flows.Verify(*given),
+        "backup": backups.TakeBackup(*given, files),
+        "delete-backup": backups.DeleteBackup(*given, files),
+        "restore": backups.Restore(*given, files),
+    }
+    owner = new_id("request", region.name)
+    return [Runner(region.store, made, region.clock, f"{owner}/{n}", _job_failed) for n in range(RUNNERS)]
+
+
+def _job_failed(job: Job, error: Exception) -> None:
+    """A bug in a flow: its frames are for the operator, its text might hold anything."""
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)[-12:]]
+    structlog.get_logger().error("a job failed", job=job.id, kind=job.kind, error=type(error).__name__, frames=frames)
+
+
+def serve_app(region: Region) -> "App":
+    """The application of one worker; when the worker ends, the region is closed."""
+    from keystead.web.app import make_app
+    from keystead.web.pipeline import Limits
+
+    given = region.effective.settings.limits
+    limits = Limits(
+        body_bytes=given.body_kb * 1024,
+        threads=given.threads,
+        queue=given.waiting,
+        sign_in_threads=given.sign_ins,
+        sign_in_queue=given.sign_ins_waiting,
+    )
+    app = make_app(services(region), limits)
+
+    async def closing(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        try:
+            await app(scope, receive, send)
+        finally:
+            region.close()
+
+    return closing
+
+
+class Argon2id:
+    """`PasswordHasher` by crypto/passwords."""
+
+    def hash(self, password: Secret) -> str:
+        return passwords.hash(password)
+
+    def verify(self, encoded: str, password: Secret) -> bool:
+        return passwords.verify(encoded, password)
+
+
+def open_state(state: Path) -> sa.Engine:
+    """The state database, checked to be there and of this program's schema.
+
+    Raises:
+        Refusal: `StateMissing`, `StateOlder`, `StateNewer`.
+    """
+    path = state / STATE_FILE
+    if not path.is_file():
+        raise Refusal(
+            "StateMissing", f"the region's state {path} is missing", hint="restore it: keystead state restore"
+        )
+    engine = sqlite_engine(path)
+    migrations.check(engine)
+    return engine
+
+
+def _last_change(engine: sa.Engine) -> datetime:
+    with engine.connect() as connection:
+        found: datetime = connection.execute(sa.select(schema.region.c.changed_at)).scalar_one()
+    return found
+
+
+def _placement(effective: Effective) -> Placement:
+    given = effective.settings.databases
+    uids = ranged(given.uids, "[databases] uids") if os.geteuid() == 0 else range(0)
+    machine = this_machine(effective.state)
+    return Placement(machine.id, address_of(effective), ranged(given.ports, "[databases] ports"), uids)
+
+
+def address_of(effective: Effective) -> str:
+    """Where database systems of this machine listen: as the API does."""
+    return effective.settings.listen.host

@@ -1,0 +1,144 @@
+"""`keystead work`: the one process per region that does jobs and keeps the audit trail together.
+
+- Runners: threads that lease jobs and bring them as far as they go (jobs/runner.py).
+- The outbox: entries that state changes left as rows are copied to a segment, by id, and the rows removed once they are
+  durable there. A copy made twice counts once (the index knows the ids).
+- The index: every writer's segments are followed continuously, at most 0.1 s behind.
+- The heads: what the trail looked like is noted in the state, so that neither can be brought back alone (law 11).
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import sqlalchemy as sa
+import structlog
+
+from keystead.adapters.sql import schema
+from keystead.adapters.sql.heads import SqlHeads
+from keystead.core.errors import KeysteadError
+from keystead.seal.service import RootKey
+from keystead.server import logs
+from keystead.server.locks import Lock
+from keystead.server.ready import mark_ready
+from keystead.server.settings import Effective
+from keystead.server.wiring import Region, open_region, runners
+
+LOCK_NAME: Final = "work.lock"
+PATIENCE_SECONDS: Final = 5.0
+AUDIT_SECONDS: Final = 0.1
+HEADS_SECONDS: Final = 2.0
+IDLE_SECONDS: Final = 0.1
+RETRY_SECONDS: Final = 1.0
+_log = structlog.get_logger()
+
+
+def work(effective: Effective, root: RootKey) -> None:
+    """Until SIGTERM or SIGINT."""
+    logs.configure("work")
+    stopping = threading.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, lambda *_: stopping.set())
+    with Lock(effective.runtime / LOCK_NAME, "work", PATIENCE_SECONDS):
+        region = open_region(effective, root, "work")
+        try:
+            release_leases(region)
+            threads = [_thread("audit", Clerk(region).run, stopping)]
+            for runner in runners(region):
+                threads.append(_thread("runner", _Jobs(region, runner.run_one).run, stopping))
+            mark_ready(effective, "work")
+            stopping.wait()
+            for thread in threads:
+                thread.join(PATIENCE_SECONDS)
+        finally:
+            region.close()
+
+
+def release_leases(region: Region) -> None:
+    """Take the leases of an earlier life away: there is one `work`, and monotonic time does not survive a reboot."""
+    with region.store.note() as tx:
+        tx.connection.execute(schema.jobs.update().where(schema.jobs.c.lease_until > 0).values(lease_until=0.0))
+
+
+class Clerk:
+    """Copies the outbox, follows the segments, notes the heads."""
+
+    def __init__(self, region: Region) -> None:
+        self._region = region
+        self._heads = SqlHeads(region.engine)
+        self._noted = time.monotonic()
+
+    def run(self, stopping: threading.Event) -> None:
+        """Until told to stop; then once more, so that a clean stop leaves nothing behind."""
+        while not stopping.wait(AUDIT_SECONDS):
+            self._once()
+        self._noted = 0.0
+        self._once()
+
+    def _once(self) -> None:
+        try:
+            self.copy_outbox()
+            problems = self._region.index.integrate().problems
+            if time.monotonic() - self._noted > HEADS_SECONDS:
+                self._noted = time.monotonic()
+                self._heads.note(self._region.index.heads())
+                for writer, problem in problems.items():
+                    _log.error("the audit trail is broken", writer=writer, problem=problem)
+        except KeysteadError as error:
+            _log.error("the audit trail could not be brought up to date", code=error.code, reason=error.message)
+            time.sleep(RETRY_SECONDS)
+
+    def copy_outbox(self) -> int:
+        """Copy what is there to the segment; returns how many rows were done away with."""
+        count = 0
+        while rows := self._region.store.outbox(0):
+            known = self._region.index.known([entry.id for _, entry in rows])
+            for _, entry in rows:
+                if entry.id not in known:
+                    self._region.log.append(entry)
+            self._region.log.barrier().wait(10.0)
+            table = schema.audit_outbox
+            with self._region.store.note() as tx:
+                tx.connection.execute(table.delete().where(table.c.sequence <= rows[-1][0]))
+            count += len(rows)
+        return count
+
+
+class _Jobs:
+    """One runner: looks for open jobs cheaply, and takes one when there is one."""
+
+    def __init__(self, region: Region, run_one: Callable[[], bool]) -> None:
+        self._region = region
+        self._run_one = run_one
+
+    def run(self, stopping: threading.Event) -> None:
+        while not stopping.is_set():
+            try:
+                if self._waiting() and self._run_one():
+                    continue
+            except KeysteadError as error:
+                _log.error("a job could not be looked after", code=error.code, reason=error.message)
+                stopping.wait(RETRY_SECONDS)
+            except Exception as error:
+                _log.error("a job could not be looked after", error=type(error).__name__)
+                stopping.wait(RETRY_SECONDS)
+            stopping.wait(IDLE_SECONDS)
+
+    def _waiting(self) -> bool:
+        columns = schema.jobs.c
+        query = (
+            sa.select(sa.literal(1))
+            .where(columns.state.in_(("ACCEPTED", "IN_PROGRESS")))
+            .where(columns.lease_until < self._region.clock.monotonic())
+            .limit(1)
+        )
+        with self._region.store.read() as tx:
+            return tx.connection.execute(query).first() is not None
+
+
+def _thread(name: str, run: Callable[[threading.Event], None], stopping: threading.Event) -> threading.Thread:
+    thread = threading.Thread(target=run, args=(stopping,), name=name, daemon=True)
+    thread.start()
+    return thread
