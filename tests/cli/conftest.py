@@ -12,7 +12,7 @@ from tests.fakes.region import Region, Server
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from keystead.cli.main import app
+from keystead.server.main import app
 
 
 @dataclass

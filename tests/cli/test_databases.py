@@ -12,12 +12,35 @@ from keystead.cli.connect import command_line
 
 REPORT = {
     "files": [
-        {"path": "flights/flights.ibd", "kind": "tablespace", "encrypted": True, "key_versions": {"1": 3, "3": 118}},
         {
+            "where": "data",
+            "path": "flights/flights.ibd",
+            "kind": "tablespace",
+            "encrypted": True,
+            "readable": "",
+            "key_id": 1,
+            "key_versions": {"1": 3, "3": 118},
+            "canaries": 0,
+        },
+        {
+            "where": "data",
+            "path": "ibdata1",
+            "kind": "tablespace",
+            "encrypted": True,
+            "readable": "",
+            "key_id": 1,
+            "key_versions": {"3": 9, "0": 2},
+            "copies": {"1": 1},
+            "canaries": 0,
+        },
+        {
+            "where": "data",
             "path": "flights/flights.frm",
-            "kind": "frm",
-            "encrypted": "by design readable",
-            "reason": "names of tables and columns",
+            "kind": "definition",
+            "encrypted": False,
+            "readable": "names of tables and columns",
+            "key_versions": {},
+            "canaries": 0,
         },
     ]
 }
@@ -142,17 +165,43 @@ def test_verify_prints_what_protects_what(flights: Keystead, region: Region) -> 
     region.results["verify"] = {"report": json.dumps(REPORT)}
     ran = flights("db", "verify", "flights")
     assert ran.code == 0
-    assert "flights/flights.ibd  tablespace  3 (118), 1 (3)" in ran.out
-    assert "flights/flights.frm  frm   readable by design  names of tables and columns" in ran.out
-    assert ran.out.endswith("1 encrypted, 1 readable by design\n")
+    assert ran.out.splitlines() == [
+        "encrypted:",
+        "FILE                 KIND        KEY  VERSIONS (PAGES)",
+        "flights/flights.ibd  tablespace  1    3 (118), 1 (3)",
+        "ibdata1              tablespace  1    3 (9), in memory (2); doublewrite 1 (1)",
+        "",
+        "readable by design:",
+        "FILE                 KIND        WHY",
+        "flights/flights.frm  definition  names of tables and columns",
+        "",
+        "2 encrypted, 1 readable by design, 0 LEAKS",
+        "data-key versions in use: 1 (2 files), 3 (2 files)",
+    ]
     assert json.loads(flights("db", "verify", "flights", "--json").json["job"]["result"]["report"]) == REPORT
 
 
-def test_verify_fails_when_something_is_readable(flights: Keystead, region: Region) -> None:
-    bad = {"path": "flights/leak.ibd", "kind": "tablespace", "encrypted": False}
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {
+            "where": "data",
+            "path": "leak.ibd",
+            "kind": "tablespace",
+            "encrypted": False,
+            "readable": "",
+            "plain_pages": 4,
+        },
+        {"where": "data", "path": "leak.ibd", "kind": "tablespace", "encrypted": True, "readable": "", "canaries": 1},
+        {"where": "data", "path": "leak.ibd", "kind": "list", "encrypted": False, "readable": "names", "canaries": 1},
+    ],
+)
+def test_verify_fails_when_something_is_readable(flights: Keystead, region: Region, bad: dict[str, object]) -> None:
     region.results["verify"] = {"report": json.dumps({"files": [*REPORT["files"], bad]})}
     ran = flights("db", "verify", "flights")
-    assert (ran.code, "readable on disk: flights/leak.ibd" in ran.err) == (1, True)
+    assert (ran.code, "readable on disk: leak.ibd [Readable]" in ran.err) == (1, True)
+    assert "readable, and should not be:" in ran.out
+    assert flights("db", "verify", "flights", "--json").code == 1
 
 
 def test_data_key_rotation_lists_what_still_needs_the_old_version(flights: Keystead, region: Region) -> None:
