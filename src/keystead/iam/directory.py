@@ -162,7 +162,9 @@ class TenancyNames:
         self.tenancy = tenancy
         self._groups = {group.name.casefold(): group.id for group in directory.groups_in(tenancy)}
         self._children: dict[tuple[str, str], str] = {}
+        self._own: dict[str, str] = {}
         for compartment in directory.compartments_of(tenancy):
+            self._own[compartment.id] = compartment.name.casefold()
             if compartment.parent is not None:
                 self._children[compartment.parent, compartment.name.casefold()] = compartment.id
 
@@ -171,11 +173,17 @@ class TenancyNames:
         return self._groups.get(name.casefold())
 
     def compartment(self, base: str, names: tuple[str, ...]) -> str | None:
-        """The compartment reached from `base` by a path of names."""
-        here = base
+        """The compartment reached from `base` by a path of names below it, or one that begins with its own name.
+
+        A child goes before: where Prod holds another Prod, a policy attached to the outer one means the inner one.
+        """
+        below = self._below(base, names)
+        if below is None and names and names[0].casefold() == self._own.get(base):
+            return self._below(base, names[1:])
+        return below
+
+    def _below(self, base: str, names: tuple[str, ...]) -> str | None:
+        here: str | None = base
         for name in names:
-            found = self._children.get((here, name.casefold()))
-            if found is None:
-                return None
-            here = found
+            here = self._children.get((here, name.casefold())) if here is not None else None
         return here

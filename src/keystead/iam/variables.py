@@ -34,6 +34,8 @@ VARIABLES: Mapping[str, str] = {
     "target.compartment.name": "its name (not for lists)",
     "target.workrequest.type": "kind of job",
     "target.key.id": "the key",
+    "target.key.name": "its name",
+    "target.key.managed-by": "the database system that a service-managed key belongs to",
     "target.vault.id": "the vault",
     "target.bucket.name": "the bucket",
     "target.object.name": "the object",
