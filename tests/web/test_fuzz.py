@@ -1,6 +1,6 @@
 """Schemathesis over the whole description: valid and invalid requests, and never a 5xx.
 
-The budget is fixed: `EXAMPLES` requests per operation and kind. Half of the ids asked for are those of things that exist.
+The budget is fixed: `EXAMPLES` requests per operation and kind. Half of the ids asked for are those of real things.
 """
 
 import json

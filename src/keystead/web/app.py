@@ -16,14 +16,13 @@ def make_app(services: Services, limits: Limits | None = None) -> App:
     """The application of one worker: one event loop, its pools of threads, its gate to the audit log."""
     pipeline = Pipeline(services, TABLE, limits or Limits())
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         kind = scope["type"]
         if kind == "http":
-            await pipeline(scope, receive, send)
-        elif kind == "lifespan":
-            await _live(pipeline, receive, send)
-        else:  # a websocket: refused before it opens
-            await send({"type": "websocket.close", "code": 1000})
+            return pipeline(scope, receive, send)
+        if kind == "lifespan":
+            return _live(pipeline, receive, send)
+        return send({"type": "websocket.close", "code": 1000})  # refused before it opens
 
     return app
 

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from keystead.core.errors import Refusal
+from keystead.core.ids import LABEL
 from keystead.core.page import MAX_LIMIT, PageRequest
 from keystead.web.refusals import HttpRefusal
 
@@ -25,19 +26,21 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False
         return f"<{type(self).__name__}>"
 
 
-def _pattern(kind: str) -> str:
-    return rf"^ks1\.{kind}\.[a-z0-9]+\.[a-z0-9-]{{1,32}}\.[a-z2-7]{{32}}$"
+def id_pattern(kind: str) -> str:
+    """A regular expression for the ids of `kind`. A tenancy's id names its root compartment too."""
+    word = "(compartment|tenancy)" if kind == "compartment" else kind
+    return rf"^{LABEL}\.{word}\.[a-z0-9]+\.[a-z0-9-]{{1,32}}\.[a-z2-7]{{32}}$"
 
 
 CompartmentRef = Annotated[
     str,
-    Meta(pattern=_pattern("(compartment|tenancy)"), max_length=120, description="Id of a compartment; a tenancy's id "
+    Meta(pattern=id_pattern("compartment"), max_length=120, description="Id of a compartment; a tenancy's id "
          "names its root compartment."),
 ]  # fmt: skip
-KeyRef = Annotated[str, Meta(pattern=_pattern("key"), max_length=120, description="Id of a key.")]
-VaultRef = Annotated[str, Meta(pattern=_pattern("vault"), max_length=120, description="Id of a vault.")]
+KeyRef = Annotated[str, Meta(pattern=id_pattern("key"), max_length=120, description="Id of a key.")]
+VaultRef = Annotated[str, Meta(pattern=id_pattern("vault"), max_length=120, description="Id of a vault.")]
 SystemRef = Annotated[
-    str, Meta(pattern=_pattern("mysqldbsystem"), max_length=120, description="Id of a database system.")
+    str, Meta(pattern=id_pattern("mysqldbsystem"), max_length=120, description="Id of a database system.")
 ]
 # The service that keeps the named thing checks the name and says best what is wrong; the pattern is for readers.
 Name = Annotated[

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from keystead import __version__
-from keystead.core.ids import LABEL
+from keystead.web.messages import id_pattern
 from keystead.web.operations import PARAMETERS, Operation
 from keystead.web.refusals import ErrorReply
 
@@ -127,17 +127,12 @@ def _schema_of(kind: type) -> dict[str, str]:
 
 def _path_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
     for name in operation.parameters:
-        kind = PARAMETERS[name]
-        word = "(compartment|tenancy)" if kind == "compartment" else kind
         yield {
             "name": name,
             "in": "path",
             "required": True,
             "description": f"Id of the {name.removesuffix('_id').replace('_', ' ')}.",
-            "schema": {
-                "type": "string",
-                "pattern": rf"^{LABEL}\.{word}\.[a-z0-9]+\.[a-z0-9-]{{1,32}}\.[a-z2-7]{{32}}$",
-            },
+            "schema": {"type": "string", "pattern": id_pattern(PARAMETERS[name])},
         }
 
 

@@ -7,9 +7,10 @@ Paths are matched on the raw target, segment by segment, before any percent-deco
 `//` is not collapsed. `{key_id}` is a parameter; its type is looked up in `PARAMETERS`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, NoReturn, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from keystead.core.errors import Refusal
 from keystead.core.ids import ResourceType, parse_id
 from keystead.iam.model import Caller
+from keystead.web.messages import id_pattern
 from keystead.web.services import Services
 
 ROOT = "/keystead/v1"
@@ -34,8 +36,7 @@ PARAMETERS: dict[str, ResourceType] = {
     "backup_id": "mysqlbackup",
     "job_id": "job",
 }
-# The root compartment of a tenancy carries the tenancy's id.
-_ALSO: dict[str, ResourceType] = {"compartment_id": "tenancy"}
+PATTERNS = {name: re.compile(id_pattern(kind)) for name, kind in PARAMETERS.items()}
 
 Body = TypeVar("Body")
 Query = TypeVar("Query")
@@ -201,13 +202,9 @@ def read_parameters(operation: Operation, values: tuple[str, ...]) -> dict[str, 
     read: dict[str, str] = {}
     for name, raw in zip(operation.parameters, values, strict=True):
         text = _decoded(raw) if "%" in raw else raw
-        kind = PARAMETERS[name]
-        try:
-            parse_id(text, kind)
-        except Refusal:
-            if name not in _ALSO:
-                raise
-            parse_id(text, _ALSO[name])
+        if PATTERNS[name].fullmatch(text) is None:
+            parse_id(text, PARAMETERS[name])  # which says what is wrong
+            raise _not_an_id()
         read[name] = text
     return read
 
@@ -216,8 +213,8 @@ def _decoded(raw: str) -> str:
     try:
         return unquote_to_bytes(raw).decode()
     except UnicodeDecodeError:
-        _not_text(raw)
+        raise _not_an_id() from None
 
 
-def _not_text(_raw: str) -> NoReturn:
-    raise Refusal("InvalidId", "a part of the path is not UTF-8 text", hint="ids are plain ASCII")
+def _not_an_id() -> Refusal:
+    return Refusal("InvalidId", "a part of the path is not an id", hint="ids are plain ASCII")

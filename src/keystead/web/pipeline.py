@@ -26,6 +26,7 @@ from keystead.web import idempotency
 from keystead.web.durable import Durable
 from keystead.web.messages import read_body, read_query, unsupported_media_type
 from keystead.web.operations import NOTHING, ROOT, Call, Operation, Router, read_parameters
+from keystead.web.patience import Patience
 from keystead.web.pools import Pool, busy, too_many_sign_ins
 from keystead.web.refusals import HttpRefusal, headers_of, reply_to, status_of
 from keystead.web.services import Services
@@ -132,6 +133,7 @@ class Pipeline:
         self._watch = GenerationWatch(services.generation)
         self._pool = Pool("web", limits.threads, limits.queue, busy)
         self._sign_ins = Pool("sign-in", limits.sign_in_threads, limits.sign_in_queue, too_many_sign_ins)
+        self._patience = Patience(limits.body_s)
         self._ids = count(1)
         self._worker = secrets.token_hex(6)
         self._in_flight = 0
@@ -250,11 +252,18 @@ class Pipeline:
                 return b""
         elif exchange.method in ("GET", "HEAD"):
             return b""
+        task = self._patience.begin()
         try:
-            async with asyncio.timeout(self._limits.body_s):
-                return await self._collect(receive, length, limit)
-        except TimeoutError:
-            raise HttpRefusal(408, "BodyTimeout", "the body did not arrive in time") from None
+            body = await self._collect(receive, length, limit)
+        except asyncio.CancelledError:
+            if self._patience.end(task):
+                raise HttpRefusal(408, "BodyTimeout", "the body did not arrive in time") from None
+            raise
+        except BaseException:
+            self._patience.end(task)
+            raise
+        self._patience.end(task)
+        return body
 
     async def _collect(self, receive: Receive, length: int, limit: int) -> bytes:
         chunks: list[bytes] = []
@@ -278,7 +287,8 @@ class Pipeline:
         read: Any = NOTHING
         if operation.decoder is not None:
             if body or operation.body_required:
-                if exchange.content_type.partition(b";")[0].strip().lower() != b"application/json":
+                kind = exchange.content_type
+                if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
                     raise unsupported_media_type()
                 read = read_body(operation.decoder, body)
             else:

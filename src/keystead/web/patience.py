@@ -1,0 +1,45 @@
+"""Bodies that do not come: one timer for all requests that are reading theirs, instead of one for each."""
+
+import asyncio
+
+
+class Patience:
+    """Ends those who read for longer than `seconds`; looks every quarter of that. Belongs to one event loop."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._reading: dict[asyncio.Task[object], float] = {}  # oldest first
+        self._ended: set[asyncio.Task[object]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> "asyncio.Task[object]":
+        """The running task begins to read."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("requests are served by tasks of asyncio")
+        loop = asyncio.get_running_loop()
+        self._reading[task] = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds / 4, self._look, loop)
+        return task
+
+    def end(self, task: "asyncio.Task[object]") -> bool:
+        """It has ended reading; True when it was ended because it took too long."""
+        del self._reading[task]
+        if task in self._ended:
+            self._ended.remove(task)
+            task.uncancel()
+            return True
+        return False
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        since = loop.time() - self._seconds
+        for task, began in self._reading.items():
+            if began > since:
+                break
+            if task not in self._ended:
+                self._ended.add(task)
+                task.cancel()
+        if self._reading:
+            self._timer = loop.call_later(self._seconds / 4, self._look, loop)
