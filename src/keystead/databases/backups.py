@@ -50,7 +50,8 @@ class BackupSteps(Steps):
         self.files = files
 
     def backup_of(self, job: Job) -> Backup:
-        """The backup that the job is about. Raises: Canceled when it is gone."""
+        """The backup that the job is about, and a snapshot as of now. Raises: Canceled when it is gone."""
+        self.snapshot.refresh()
         with self.store.read() as tx:
             found = tx.databases.backup(job.tenancy, job.input.get("backup", job.resource))
         if found is None:

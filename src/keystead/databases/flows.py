@@ -57,7 +57,8 @@ class SystemFlow:
         self.region = region
 
     def system(self, job: Job) -> DbSystem:
-        """The job's system. Raises: Canceled when it is gone."""
+        """The job's system, and a snapshot as of now. Raises: Canceled when it is gone."""
+        self.snapshot.refresh()
         with self.store.read() as tx:
             found = tx.databases.system(job.tenancy, job.resource)
         if found is None:

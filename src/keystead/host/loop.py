@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from keystead.host.endpoint import KeyEndpoint, NodeKeys
-from keystead.host.refusal import RefusalServer
+from keystead.host.refusal import Refuser
 
 Result = TypeVar("Result")
 CALL_SECONDS = 5.0
@@ -18,7 +18,7 @@ class HostLoop:
     def __init__(self, address: str) -> None:
         self._address = address
         self._tokens: dict[tuple[bytes, str], NodeKeys] = {}
-        self._responders: dict[int, RefusalServer] = {}
+        self._responders: dict[int, Refuser] = {}
         self._loop = asyncio.new_event_loop()
         self._key_endpoint = KeyEndpoint(self._find)
         self._thread = threading.Thread(target=self._loop.run_forever, name="host-loop", daemon=True)
@@ -59,7 +59,7 @@ class HostLoop:
             old = self._responders.pop(port, None)
             if old is not None:
                 await old.close()
-            server = RefusalServer(text)
+            server = Refuser(text)
             await server.start(self._address, port)
             self._responders[port] = server
 
