@@ -119,7 +119,7 @@ def workspace(name: str) -> Iterator[Path]:
 def child(
     argv: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server in a session of its own, its output in `log`; end it with SIGTERM, after 10 s with SIGKILL."""
+    """Run a server in a session of its own, its output in `log`; end it with SIGTERM, its group with SIGKILL after 15 s."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(argv),
@@ -133,11 +133,11 @@ def child(
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # itself, or what it left behind
+        process.wait()
 
 
 def run_quietly(argv: Sequence[str], environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:

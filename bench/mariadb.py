@@ -125,8 +125,9 @@ def start_plain(directory: Path, like: Mapping[str, str]) -> Iterator[Server]:
         yield server
 
 
-def create_encrypted(region: Region, memory_mb: int) -> Server:
-    """A database system under a key of its own in `region`."""
+@contextlib.contextmanager
+def start_encrypted(region: Region, memory_mb: int) -> Iterator[Server]:
+    """A database system under a key of its own in `region`; stopped at the end, because it would outlive the region."""
     first, root = region.administrator, region.tenancy_id
 
     def made(path: str, body: Mapping[str, object]) -> Any:
@@ -139,20 +140,28 @@ def create_encrypted(region: Region, memory_mb: int) -> Server:
     made("/policies", {"compartment_id": root, "name": "bench", "statements": [statement]})
     asked = {"compartment_id": place, "name": "bench", "key_id": key, "admin_username": "admin", "memory_mb": memory_mb}
     created = made("/db-systems", asked)
-    _finish(region, created["job"]["id"])
     system = created["db_system"]["id"]
-    endpoint: Any = first.call("GET", f"{API}/db-systems/{system}/endpoint")
+    try:
+        _finish(region, created["job"]["id"])
+        yield _reach(region, system, created["admin_password"])
+    finally:
+        _finish(region, made(f"/db-systems/{system}/actions/stop", {})["job"]["id"])
+
+
+def _reach(region: Region, system: str, password: str) -> Server:
+    """Its Unix socket, as TLS on the TCP port would weigh on one side only; asked of the server itself."""
+    endpoint: Any = region.administrator.call("GET", f"{API}/db-systems/{system}/endpoint")
     connection = pymysql.connect(
         host=endpoint["host"],
         port=endpoint["port"],
         user="admin",
-        password=created["admin_password"],
+        password=password,
         ssl={"check_hostname": False},
     )
     with contextlib.closing(connection), connection.cursor() as cursor:
         cursor.execute("SELECT @@socket")
         (socket,) = cursor.fetchone() or ("",)
-    return Server("encrypted", Path(socket), "admin", created["admin_password"])
+    return Server("encrypted", Path(socket), "admin", password)
 
 
 def _finish(region: Region, job: str) -> None:

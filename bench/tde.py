@@ -25,7 +25,7 @@ import pymysql
 
 from bench import keystead_region
 from bench.harness import compare, emit, interleave, need, say, say_machine, workspace
-from bench.mariadb import COPIED, Server, create_encrypted, start_plain
+from bench.mariadb import COPIED, Server, start_encrypted, start_plain
 
 SCHEMA = "keystead_bench"
 _MUST_BE = {"innodb_flush_log_at_trx_commit": "1", "sync_binlog": "1", "log_bin": "ON", "innodb_doublewrite": "ON"}
@@ -147,10 +147,13 @@ def main() -> None:
     if options.plain:
         measure(_given("plain", options), _given("encrypted", options), work)
         return
-    with workspace("tde") as directory, keystead_region.start(directory / "region") as region:
-        encrypted = create_encrypted(region, options.memory_mb)
-        with start_plain(directory, encrypted.settings()) as plain:
-            measure(plain, encrypted, work)
+    with (
+        workspace("tde") as directory,
+        keystead_region.start(directory / "region") as region,
+        start_encrypted(region, options.memory_mb) as encrypted,
+        start_plain(directory, encrypted.settings()) as plain,
+    ):
+        measure(plain, encrypted, work)
 
 
 def _given(side: str, options: argparse.Namespace) -> Server:
