@@ -119,7 +119,7 @@ def workspace(name: str) -> Iterator[Path]:
 def child(
     argv: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server in a session of its own, its output in `log`; end it with SIGTERM, its group with SIGKILL after 15 s."""
+    """Run a server in a session of its own, output to `log`; end it with SIGTERM, its group with SIGKILL after 15 s."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(argv),
