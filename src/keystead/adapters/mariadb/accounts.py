@@ -29,7 +29,9 @@ ADMINISTRATOR_PRIVILEGES = (
     "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE TEMPORARY TABLES, LOCK TABLES,"
     " EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT, TRIGGER, DELETE HISTORY"
 )
-BACKUP_PRIVILEGES = "RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SLAVE MONITOR, REPLICA MONITOR"
+BACKUP_ACCOUNT = "keystead_backup"
+BACKUP_PRIVILEGES = "RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, SLAVE MONITOR"
+_HASH = re.compile(r"\*[0-9A-F]{40}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 _RESERVED = ("root", "mysql", "mariadb.sys", "keystead")
 _NAME_SQL = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}\\\\z"
@@ -80,7 +82,10 @@ def put_administrator(admin: Admin, name: str, hashed: str) -> None:
 
     Raises:
         Refusal: the name cannot be used.
+        ValueError: `hashed` is not such a hash.
     """
+    if not _HASH.fullmatch(hashed):
+        raise ValueError("not a password hash")
     account = f"'{check_name(name)}'@'%'"
     _unlogged(admin)
     admin.run(
