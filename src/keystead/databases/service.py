@@ -245,6 +245,12 @@ class Databases:
         key = key_id or system.key
         if key_id is not None:
             self._associations.allow(caller, key_id, "CreateBackup")
+        elif system.service_managed:
+            raise Refusal(
+                "KeyNeeded",
+                f"database system {system.name!r} has a service-managed key, which a backup would not outlive",
+                hint="choose a key for the backup (key_id, or --key on the command line)",
+            )
         identity = replace(caller, principal=principal_of(system), requester=caller.principal.id)
         material = fresh_key()
         sealed = self._associations.seal(identity, key, material, "backup-key", new)

@@ -1,5 +1,7 @@
 """A scan's report as plain data, for a job's result: what protects each file, what is readable, what leaks."""
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from keystead.adapters.mariadb.scan import FileFinding, Report
@@ -17,15 +19,9 @@ def report_of(found: Report, canaries: int) -> dict[str, Any]:
 
 
 def _file(finding: FileFinding) -> dict[str, Any]:
-    return {
-        "where": finding.where,
-        "path": finding.path,
-        "kind": finding.kind,
-        "size": finding.size,
-        "encrypted": finding.encrypted,
-        "readable_by_design": finding.readable,
-        "key_versions": {str(version): pages for version, pages in finding.key_versions.items()},
-        "plain_pages": finding.plain_pages,
-        "canary_hits": finding.canaries,
-        "leaks": finding.leaks,
-    }
+    """The finding's own fields; versions become strings, as JSON's keys are, and whether it leaks is added."""
+    plain = dataclasses.asdict(finding)
+    for name, value in plain.items():
+        if isinstance(value, Mapping):
+            plain[name] = {str(version): pages for version, pages in value.items()}
+    return plain | {"leaks": finding.leaks}
