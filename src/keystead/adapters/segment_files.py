@@ -38,17 +38,29 @@ from keystead.core.errors import Fault
 SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Errors that mean: no room. The reserve is for these."""
 
+LEAVE_BYTES = 8 * 1024 * 1024
+
 _NAME = re.compile(r"([a-z0-9][a-z0-9-]{0,62})\.(\d{8})\.seg")
 _PIECE = bytes(1024 * 1024)
 _GROUP_ENTRIES = 1024
+_HEADER_ROOM = 1024
 _WIPE = bytes(512)  # behind a header: over the longer header of an attempt that failed
 
 
 class Disk:
-    """The few calls that can fail for want of space or a dying disk. Tests put failures in here."""
+    """The few calls that can fail for want of space or a dying disk. Tests put failures in here.
+
+    `leave` bytes of the disk are not for segments: the state needs some to write that access was taken away.
+    """
+
+    def __init__(self, leave: int = LEAVE_BYTES) -> None:
+        self._leave = leave
 
     def allocate(self, path: Path, size: int) -> None:
         """Make `path` with `size` durable NULs. Raises: OSError, and then nothing is left behind."""
+        room = os.statvfs(path.parent)
+        if room.f_bavail * room.f_frsize < size + self._leave:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             done = 0
@@ -229,7 +241,7 @@ class SegmentFiles:
 
     def _roll(self, needed: int) -> None:
         """Go on in a new segment with room for `needed` bytes."""
-        size = max(self._segment_bytes, needed + LINE_LIMIT)
+        size = max(self._segment_bytes, needed + _HEADER_ROOM)
         if not (self._has_spare() and size == self._segment_bytes):
             self._disk.allocate(self._spare, size)
         self._spare_ready = False

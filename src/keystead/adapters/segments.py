@@ -21,6 +21,7 @@ import fcntl
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -122,6 +123,7 @@ class SegmentJournal:
         self._files = files
         self._lock_fd = lock_fd
         self._probe_s = probe_s
+        self._probe_at = 0.0
         self._lock = threading.Lock()
         self._bell = threading.Lock()  # released once for each group that is not empty, and on close
         self._bell.acquire()
@@ -253,9 +255,13 @@ class SegmentJournal:
             self._why = "no space is left on its disk" if error.errno in SPACE else f"{error.strerror}".lower()
             if not self._stopping:
                 self._mode = mode
+        self._probe_at = time.monotonic() + self._probe_s
 
     def _probe(self) -> None:
-        """Try to get back to `open`."""
+        """Try to get back to `open`, now and then."""
+        if time.monotonic() < self._probe_at:
+            return
+        self._probe_at = time.monotonic() + self._probe_s
         try:
             self._files.ensure_reserve()
             self._files.ensure_room()

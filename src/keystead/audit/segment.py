@@ -87,12 +87,13 @@ class Header:
 class Scan:
     """What was found in some bytes of a segment.
 
-    `lines` are (start, end) of the complete, chained lines, without LF; `end` is the offset after the last of them;
-    `head` the chain after it. `state`: `clean` when only NULs follow, `torn` when an unacknowledged rest does,
-    `broken` (then `problem` says why) when something else does.
+    `lines` are (start, end, hash) of the complete, chained lines, without LF; `end` is the offset after the last of
+    them; `head` the chain after it. `state`: `clean` when only NULs follow, `torn` when an unacknowledged rest does,
+    `broken` (then `problem` says why) when something else does: then the line before is not among `lines` either,
+    because it may be the one that was changed.
     """
 
-    lines: tuple[tuple[int, int], ...]
+    lines: tuple[tuple[int, int, str], ...]
     end: int
     head: Head
     state: State
@@ -262,7 +263,7 @@ def entry_of(found: Mapping[str, Any]) -> Entry:
 
 def scan(data: bytes, writer: str, head: Head, until: int | None = None) -> Scan:
     """Follow the chain from `head` through `data`, which begins at the start of a line; not beyond sequence `until`."""
-    lines: list[tuple[int, int]] = []
+    lines: list[tuple[int, int, str]] = []
     at, sequence, previous = 0, head.sequence, head.hash
     suffix = b',"writer":%b}' % _quoted(writer).encode()
     while sequence != until and (end := data.find(b"\n", at)) >= 0:
@@ -270,19 +271,22 @@ def scan(data: bytes, writer: str, head: Head, until: int | None = None) -> Scan
         if not line.endswith(b',"previous":"%b","sequence":%d%b' % (previous.encode(), sequence + 1, suffix)):
             if b"\0" in line:
                 break
-            problem = f"the line after sequence {sequence} does not continue the chain"
-            return Scan(tuple(lines), at, Head(sequence, previous), "broken", problem)
+            return _broken(lines, head, f"the chain breaks after entry {max(sequence - 1, head.sequence)}")
         previous = sha256(line).hexdigest()
         sequence += 1
-        lines.append((at, end))
+        lines.append((at, end, previous))
         at = end + 1
     rest = len(data) if not data.endswith(b"\0") else len(data.rstrip(b"\0"))
-    after = Head(sequence, previous)
-    if rest <= at:
-        return Scan(tuple(lines), at, after, "clean")
-    if rest - at <= GROUP_LIMIT:
-        return Scan(tuple(lines), at, after, "torn")
-    return Scan(tuple(lines), at, after, "broken", f"more than one group after sequence {sequence} is unreadable")
+    if rest - at > GROUP_LIMIT and sequence != until:
+        return _broken(lines, head, f"more than one group after entry {sequence} is unreadable")
+    state: State = "torn" if rest > at else "clean"
+    return Scan(tuple(lines), at, Head(sequence, previous), state)
+
+
+def _broken(lines: list[tuple[int, int, str]], head: Head, problem: str) -> Scan:
+    good = lines[:-1]
+    end, previous = (good[-1][1] + 1, good[-1][2]) if good else (0, head.hash)
+    return Scan(tuple(good), end, Head(head.sequence + len(good), previous), "broken", problem)
 
 
 def open_segment(data: bytes) -> tuple[Header, Head, int]:

@@ -69,7 +69,7 @@ def check_writer(writer: str, segments: Iterable[tuple[int, bytes]], known: Head
             problems.append(f"entry {known.sequence} is not the one that was indexed")
         entries += len(found.lines)
         last = head if found.lines else last
-        for first, end in found.lines:
+        for first, end, _hash in found.lines:
             try:
                 generation = max(generation, parse_line(data[begin + first : begin + end]).generation)
             except Broken:

@@ -2,11 +2,13 @@
 
 `integrate` follows every writer's segments from where it left off, checks the chain as it goes, and inserts a row per
 entry; writers never wait for it. The segments remain the record: a row holds numbers to search by and the place of the
-line, and a query reads the entries themselves from there. Deleting the file loses nothing: it is made again.
+line with its hash, and a query reads the entries themselves from there. Deleting the file loses nothing: it is made
+again.
 
 Invariants: an entry is indexed only when its line is durable and chained; entries of state changes (generation above 0)
-are indexed once, however often they were copied; no query crosses tenancies; a broken chain is not followed further and
-shows up in `Integrated.problems` and `problems()` until it is mended.
+are indexed once, however often they were copied; no query crosses tenancies, or shows a line that is not the one that
+was indexed; a broken chain is not followed further and shows up in `Integrated.problems` and `problems()` until it is
+mended.
 """
 
 import os
@@ -17,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +54,13 @@ create table if not exists entries (
     principal integer not null, principal_name integer not null, action integer not null, operation integer not null,
     resource integer not null, resource_name integer not null, resource_type integer not null,
     outcome integer not null, writer integer not null, number integer not null, start integer not null,
-    length integer not null, copied text
+    length integer not null, hash blob not null, copied text
 );
 create index if not exists entries_by_time on entries (tenancy, at, id);
 create unique index if not exists entries_copied on entries (copied) where copied is not null;
 """
 
-_INSERT = "insert or ignore into entries values (null,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT = "insert or ignore into entries values (null,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 
 
 class _Searched(msgspec.Struct, gc=False):
@@ -160,7 +163,8 @@ class AuditIndex:
             where, values = conditions
             rows = self._connection.execute(
                 # Conditions are our own text; every value is bound.
-                "select e.id, e.at, t.text, e.number, e.start, e.length from entries e join terms t on t.id = e.writer"  # noqa: S608
+                "select e.id, e.at, t.text, e.number, e.start, e.length, e.hash"  # noqa: S608
+                " from entries e join terms t on t.id = e.writer"
                 f" where {where} order by e.at desc, e.id desc limit ?",
                 (*values, page.limit + 1),
             ).fetchall()
@@ -277,12 +281,12 @@ class AuditIndex:
         return count
 
     def _rows(
-        self, place: _Place, lines: Iterable[tuple[int, int]], data: bytes, begin: int
+        self, place: _Place, lines: Iterable[tuple[int, int, str]], data: bytes, begin: int
     ) -> tuple[list[tuple[Any, ...]], int]:
         term = self._term
         writer = term(place.writer)
         rows, highest = [], 0
-        for start, end in lines:
+        for start, end, line_hash in lines:
             try:
                 entry = _decoder.decode(data[start:end]).entry
             except msgspec.MsgspecError:
@@ -305,6 +309,7 @@ class AuditIndex:
                     place.number,
                     begin + start,
                     end - start,
+                    bytes.fromhex(line_hash),
                     entry.id if generation else None,
                 )
             )
@@ -385,17 +390,20 @@ class AuditIndex:
             values += _cursor(after)
         return " and ".join(parts), values
 
-    def _read(self, rows: Sequence[tuple[int, int, str, int, int, int]]) -> list[Entry]:
+    def _read(self, rows: Sequence[tuple[int, int, str, int, int, int, bytes]]) -> list[Entry]:
         """The entries from the places of their lines."""
         open_files: dict[tuple[str, int], int] = {}
         try:
             entries = []
-            for _id, _at, writer, number, start, length in rows:
+            for _id, _at, writer, number, start, length, line_hash in rows:
                 fd = open_files.get((writer, number))
                 if fd is None:
                     path = segment_path(self._directory, writer, number)
                     fd = open_files[writer, number] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                entries.append(parse_line(os.pread(fd, length, start)))
+                line = os.pread(fd, length, start)
+                if sha256(line).digest() != line_hash:
+                    raise Broken("not the line that was indexed")
+                entries.append(parse_line(line))
             return entries
         except Broken as error:
             raise Unavailable(
@@ -438,5 +446,5 @@ def _translated() -> Iterator[None]:
     """Outages of the disk and of SQLite as ours."""
     try:
         yield
-    except (sqlite3.OperationalError, OSError) as error:
+    except (sqlite3.DatabaseError, OSError) as error:
         raise Unavailable("AuditIndexUnavailable", f"the audit index does not answer: {error}") from error
