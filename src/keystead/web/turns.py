@@ -1,0 +1,40 @@
+"""`OncePerTurn`: freshness asked once per turn of the event loop, not once per request.
+
+On SQLite asking costs a few system calls and gives up the interpreter's lock twice, which is the largest single cost of
+a short request under load. Requests that run in one turn of the loop were all received before that turn began, hence
+before the first of them asked: an answer obtained after a request was received is current for it. What a caller changed
+and saw answered therefore still holds from their next request on, as law 5 of the architecture asks.
+
+The answer is dropped by a callback queued when it is obtained, so that only what was received earlier runs before it.
+Threads other than the loop's ask for themselves.
+"""
+
+from asyncio import get_running_loop
+
+from keystead.vault.ports import Changes, Freshness
+
+
+class OncePerTurn:
+    """A `Freshness` over another one. Any number of loops and threads may share it; only loops save anything."""
+
+    def __init__(self, inner: Freshness) -> None:
+        self._inner = inner
+        self._known: dict[int, int] = {}  # loop -> generation
+
+    def generation(self) -> int:
+        """As the inner one. Raises: Unavailable."""
+        try:
+            loop = get_running_loop()
+        except RuntimeError:
+            return self._inner.generation()
+        mark = id(loop)
+        known = self._known.get(mark)
+        if known is None:
+            known = self._inner.generation()
+            self._known[mark] = known
+            loop.call_soon(self._known.pop, mark, None)
+        return known
+
+    def changes(self, since: int) -> Changes:
+        """As the inner one. Raises: Unavailable."""
+        return self._inner.changes(since)
