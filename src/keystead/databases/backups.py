@@ -71,13 +71,12 @@ class BackupSteps(Steps):
 
     def set_backup(self, backup: Backup, state: BackupState, caller: Caller, **changes: object) -> None:
         """Move a backup on; somebody else's move in between wins."""
-        with self.store.read() as tx:
-            system = tx.databases.system(backup.tenancy, backup.system)
-        target = target_of(system, self.snapshot, "mysql-backups") if system else _bare(backup)
+        place = self.snapshot.directory.compartment(backup.tenancy, backup.compartment)
+        path = place.path if place is not None else (backup.compartment,)
         entry = self.guard.entry(
             caller,
             "MYSQL_BACKUP_UPDATE",
-            replace(target, id=backup.id, name=backup.name),
+            Target("mysql-backups", backup.id, backup.name, backup.tenancy, path),
             "SetBackupState",
             "succeeded",
             detail={"state": state},
@@ -278,8 +277,3 @@ def fields_versions(rows: Sequence[WrappedKey]) -> str:
 def _binding(backup: Backup, region: str, slot: int, number: int) -> Binding:
     place = f"{slot}/{number}".encode()
     return Binding("backup-data-key", backup.tenancy, region, backup.id, backup.id, place)
-
-
-def _bare(backup: Backup) -> Target:
-    """The Guard's view of a backup whose source is gone."""
-    return Target("mysql-backups", backup.id, backup.name, backup.tenancy, (backup.compartment,))

@@ -1,1 +1,1 @@
-"""What runs beside the database servers: key endpoint, watch and fence, and the steps that touch processes and files."""
+"""What runs beside the database servers: key endpoint, watch and fence, and steps on processes and files."""

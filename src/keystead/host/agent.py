@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from keystead.core.clock import Clock
 from keystead.core.errors import KeysteadError, not_found
 from keystead.databases.desk import HostView, SystemView
+from keystead.databases.node import Progress
 from keystead.databases.plan import Standing
 from keystead.host.keeper import Keeper
-from keystead.host.ports import Desk, Endpoint, NodeFactory, Progress, Responder
+from keystead.host.ports import Desk, Endpoint, NodeFactory, Responder
 
 WATCH_SECONDS = 2.0
 RETRY_SECONDS = 0.25

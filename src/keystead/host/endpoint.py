@@ -77,7 +77,9 @@ class Request:
 
 
 Lookup = Callable[[bytes, str], NodeKeys | None]
-"""(SHA-256 of the token, mount) -> what it may read, or None when the token is unknown or void."""
+"""(SHA-256 of the token, mount) -> what it may read, or None when the token is unknown or void.
+
+Whoever voids a token makes this answer None first and only then wipes the keys."""
 
 
 def parse_request(head: bytes) -> Request | None:
@@ -209,9 +211,14 @@ class KeyEndpoint:
             return b'{"options":{"version":"2"}}', 0, ""
         version = keys.latest.get(request.key_id, 0) if request.version is None else request.version
         key = keys.versions.get((request.key_id, version))
-        if key is None or len(key) != 32:  # a wrong length is accepted by the plugin and crashes the server later
+        material = key.reveal() if key is not None else b""
+        if len(material) != 32:  # a wrong length is accepted by the plugin and crashes the server later
             return None, version, "no such version"
-        value = {"data": {"data": {"data": key.reveal().hex()}, "metadata": {"version": version}}}
+        if self._lookup(digest, request.mount) is None:
+            # Voided by another thread while we looked: what was read may be half wiped, and a server that encrypted
+            # under zeros would lose its data. Voiding forgets the token first and wipes afterwards.
+            return None, version, "token unknown or void"
+        value = {"data": {"data": {"data": material.hex()}, "metadata": {"version": version}}}
         return json.dumps(value, separators=(",", ":")).encode(), version, ""
 
     def _tell(self, asked: Asked) -> None:

@@ -20,9 +20,10 @@ from keystead.databases.config import mount_of
 from keystead.databases.desk import Report, SystemView
 from keystead.databases.hierarchy import StoreKey
 from keystead.databases.model import FenceReceipt
+from keystead.databases.node import Credentials, Node, Progress
 from keystead.databases.plan import Observed, Standing, decide
 from keystead.host.endpoint import NodeKeys
-from keystead.host.ports import Credentials, Desk, Endpoint, Node, Progress, Responder
+from keystead.host.ports import Desk, Endpoint, Responder
 
 BACKOFF = (0.0, 1.0, 2.0, 5.0, 15.0, 60.0)
 FAILED_AFTER = 4

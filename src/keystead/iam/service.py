@@ -259,7 +259,15 @@ class Iam:
         new = PolicyId(new_id("policy", self._region))
         target = Target("policies", new, name, place.tenancy, place.path)
         entry = self._guard.permit_change(caller, "POLICY_CREATE", target, "CreatePolicy", _numbered(statements))
-        policy = Policy(new, place.tenancy, place.id, name, _checked(statements), description, self._clock.now())
+        policy = Policy(
+            new,
+            place.tenancy,
+            place.id,
+            name,
+            _checked(statements, at_root=place.parent is None),
+            description,
+            self._clock.now(),
+        )
         with self._store.write(entry) as tx:
             if tx.iam.policies(place.tenancy, place.id, PageRequest(1), name):
                 raise taken("policy", name)
@@ -285,7 +293,9 @@ class Iam:
         policy, target = self._policy(caller, policy_id)
         entry = self._guard.permit_change(caller, "POLICY_UPDATE", target, "UpdatePolicy", _numbered(statements))
         check_version(policy.version, if_match)
-        changed = replace(policy, statements=_checked(statements), version=policy.version + 1)
+        changed = replace(
+            policy, statements=_checked(statements, at_root=len(target.path) == 1), version=policy.version + 1
+        )
         with self._store.write(entry) as tx:
             if not tx.iam.set_policy(changed, policy.version):
                 raise stale()
@@ -380,10 +390,10 @@ def check_version(current: int, if_match: int | None) -> None:
         raise stale()
 
 
-def _checked(statements: tuple[str, ...]) -> tuple[str, ...]:
+def _checked(statements: tuple[str, ...], *, at_root: bool) -> tuple[str, ...]:
     if not 1 <= len(statements) <= MAX_STATEMENTS:
         raise Refusal("InvalidPolicy", f"a policy has 1 to {MAX_STATEMENTS} statements")
-    check_statements(statements)
+    check_statements(statements, at_root=at_root)
     return statements
 
 

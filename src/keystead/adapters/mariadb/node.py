@@ -30,7 +30,7 @@ from keystead.core.errors import Fault, Unavailable
 from keystead.core.secret import Secret
 from keystead.databases.config import NodeConfig, Shape, render
 from keystead.databases.model import DbSystem
-from keystead.host.ports import Credentials, Progress
+from keystead.databases.node import Credentials, Progress
 
 ADDRESS = "127.0.0.1"
 START_SECONDS = 60.0

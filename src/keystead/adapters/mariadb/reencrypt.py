@@ -1,6 +1,6 @@
 """Rewriting a server's data under its newest data keys, online, and saying truly what still needs the old.
 
-The order is that of `client.py`; nothing is called retired that a file still names: the redo log keeps its version until
+The order is that of `client.py`; nothing is called retired that a file still names: the redo log keeps its version till
 the server is started with another log size, binary logs until they expire.
 """
 

@@ -1,0 +1,67 @@
+"""A node as whoever runs it needs it: one database server on one machine."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from keystead.core.secret import Secret
+
+Progress = Callable[[int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a node is started with: its token for the key endpoint, and its TLS files' contents (PEM)."""
+
+    token: Secret
+    tls_key: bytes
+    tls_certificate: bytes
+    authority: bytes
+
+
+class Node(Protocol):
+    """One database server on this machine. Methods block; `kill` may be called at any time, from any thread.
+
+    Raises (those that do something):
+        Unavailable: it does not work now (`ServerDidNotStart`, ...).
+        Refusal: it cannot be done (`PortTaken`, ...).
+    """
+
+    def prepared(self) -> bool:
+        """Whether the data directory is complete."""
+        ...
+
+    def running(self) -> bool: ...
+
+    def adopt(self) -> bytes | None:
+        """Hold a server that an earlier life of ours started; the SHA-256 of its token, or None when none runs."""
+        ...
+
+    def prepare(self, credentials: Credentials) -> None: ...
+    def start(self, credentials: Credentials) -> None: ...
+    def stop(self) -> None: ...
+
+    def kill(self) -> None:
+        """SIGKILL to the server and to every child that works for it; waits until they are gone."""
+        ...
+
+    def silent(self, seconds: float) -> bool:
+        """Whether nothing listens on the node's port any more."""
+        ...
+
+    def refuses_start(self, void: Credentials) -> bool:
+        """Try to start with a void token and see it refused (law 7)."""
+        ...
+
+    def wipe(self) -> None:
+        """Remove temporary files, TLS keys and whatever else a killed server leaves in memory file systems."""
+        ...
+
+    def put_administrator(self, name: str, password_hash: str) -> None: ...
+    def drop_other_accounts(self, keep: str) -> None: ...
+    def reencrypt(self, number: int, progress: Progress) -> Mapping[str, str]: ...
+    def verify(self, progress: Progress) -> Mapping[str, str]: ...
+    def checksums(self) -> Mapping[str, int]: ...
+    def backup(self, token: Secret) -> Iterator[bytes]: ...
+    def restore(self, chunks: Iterator[bytes], credentials: Credentials) -> Mapping[str, str]: ...
+    def discard(self) -> None: ...
