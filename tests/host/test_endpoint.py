@@ -136,6 +136,23 @@ def test_another_uid_or_an_unknown_one_gets_nothing() -> None:
     serve(story, peer_uid=lambda peer, ours: None)
 
 
+def test_a_key_that_is_wiped_while_it_is_read_is_not_served() -> None:
+    calls = []
+
+    def voided_meanwhile(digest: bytes, mount: str) -> NodeKeys | None:
+        calls.append(mount)
+        return KEYS if len(calls) == 1 else None
+
+    async def run() -> None:
+        endpoint = KeyEndpoint(voided_meanwhile)
+        port = await endpoint.start()
+        assert await exchange(port, ask(f"/v1/{MOUNT}/data/1")) == b""
+        await endpoint.close()
+
+    asyncio.run(run())
+    assert len(calls) == 2
+
+
 def test_no_answer_without_its_record() -> None:
     def broken(_: Asked) -> None:
         raise OSError("the audit disk is full")

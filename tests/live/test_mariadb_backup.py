@@ -79,7 +79,9 @@ def test_restored_under_another_mount_and_then_under_other_keys(source: Node, st
     with Admin.connect(copy.config.socket) as admin:
         assert admin.checksums() == before
         assert {account.name for account in accounts.accounts(admin)} > {"boss", "mariadb.sys"}
+        accounts.put_administrator(admin, "chief", native_password_hash(Secret(b"y")))
         accounts.drop_account(admin, "boss")
+        assert not {account.name for account in accounts.accounts(admin)} & {"boss", accounts.BACKUP_ACCOUNT}
         old = {version for (_, version) in machine.keyring.keys[copy.mount]}
         new = machine.keyring.publish(copy.mount, 1, step=2)
         assert admin.look() == new

@@ -89,6 +89,7 @@ def put_administrator(admin: Admin, name: str, hashed: str) -> None:
     account = f"'{check_name(name)}'@'%'"
     _unlogged(admin)
     admin.run(
+        f"DROP USER IF EXISTS '{BACKUP_ACCOUNT}'@'localhost'",  # a restored server still has the one of its backup
         f"CREATE OR REPLACE USER {account} IDENTIFIED BY PASSWORD '{hashed}' REQUIRE SSL",
         f"GRANT PROCESS, SHOW DATABASES ON *.* TO {account}",
         *(
