@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from tests.cli.conftest import Keystead
 from tests.cli.test_console import entry
+from tests.cli.test_databases import REPORT
 from tests.fakes.region import MOMENT, Exchange, Region
 
 from keystead.web.api import TABLE
@@ -99,7 +100,7 @@ audit verify
 def exchanges(signed_in: Keystead, region: Region, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Exchange]:
     """What went over the wire in a session that uses everything."""
     region.entries = [entry(outcome="allowed")]
-    region.results["verify"] = {"report": json.dumps({"files": []})}
+    region.results["verify"] = {"report": json.dumps(REPORT)}
     fence = {"db_system_id": "s", "reason": "key_disabled", "reason_text": "", "committed_at": MOMENT}
     region.fences["s"] = {**fence, "steps": [{"name": "committed", "after_ms": 0.0}]}
     monkeypatch.setattr("keystead.cli.connect.os.execv", lambda *_: None)

@@ -10,39 +10,25 @@ from tests.fakes.region import MOMENT, Region
 
 from keystead.cli.connect import command_line
 
+
+def file(path: str, kind: str, *, encrypted: bool, **more: object) -> dict[str, object]:
+    base = {"where": "data", "size": 65536, "readable_by_design": "", "key_versions": {}, "plain_pages": 0}
+    return {"path": path, "kind": kind, "encrypted": encrypted, **base, "canary_hits": 0, "leaks": False, **more}
+
+
+NAMES = "names of tables and columns"
 REPORT = {
+    "holds": True,
+    "canaries_planted": 4,
+    "bytes_read": 196608,
+    "key_versions": {"1": ["flights/flights.ibd", "ibdata1 (doublewrite area)"], "3": ["flights/flights.ibd"]},
     "files": [
-        {
-            "where": "data",
-            "path": "flights/flights.ibd",
-            "kind": "tablespace",
-            "encrypted": True,
-            "readable": "",
-            "key_id": 1,
-            "key_versions": {"1": 3, "3": 118},
-            "canaries": 0,
-        },
-        {
-            "where": "data",
-            "path": "ibdata1",
-            "kind": "tablespace",
-            "encrypted": True,
-            "readable": "",
-            "key_id": 1,
-            "key_versions": {"3": 9, "0": 2},
-            "copies": {"1": 1},
-            "canaries": 0,
-        },
-        {
-            "where": "data",
-            "path": "flights/flights.frm",
-            "kind": "definition",
-            "encrypted": False,
-            "readable": "names of tables and columns",
-            "key_versions": {},
-            "canaries": 0,
-        },
-    ]
+        file("flights/flights.ibd", "tablespace", encrypted=True, key_versions={"1": 3, "3": 118}),
+        file("binlog.000002", "binary log", encrypted=True, key_versions={"3": 1}, where="log"),
+        file("binlog.index", "list", encrypted=False, readable_by_design="names of log files"),
+        file("flights/flights.frm", "definition", encrypted=False, readable_by_design=NAMES),
+        file("flights/planes.frm", "definition", encrypted=False, readable_by_design=NAMES),
+    ],
 }
 
 
@@ -167,40 +153,31 @@ def test_verify_prints_what_protects_what(flights: Keystead, region: Region) -> 
     assert ran.code == 0
     assert ran.out.splitlines() == [
         "encrypted:",
-        "FILE                 KIND        KEY  VERSIONS (PAGES)",
-        "flights/flights.ibd  tablespace  1    3 (118), 1 (3)",
-        "ibdata1              tablespace  1    3 (9), in memory (2); doublewrite 1 (1)",
+        "FILE                 KIND        KEY VERSIONS (PAGES)",
+        "flights/flights.ibd  tablespace  3 (118), 1 (3)",
+        "log: binlog.000002   binary log  3 (1)",
         "",
         "readable by design:",
-        "FILE                 KIND        WHY",
-        "flights/flights.frm  definition  names of tables and columns",
+        "KIND        FILES  SUCH AS              WHY",
+        "definition  2      flights/flights.frm  names of tables and columns",
+        "list        1      binlog.index         names of log files",
         "",
-        "2 encrypted, 1 readable by design, 0 LEAKS",
-        "data-key versions in use: 1 (2 files), 3 (2 files)",
+        "data-key version 1: 2 files",
+        "data-key version 3: 1 files",
+        "canaries: 4 planted, found 0 times in clear",
+        "2 files encrypted, 3 readable by design, 0 leak",
     ]
     assert json.loads(flights("db", "verify", "flights", "--json").json["job"]["result"]["report"]) == REPORT
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {
-            "where": "data",
-            "path": "leak.ibd",
-            "kind": "tablespace",
-            "encrypted": False,
-            "readable": "",
-            "plain_pages": 4,
-        },
-        {"where": "data", "path": "leak.ibd", "kind": "tablespace", "encrypted": True, "readable": "", "canaries": 1},
-        {"where": "data", "path": "leak.ibd", "kind": "list", "encrypted": False, "readable": "names", "canaries": 1},
-    ],
-)
-def test_verify_fails_when_something_is_readable(flights: Keystead, region: Region, bad: dict[str, object]) -> None:
-    region.results["verify"] = {"report": json.dumps({"files": [*REPORT["files"], bad]})}
+def test_verify_fails_when_something_is_readable(flights: Keystead, region: Region) -> None:
+    bad = file("leak.ibd", "tablespace", encrypted=True, leaks=True, canary_hits=1)
+    report = {**REPORT, "holds": False, "files": [*REPORT["files"], bad]}
+    region.results["verify"] = {"report": json.dumps(report)}
     ran = flights("db", "verify", "flights")
     assert (ran.code, "readable on disk: leak.ibd [Readable]" in ran.err) == (1, True)
     assert "readable, and should not be:" in ran.out
+    assert "found 1 times in clear" in ran.out
     assert flights("db", "verify", "flights", "--json").code == 1
 
 

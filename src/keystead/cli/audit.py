@@ -31,6 +31,11 @@ _AGO = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+def _when(entry: Mapping[str, Any]) -> str:
+    """To the millisecond: order matters here."""
+    return isoformat(parse_moment(entry["at"]))
+
+
 def _who(entry: Mapping[str, Any]) -> str:
     name = entry.get("principal_name") or entry.get("principal_id") or "-"
     kind = entry.get("principal_type")
@@ -47,7 +52,7 @@ def _why(entry: Mapping[str, Any]) -> str:
 
 
 _ENTRIES: list[Column] = [
-    ("time", "at"),
+    ("time", _when),
     ("who", _who),
     ("action", "action"),
     ("resource", _resource),

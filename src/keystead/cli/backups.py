@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from keystead.cli.command import IfMatch, InCompartment, Limit, Reference, Wait, Yes, command, group
-from keystead.cli.console import Column
+from keystead.cli.console import Column, moment
 from keystead.cli.databases import AdminName, CmkOption, Memory, started
 from keystead.cli.session import Session
 from keystead.cli.waiting import follow
@@ -19,7 +19,7 @@ _BACKUPS: list[Column] = [
     ("of", "db_system_name"),
     ("state", "state"),
     ("size", "size"),
-    ("created", "created_at"),
+    ("created", moment("created_at")),
     ("id", "id"),
 ]
 

@@ -41,6 +41,15 @@ def phrase(value: Any) -> str:
             return visible(str(value))
 
 
+def moment(name: str) -> Callable[[Mapping[str, Any]], str]:
+    """A column's cell: the moment in member `name`, to the second, still in UTC."""
+
+    def cell(item: Mapping[str, Any]) -> str:
+        return re.sub(r"(\.\d+)?(Z|\+00:00)$", "Z", str(item.get(name) or ""))
+
+    return cell
+
+
 class Console:
     """Writes results and remarks. `json` is set by `--json`."""
 

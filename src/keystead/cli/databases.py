@@ -8,7 +8,7 @@ import typer
 from keystead.cli import connect as client_program
 from keystead.cli import report as proof
 from keystead.cli.command import IfMatch, InCompartment, Limit, NewName, Reference, Wait, Yes, command, group
-from keystead.cli.console import Column
+from keystead.cli.console import Column, moment
 from keystead.cli.exits import usage
 from keystead.cli.session import Session
 from keystead.cli.waiting import follow
@@ -36,9 +36,9 @@ _KEYS: list[Column] = [
     ("slot", lambda it: it.get("slot") or None),
     ("version", lambda it: it.get("number") or None),
     ("latest", "latest"),
-    ("wrapped by", lambda it: it["parent_id"]),
+    ("wrapped by", lambda it: "store key" if it["kind"] == "data" else it["parent_id"]),
     ("at version", "parent_version"),
-    ("created", "created_at"),
+    ("created", moment("created_at")),
 ]
 
 
@@ -224,7 +224,8 @@ def restore_identity(session: Session, name: Reference, compartment: InCompartme
 def keys(session: Session, name: Reference, compartment: InCompartment = None) -> None:
     """List the system's keys: which is wrapped by which, and at what version."""
     found = session.client.get(f"{_path(session, name, compartment)}/key-hierarchy").data
-    session.console.table(found["items"], _KEYS, "no keys yet")
+    rows = found["items"] if session.console.json else sorted(found["items"], key=lambda it: it["kind"] != "store")
+    session.console.table(rows, _KEYS, "no keys yet")
 
 
 @command(systems, "fence-receipt")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from keystead.cli.command import InCompartment, Limit, command, group
-from keystead.cli.console import Column
+from keystead.cli.console import Column, moment
 from keystead.cli.session import Session
 from keystead.cli.waiting import succeeded, wait
 
@@ -15,7 +15,7 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.", show
 Timeout = Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="Wait no longer than this.")]
 
 _JOBS: list[Column] = [
-    ("created", "created_at"),
+    ("created", moment("created_at")),
     ("kind", "kind"),
     ("resource", "resource_name"),
     ("state", "state"),

@@ -1,12 +1,11 @@
 """What `db verify` found on disk, as tables.
 
-The report is `{"files": [...]}`; each file has `where` (data, temporary, log, backup), `path`, `kind`, `encrypted`,
-`readable` (why it is in clear by design, else empty), `key_id`, `key_versions` (data-key version -> pages; 0 is a key
-that lives in memory only), `copies` (the same for its doublewrite area), `plain_pages` and `canaries` (hits).
+The report: `holds`, `canaries_planted`, `bytes_read`, `key_versions` (data-key version -> files that still hold
+something under it) and `files`; each of these has `where` (data, temporary, log, backup), `path`, `kind`, `encrypted`,
+`readable_by_design` (the reason, else empty), `key_versions` (version -> pages), `plain_pages`, `canary_hits`, `leaks`.
 """
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keystead.cli.console import Column, Console
@@ -19,19 +18,23 @@ _NAMED = 5  # leaks named in the error; the table has them all
 def show(console: Console, report: Json) -> None:
     """Print what is encrypted and under what, what is readable by design and why, and what should not be readable."""
     files = report["files"]
+    leaks = [it for it in files if it["leaks"]]
+    encrypted = [it for it in files if it["encrypted"] and not it["leaks"]]
+    by_design = [it for it in files if not it["encrypted"] and not it["leaks"]]
     console.say("encrypted:")
-    console.table([it for it in files if standing(it) == "encrypted"], _ENCRYPTED, "no file")
+    console.table(encrypted, _ENCRYPTED, "no file")
     console.say("\nreadable by design:")
-    console.table([it for it in files if standing(it) == "readable by design"], _BY_DESIGN, "no file")
-    leaks = [it for it in files if standing(it) == "LEAKS"]
+    console.table(_by_reason(by_design), _BY_DESIGN, "no file")
     if leaks:
         console.say("\nreadable, and should not be:")
         console.table(leaks, _LEAKS)
-    counted = Counter(map(standing, files))
-    console.say("\n" + ", ".join(f"{counted[what]} {what}" for what in ("encrypted", "readable by design", "LEAKS")))
-    needed = _versions_needed(files)
-    if needed:
-        console.say("data-key versions in use: " + ", ".join(f"{it} ({needed[it]} files)" for it in sorted(needed)))
+    console.say("")
+    for version, paths in sorted(report["key_versions"].items(), key=lambda it: int(it[0])):
+        console.say(f"data-key version {version}: {len(paths)} files")
+    planted = report["canaries_planted"]
+    seen = sum(it["canary_hits"] for it in files)
+    console.say(f"canaries: {planted} planted, found {seen} times in clear")
+    console.say(f"{len(encrypted)} files encrypted, {len(by_design)} readable by design, {len(leaks)} leak")
 
 
 def check(report: Json) -> None:
@@ -40,55 +43,38 @@ def check(report: Json) -> None:
     Raises:
         CliError: a file is readable that should not be, or a canary was found in clear.
     """
-    wrong = [_path(it) for it in report["files"] if standing(it) == "LEAKS"]
-    if wrong:
+    wrong = [_path(it) for it in report["files"] if it["leaks"]]
+    if wrong or not report["holds"]:
         more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         raise CliError(f"readable on disk: {', '.join(wrong[:_NAMED])}{more}", code="Readable")
 
 
-def standing(file: Mapping[str, Any]) -> str:
-    """`encrypted`, `readable by design` or `LEAKS`."""
-    by_design = bool(file.get("readable"))
-    in_memory = file.get("where") == "temporary" and by_design
-    if (not file["encrypted"] and not by_design) or (file.get("canaries") and not in_memory):
-        return "LEAKS"
-    return "encrypted" if file["encrypted"] else "readable by design"
-
-
 def _path(file: Mapping[str, Any]) -> str:
-    where = file.get("where", "data")
-    return str(file["path"]) if where == "data" else f"{where}: {file['path']}"
+    return str(file["path"]) if file["where"] == "data" else f"{file['where']}: {file['path']}"
 
 
 def _versions(file: Mapping[str, Any]) -> str:
     """`3 (118), 1 (3)`: newest first, with the pages under each."""
-
-    def told(found: Mapping[str, int]) -> str:
-        newest = sorted(found, key=int, reverse=True)
-        return ", ".join(f"{'in memory' if it == '0' else it} ({found[it]})" for it in newest)
-
-    copies = file.get("copies")
-    return told(file.get("key_versions") or {}) + (f"; doublewrite {told(copies)}" if copies else "")
+    found: Mapping[str, int] = file["key_versions"]
+    return ", ".join(f"{version} ({found[version]})" for version in sorted(found, key=int, reverse=True))
 
 
-def _versions_needed(files: list[Json]) -> dict[int, int]:
-    """How many files still hold something under each data-key version."""
-    needed: Counter[int] = Counter()
+def _by_reason(files: Iterable[Json]) -> list[Json]:
+    """One row for each kind and reason: there are as many definition files as tables."""
+    rows: dict[tuple[str, str], list[str]] = {}
     for file in files:
-        needed.update({int(it) for it in (file.get("key_versions") or {}) | (file.get("copies") or {})} - {0})
-    return dict(needed)
+        rows.setdefault((file["kind"], file["readable_by_design"]), []).append(_path(file))
+    return [
+        {"kind": kind, "files": len(paths), "such as": paths[0], "why": why}
+        for (kind, why), paths in sorted(rows.items(), key=lambda it: -len(it[1]))
+    ]
 
 
-_ENCRYPTED: list[Column] = [
-    ("file", _path),
-    ("kind", "kind"),
-    ("key", lambda it: it.get("key_id") or None),
-    ("versions (pages)", _versions),
-]
-_BY_DESIGN: list[Column] = [("file", _path), ("kind", "kind"), ("why", "readable")]
+_ENCRYPTED: list[Column] = [("file", _path), ("kind", "kind"), ("key versions (pages)", _versions)]
+_BY_DESIGN: list[Column] = [("kind", "kind"), ("files", "files"), ("such as", "such as"), ("why", "why")]
 _LEAKS: list[Column] = [
     ("file", _path),
     ("kind", "kind"),
     ("pages in clear", "plain_pages"),
-    ("canaries found", "canaries"),
+    ("canaries", "canary_hits"),
 ]

@@ -69,8 +69,8 @@ class Session:
             CliError: nobody is, or the token was issued by another URL.
         """
         if self._token is None:
-            saved = self.token_file.load()
-            if saved is None or saved.url != self.profile.url:
+            url, saved = self.url, self.token_file.load()
+            if saved is None or saved.url != url:
                 raise CliError(
                     "you are not signed in",
                     hint=_login_hint(self.profile_name),

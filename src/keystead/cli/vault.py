@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from keystead.cli.command import IfMatch, InCompartment, Limit, NewName, Reference, command, group
-from keystead.cli.console import Column
+from keystead.cli.console import Column, moment
 from keystead.cli.exits import CliError, usage
 from keystead.cli.session import Session
 from keystead.cli.wire import Json
@@ -38,7 +38,12 @@ Associated = Annotated[
 AsBase64 = Annotated[bool, typer.Option("--base64", help="The plain side is base64 text too.")]
 
 _STDIO = Path("-")
-_VAULTS: list[Column] = [("name", "name"), ("protection", "protection"), ("created", "created_at"), ("id", "id")]
+_VAULTS: list[Column] = [
+    ("name", "name"),
+    ("protection", "protection"),
+    ("created", moment("created_at")),
+    ("id", "id"),
+]
 _KEYS: list[Column] = [
     ("name", "name"),
     ("state", "state"),
@@ -46,7 +51,7 @@ _KEYS: list[Column] = [
     ("version", "current_version"),
     ("id", "id"),
 ]
-_VERSIONS: list[Column] = [("version", "number"), ("created", "created_at"), ("id", "id")]
+_VERSIONS: list[Column] = [("version", "number"), ("created", moment("created_at")), ("id", "id")]
 
 
 @command(vaults, "create")
