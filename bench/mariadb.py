@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -125,9 +126,26 @@ def start_plain(directory: Path, like: Mapping[str, str]) -> Iterator[Server]:
         yield server
 
 
+@dataclass(frozen=True, slots=True)
+class System:
+    """A database system of a region, and how to reach its server."""
+
+    id: str
+    server: Server
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Database systems under one key."""
+
+    region: Region
+    key: str
+    systems: tuple[System, ...]
+
+
 @contextlib.contextmanager
-def start_encrypted(region: Region, memory_mb: int) -> Iterator[Server]:
-    """A database system under a key of its own in `region`; stopped at the end, because it would outlive the region."""
+def start_encrypted(region: Region, count: int, memory_mb: int) -> Iterator[Fleet]:
+    """Database systems under a key of their own; stopped at the end, because they would outlive the region."""
     first, root = region.administrator, region.tenancy_id
 
     def made(path: str, body: Mapping[str, object]) -> Any:
@@ -138,14 +156,20 @@ def start_encrypted(region: Region, memory_mb: int) -> Iterator[Server]:
     key = made("/keys", {"compartment_id": place, "vault_id": vault, "name": "bench"})["id"]
     statement = "Allow any-user to use key-delegate in compartment bench where request.principal.type = 'mysqldbsystem'"
     made("/policies", {"compartment_id": root, "name": "bench", "statements": [statement]})
-    asked = {"compartment_id": place, "name": "bench", "key_id": key, "admin_username": "admin", "memory_mb": memory_mb}
-    created = made("/db-systems", asked)
-    system = created["db_system"]["id"]
+    started: list[System] = []
     try:
-        _finish(region, created["job"]["id"])
-        yield _reach(region, system, created["admin_password"])
+        for number in range(count):
+            asked = {"compartment_id": place, "name": f"bench-{number}", "key_id": key, "memory_mb": memory_mb}
+            created = made("/db-systems", {**asked, "admin_username": "admin"})
+            system = created["db_system"]["id"]
+            started.append(System(system, Server("encrypted", Path(), "admin", created["admin_password"])))
+            _finish(region, created["job"]["id"])
+            started[-1] = System(system, _reach(region, system, created["admin_password"]))
+        yield Fleet(region, key, tuple(started))
     finally:
-        _finish(region, made(f"/db-systems/{system}/actions/stop", {})["job"]["id"])
+        for each in started:
+            with contextlib.suppress(RuntimeError):  # a broken one shall not keep the others running
+                _finish(region, made(f"/db-systems/{each.id}/actions/stop", {})["job"]["id"])
 
 
 def _reach(region: Region, system: str, password: str) -> Server:
@@ -156,7 +180,7 @@ def _reach(region: Region, system: str, password: str) -> Server:
         port=endpoint["port"],
         user="admin",
         password=password,
-        ssl={"check_hostname": False},
+        ssl=ssl.create_default_context(cadata=endpoint["ca_pem"]),
     )
     with contextlib.closing(connection), connection.cursor() as cursor:
         cursor.execute("SELECT @@socket")
@@ -171,6 +195,6 @@ def _finish(region: Region, job: str) -> None:
         if found["state"] == "SUCCEEDED":
             return
         if found["state"] in ("FAILED", "CANCELED"):
-            raise RuntimeError(f"creating the system failed: {found}")
-        time.sleep(0.1)
-    raise RuntimeError(f"creating the system took more than {_JOB_SECONDS} s")
+            raise RuntimeError(f"a job failed: {found}")
+        time.sleep(0.05)
+    raise RuntimeError(f"a job took more than {_JOB_SECONDS} s")

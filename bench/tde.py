@@ -150,10 +150,10 @@ def main() -> None:
     with (
         workspace("tde") as directory,
         keystead_region.start(directory / "region") as region,
-        start_encrypted(region, options.memory_mb) as encrypted,
-        start_plain(directory, encrypted.settings()) as plain,
+        start_encrypted(region, 1, options.memory_mb) as fleet,
+        start_plain(directory, fleet.systems[0].server.settings()) as plain,
     ):
-        measure(plain, encrypted, work)
+        measure(plain, fleet.systems[0].server, work)
 
 
 def _given(side: str, options: argparse.Namespace) -> Server:
