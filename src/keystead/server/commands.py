@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from keystead.core.clock import SystemClock
 from keystead.core.errors import KeysteadError, Refusal
 from keystead.server import confine, settings
 from keystead.server import init as making
@@ -96,8 +97,8 @@ def migrate(console: "Console", config: Path | None, state: Path | None) -> None
     """Bring the state to this program's schema, while nothing runs on it."""
     from keystead.adapters.sql import migrations
     from keystead.adapters.sql.engine import sqlite_engine
+    from keystead.server.opening import STATE_FILE
     from keystead.server.up import quiet
-    from keystead.server.wiring import STATE_FILE
 
     confine.confine()
     effective = settings.load(config, state)
@@ -119,11 +120,13 @@ def restore(console: "Console", file: Path, into: Path, key_file: Path | None, *
     passphrase = None
     if key_file is None:
         passphrase = ask_passphrase(from_stdin=from_stdin)
-    found = keeping.restore(file, into.absolute(), key_file, passphrase)
+    found = keeping.restore(file, into.absolute(), key_file, passphrase, SystemClock())
     if console.json:
         console.document(found.summary())
         return
     console.say(f"The region {found.region!r} is back in {into}, as of {found.created_at}.")
+    for problem in found.problems:
+        console.remark(f"audit trail: {problem}")
     console.say(f"{found.systems} database systems stay fenced until they are confirmed: keystead db confirm NAME")
     console.say(f"Start it with: keystead up --state {into}")
 

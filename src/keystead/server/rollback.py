@@ -13,12 +13,12 @@ from keystead.adapters.sql.audit_index import AuditIndex
 from keystead.adapters.sql.freshness import SqliteFreshness
 from keystead.adapters.sql.heads import SqlHeads
 from keystead.adapters.sql.store import SqlStore
-from keystead.audit.model import Entry, Head
+from keystead.audit.model import Head
 from keystead.audit.rollback import check_rollback
-from keystead.core.clock import SystemClock
-from keystead.core.ids import new_id
+from keystead.core.clock import Clock, SystemClock
+from keystead.server.opening import INDEX_FILE, SEGMENTS, STATE_FILE, open_state
+from keystead.server.operator import operator_entry
 from keystead.server.settings import Effective
-from keystead.server.wiring import INDEX_FILE, SEGMENTS, STATE_FILE, open_state
 
 
 def check(effective: Effective, *, accept: bool) -> None:
@@ -39,22 +39,25 @@ def check(effective: Effective, *, accept: bool) -> None:
             return
         if not accept:
             raise refusal
-        accept_state(engine, index.highest_generation(), index.heads(), "AcceptRollback", refusal.message)
+        accept_state(
+            engine, index.highest_generation(), index.heads(), "AcceptRollback", refusal.message, SystemClock()
+        )
     finally:
         index.close()
         engine.dispose()
 
 
-def accept_state(engine: sa.Engine, above: int, heads: Mapping[str, Head], operation: str, reason: str) -> None:
+def accept_state(
+    engine: sa.Engine, above: int, heads: Mapping[str, Head], operation: str, reason: str, clock: Clock
+) -> None:
     """Go on with this state: recorded, above generation `above`, every database system fenced until confirmed."""
-    clock = SystemClock()
     with engine.connect() as connection:
         region = str(connection.execute(sa.select(schema.region.c.name)).scalar_one())
         tenancies = [str(found) for found in connection.execute(sa.select(schema.tenancies.c.id)).scalars()]
     with engine.connect().execution_options(writing=True) as connection, connection.begin():
         table = schema.region
         connection.execute(table.update().where(table.c.generation < above).values(generation=above))
-    entries = [_entry(region, tenancy, operation, reason) for tenancy in tenancies]
+    entries = [operator_entry(operation, clock, region, tenancy=tenancy, reason=reason) for tenancy in tenancies]
     with SqlStore(engine, clock).write(*entries) as tx:
         systems = schema.db_systems
         tx.connection.execute(
@@ -65,26 +68,3 @@ def accept_state(engine: sa.Engine, above: int, heads: Mapping[str, Head], opera
         if heads:
             rows = [{"writer": writer, "sequence": head.sequence, "hash": head.hash} for writer, head in heads.items()]
             tx.connection.execute(schema.audit_heads.insert(), rows)
-
-
-def _entry(region: str, tenancy: str, operation: str, reason: str) -> Entry:
-    return Entry(
-        id=new_id("entry", region),
-        at=SystemClock().now(),
-        tenancy=tenancy,
-        compartment=tenancy,
-        principal_id="",
-        principal_type="service",
-        principal_name="operator",
-        requester="",
-        token_id="",
-        source="local",
-        request_id="",
-        action="",
-        operation=operation,
-        resource_type="state",
-        resource_id=region,
-        resource_name=region,
-        outcome="succeeded",
-        reason=reason,
-    )

@@ -7,7 +7,6 @@ Nothing else in Keystead builds a service.
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +17,14 @@ from keystead import __version__
 from keystead.adapters.backup_files import FileBackups
 from keystead.adapters.jose import JoseCodec
 from keystead.adapters.segments import SegmentJournal, open_journal
-from keystead.adapters.sql import migrations, schema
+from keystead.adapters.sql import schema
 from keystead.adapters.sql.audit_index import AuditIndex
-from keystead.adapters.sql.engine import sqlite_engine
 from keystead.adapters.sql.freshness import SqliteFreshness
 from keystead.adapters.sql.heads import SqlHeads
 from keystead.adapters.sql.idempotency import SqlIdempotency
 from keystead.adapters.sql.store import SqlStore
 from keystead.audit.service import AuditLog
 from keystead.core.clock import Clock, SteadyClock, SystemClock
-from keystead.core.errors import Refusal
 from keystead.core.ids import new_id
 from keystead.core.secret import Secret
 from keystead.crypto import passwords
@@ -42,6 +39,7 @@ from keystead.jobs.runner import Flow, Runner
 from keystead.seal.service import RootKey
 from keystead.server import authority
 from keystead.server.machine import this_machine
+from keystead.server.opening import INDEX_FILE, SEGMENTS, STATE_FILE, open_state
 from keystead.server.settings import Effective, ranged
 from keystead.server.state import StateBackup
 from keystead.server.trail import AuditTrail
@@ -54,9 +52,6 @@ if TYPE_CHECKING:
     from keystead.web.app import App
     from keystead.web.services import Services
 
-STATE_FILE = "state.db"
-INDEX_FILE = "audit.db"
-SEGMENTS = "audit"
 CONTROL_NAME = "host.sock"
 RUNNERS = 4
 
@@ -254,22 +249,6 @@ class Argon2id:
 
     def verify(self, encoded: str, password: Secret) -> bool:
         return passwords.verify(encoded, password)
-
-
-def open_state(state: Path) -> sa.Engine:
-    """The state database, checked to be there and of this program's schema.
-
-    Raises:
-        Refusal: `StateMissing`, `StateOlder`, `StateNewer`.
-    """
-    path = state / STATE_FILE
-    if not path.is_file():
-        raise Refusal(
-            "StateMissing", f"the region's state {path} is missing", hint="restore it: keystead state restore"
-        )
-    engine = sqlite_engine(path)
-    migrations.check(engine)
-    return engine
 
 
 def _last_change(engine: sa.Engine) -> datetime:
