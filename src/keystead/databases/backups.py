@@ -115,7 +115,8 @@ class TakeBackup(BackupSteps):
         finally:
             material.wipe()
             own.wipe()
-        self.set_backup(backup, "ACTIVE", identity, size=size, detail={"data_key_versions": fields_versions(rows)})
+        detail = {"data_key_versions": fields_versions(rows), "administrator": system.admin_username}
+        self.set_backup(backup, "ACTIVE", identity, size=size, detail=detail)
         return {"size": str(size)}
 
     def abandon(self, job: Job) -> None:
@@ -178,8 +179,9 @@ class Restore(BackupSteps):
             own.wipe()
 
     def do_adopt(self, job: Job, system: DbSystem, progress: Progress) -> Mapping[str, str]:
-        """Drop the source's accounts: nobody who could log in there can here."""
-        return self.apply("adopt", system, progress)
+        """Drop the source's administrator; the customer's own accounts are part of the data and stay."""
+        administrator = self.backup_of(job).detail.get("administrator")
+        return self.apply("adopt", system, progress, administrator=administrator) if administrator else {}
 
     def do_publish(self, job: Job, system: DbSystem, progress: Progress) -> Mapping[str, str]:
         return {} if "number" in job.result else publish(self, job, system)

@@ -130,7 +130,7 @@ class Keeper:
             "stop": self.stop,
             "restart": self.restart,
             "accounts": self._accounts,
-            "adopt": self._adopt_accounts,
+            "adopt": lambda: self._node.drop_administrator(arguments["administrator"]),
             "reencrypt": lambda: self._reencrypt(progress),
             "verify": lambda: self._node.verify(progress),
             "checksums": self._checksums,
@@ -288,9 +288,6 @@ class Keeper:
 
     def _accounts(self) -> None:
         self._node.put_administrator(self._view.system.admin_username, self._view.admin_password_hash)
-
-    def _adopt_accounts(self) -> None:
-        self._node.drop_other_accounts(self._view.system.admin_username)
 
     def _reencrypt(self, progress: Progress) -> Mapping[str, str]:
         number = max((key.number for key in self._view.data_keys if key.latest), default=0)

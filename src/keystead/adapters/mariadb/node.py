@@ -33,6 +33,7 @@ from keystead.databases.model import DbSystem
 from keystead.databases.node import Credentials, Progress
 
 ADDRESS = "127.0.0.1"
+KEY_PLUGIN = "hashicorp"
 START_SECONDS = 60.0
 REFUSED_SECONDS = 15.0
 STOP_SECONDS = 60.0
@@ -113,7 +114,8 @@ class MariaDbNode:
     def refuses_start(self, void: Credentials) -> bool:
         server = self._launch(void)
         ended = server.process.wait(REFUSED_SECONDS)
-        refused = ended and server.process.exit_code not in (0, None)
+        # Its own words must say that it got no keys: a server that ended for another reason proves nothing.
+        refused = ended and server.process.exit_code not in (0, None) and KEY_PLUGIN in server.reason()
         if not ended:
             server.kill()
         server.process.close()
@@ -126,13 +128,9 @@ class MariaDbNode:
         with self._admin() as admin:
             accounts.put_administrator(admin, name, password_hash)
 
-    def drop_other_accounts(self, keep: str) -> None:
+    def drop_administrator(self, name: str) -> None:
         with self._admin() as admin:
-            for account in accounts.accounts(admin):
-                if account.name in (keep, "mariadb.sys") or account.host == "localhost":
-                    continue
-                if account.host == "%" and account.plugin == "mysql_native_password":
-                    accounts.drop_account(admin, account.name, account.host)
+            accounts.drop_account(admin, name)
 
     def reencrypt(self, number: int, progress: Progress) -> Mapping[str, str]:
         with self._admin() as admin:
@@ -148,7 +146,7 @@ class MariaDbNode:
         found = scan(
             self._directories.data,
             temporary=[self._directories.tmp] if self._directories.tmp.is_dir() else [],
-            logs=[self._log],
+            logs=sorted(self._home.glob("*.log")),
             backups=[self._backups] if self._backups.is_dir() else [],
             canaries=canaries,
             progress=lambda read: progress(min(98, 2 + read * 96 // total), "reading the bytes on disk"),
@@ -218,7 +216,8 @@ class MariaDbNode:
             ("tls.crt", credentials.tls_certificate),
             ("ca.crt", credentials.authority),
         ):
-            self._give(self._directories.run / name, content)
+            if content:  # a start that is to be refused brings none
+                self._give(self._directories.run / name, content)
         self._write("my.cnf", render(self._config()).encode(), 0o644)
 
     def _launch(self, credentials: Credentials) -> Server:
