@@ -126,8 +126,12 @@ def test_identity_and_fence(flights: Keystead, region: Region) -> None:
     assert flights("db", "fence-receipt", "flights").err == "(it was never fenced)\n"
     assert flights("db", "delete-identity", "flights").code == 2
     ran = flights("db", "delete-identity", "flights", "-y")
-    assert ran.out == "database system flights: it is INACCESSIBLE: its identity was deleted\n"
-    assert flights("db", "restore-identity", "flights").out == "database system flights: it is ACTIVE\n"
+    assert ran.out == "database system flights: its identity is deleted; it is fenced at once\n"
+    shown = flights("db", "show", "flights").out
+    assert "INACCESSIBLE" in shown
+    assert "its identity was deleted" in shown
+    ran = flights("db", "restore-identity", "flights")
+    assert ran.out == "database system flights: its identity is back; it heals by itself\n"
     assert flights("db", "revalidate", "flights").code == flights("db", "confirm", "flights").code == 0
     region.fences["flights"] = {
         "db_system_id": "x",
@@ -182,8 +186,16 @@ def test_verify_fails_when_something_is_readable(flights: Keystead, region: Regi
 
 
 def test_data_key_rotation_lists_what_still_needs_the_old_version(flights: Keystead, region: Region) -> None:
-    region.results["rotate-data-keys"] = {"still_needed": "version 1: redo until the next restart"}
-    assert "redo until the next restart" in flights("db", "rotate-data-keys", "flights").out
+    needed = {"1": ["ib_logfile0 (until the next restart)", "binlog.000001 (until it expires)"]}
+    region.results["rotate-data-keys"] = {"number": "3", "still_needed": json.dumps(needed)}
+    assert flights("db", "rotate-data-keys", "flights").out.splitlines() == [
+        "number  3",
+        "version 1 is still needed by:",
+        "  ib_logfile0 (until the next restart)",
+        "  binlog.000001 (until it expires)",
+    ]
+    region.results["rotate-data-keys"] = {"number": "5"}
+    assert "nothing needs an older version" in flights("db", "rotate-data-keys", "flights").out
 
 
 def test_backups(flights: Keystead, region: Region) -> None:

@@ -30,7 +30,7 @@ def prepare(region: Region) -> None:
     region.results["verify"] = {"report": json.dumps(REPORT)}
     region.results["rotate-data-keys"] = {
         "number": "5",
-        "still needed": "version 3: redo log until the next restart, 2 binary logs until they expire",
+        "still_needed": json.dumps({"3": ["ib_logfile0 (until the next restart)", "binlog.000001 (until it expires)"]}),
     }
     region.scripts["create"] = [(15, "keys"), (55, "data directory"), (90, "accounts")]
     region.scripts["rotate-data-keys"] = [(10, "publish"), (60, "reencrypt")]

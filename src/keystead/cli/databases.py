@@ -175,8 +175,8 @@ def rotate_data_keys(session: Session, name: Reference, compartment: InCompartme
     """Make new data keys and rewrite every page under them, online. Lists what still needs the old version."""
     answer = session.client.post(f"{_path(session, name, compartment)}/actions/rotate-data-keys").data
     told = follow(session, answer, wait)
-    if wait and not session.console.json and told["job"].get("result"):
-        session.console.show(told["job"]["result"])
+    if wait and not session.console.json:
+        proof.show_rotation(session.console, told["job"]["result"])
 
 
 @command(systems, "verify")
@@ -198,26 +198,26 @@ def verify(session: Session, name: Reference, compartment: InCompartment = None,
 @command(systems, "revalidate")
 def revalidate(session: Session, name: Reference, compartment: InCompartment = None) -> None:
     """Ask for the key again now, instead of waiting for the system to heal by itself."""
-    _act(session, "revalidate", name, compartment)
+    _act(session, "revalidate", name, compartment, "asked for its key again")
 
 
 @command(systems, "confirm")
 def confirm(session: Session, name: Reference, compartment: InCompartment = None) -> None:
     """Let a system run again after the region's state was restored."""
-    _act(session, "confirm", name, compartment)
+    _act(session, "confirm", name, compartment, "confirmed")
 
 
 @command(systems, "delete-identity")
 def delete_identity(session: Session, name: Reference, compartment: InCompartment = None, yes: Yes = False) -> None:
     """Take the system's own identity away: it may use no key any more, and is fenced at once."""
     session.confirm(f"delete the identity of {name}; it is fenced at once", yes)
-    _act(session, "delete-identity", name, compartment)
+    _act(session, "delete-identity", name, compartment, "its identity is deleted; it is fenced at once")
 
 
 @command(systems, "restore-identity")
 def restore_identity(session: Session, name: Reference, compartment: InCompartment = None) -> None:
     """Give the system its identity back."""
-    _act(session, "restore-identity", name, compartment)
+    _act(session, "restore-identity", name, compartment, "its identity is back; it heals by itself")
 
 
 @command(systems, "keys")
@@ -281,10 +281,10 @@ def _job(session: Session, verb: str, name: str, compartment: str | None, wait: 
         session.console.say(f"database system {system['name']} is {system['state']}")
 
 
-def _act(session: Session, verb: str, name: str, compartment: str | None) -> None:
+def _act(session: Session, verb: str, name: str, compartment: str | None, said: str) -> None:
+    """What follows (a fence, a start) comes a moment later: `said` tells what was done, not what the state is."""
     answer = session.client.post(f"{_path(session, name, compartment)}/actions/{verb}").data
-    why = f": {answer['reason_text'] or answer['reason']}" if answer.get("reason") else ""
-    _changed(session, answer, f"it is {answer['state']}{why}")
+    _changed(session, answer, said)
 
 
 def _set_protection(

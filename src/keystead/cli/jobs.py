@@ -28,9 +28,10 @@ _JOBS: list[Column] = [
 
 @command(jobs, "list")
 def list_jobs(session: Session, compartment: InCompartment = None, limit: Limit = 20) -> None:
-    """List the jobs of a compartment."""
-    inside = session.compartment(compartment)
-    session.console.table(list(session.client.items("/jobs", limit, compartment_id=inside)), _JOBS, "no jobs in it")
+    """List the jobs of a compartment, newest first."""
+    found = list(session.client.items("/jobs", limit, compartment_id=session.compartment(compartment)))
+    found.sort(key=lambda it: it["created_at"] or "", reverse=True)
+    session.console.table(found, _JOBS, "no jobs in it")
 
 
 @command(jobs, "show")

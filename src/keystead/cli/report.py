@@ -5,6 +5,7 @@ something under it) and `files`; each of these has `where` (data, temporary, log
 `readable_by_design` (the reason, else empty), `key_versions` (version -> pages), `plain_pages`, `canary_hits`, `leaks`.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -35,6 +36,18 @@ def show(console: Console, report: Json) -> None:
     seen = sum(it["canary_hits"] for it in files)
     console.say(f"canaries: {planted} planted, found {seen} times in clear")
     console.say(f"{len(encrypted)} files encrypted, {len(by_design)} readable by design, {len(leaks)} leak")
+
+
+def show_rotation(console: Console, result: Mapping[str, str]) -> None:
+    """Print what a rotation of data keys did, and what still needs an old version and until when."""
+    console.show({key: value for key, value in result.items() if key != "still_needed"})
+    needed: Mapping[str, list[str]] = json.loads(result.get("still_needed") or "{}")
+    for version in sorted(needed, key=int):
+        console.say(f"version {version} is still needed by:")
+        for what in needed[version]:
+            console.say(f"  {what}")
+    if not needed:
+        console.say("nothing needs an older version any more")
 
 
 def check(report: Json) -> None:
