@@ -94,7 +94,8 @@ def building(state: Path, what: str) -> Iterator[Building]:
         except BaseException:
             made.sweep()
             raise
-        lock.path.unlink(missing_ok=True)
+        finally:
+            lock.path.unlink(missing_ok=True)
 
 
 def write(path: Path, content: bytes, mode: int = 0o600) -> None:

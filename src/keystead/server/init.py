@@ -179,8 +179,6 @@ def _first_rows(
             tx.iam.set_membership(Membership(tenancy.id, group.id, user.id, deleted=False))
             tx.iam.add_policy(policy)
             tx.iam.add_machine(Machine(here.id, here.name, machine_key.public.raw, deleted=False))
-        with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         engine.dispose()
     return tenancy.id, password

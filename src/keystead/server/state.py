@@ -252,7 +252,6 @@ def _settle_state(engine: sa.Engine, directory: Path, created: str, clock: Clock
         living = sa.select(sa.func.count()).select_from(schema.db_systems).where(schema.db_systems.c.state != "DELETED")
         systems = int(connection.execute(living).scalar_one())
         generation = int(connection.execute(sa.select(schema.region.c.generation)).scalar_one())
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     return systems, generation
 
 
