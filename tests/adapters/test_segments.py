@@ -240,6 +240,23 @@ def test_a_torn_end_is_cut_and_the_chain_goes_on(
     assert verify_trail(tmp_path / "audit").writers[0].unfinished_bytes == 0
 
 
+def test_nothing_of_a_torn_group_is_left_behind_what_is_written_next(
+    opened: Callable[..., SegmentJournal], tmp_path: Path
+) -> None:
+    journal = opened()
+    for number in range(40):
+        journal.append(entry(number)).wait(PATIENCE)
+    journal.close()
+    path = tmp_path / "audit" / "serve-1.00000001.seg"
+    data = path.read_bytes()
+    path.write_bytes(data[:8192] + bytes(4096) + data[12288:])  # a page of the last group that never reached the disk
+    journal = opened()
+    journal.append(entry(99)).wait(PATIENCE)
+    assert read(tmp_path / "audit")[-1] == entry(99)
+    report = verify_trail(tmp_path / "audit")
+    assert (report.intact, report.writers[0].unfinished_bytes) == (True, 0)
+
+
 @pytest.mark.parametrize(
     "harm",
     [
@@ -467,6 +484,48 @@ def test_space_that_runs_out_under_a_segment_leaves_no_rubbish_in_the_chain(
     assert journal.mode == "reserve"
     assert read(tmp_path / "audit") == [entry(0), entry(1)]
     assert verify_trail(tmp_path / "audit").intact
+
+
+def test_a_soiled_end_that_cannot_be_cut_is_not_left_behind(
+    opened: Callable[..., SegmentJournal], tmp_path: Path
+) -> None:
+    class Stuck(FailingDisk):
+        stuck = True
+
+        def write(self, fd: int, data: bytes, offset: int, synced: bool) -> None:
+            if offset == 0:  # the header of the reserve would be written
+                return Disk.write(self, fd, data, offset, synced)
+            return super().write(fd, data, offset, synced)
+
+        def truncate(self, fd: int, size: int) -> None:
+            if self.stuck:
+                raise OSError(errno.EIO, "Input/output error")
+            super().truncate(fd, size)
+
+    disk = Stuck()
+    journal = opened(disk=disk)
+    journal.append(entry(0)).wait(PATIENCE)
+    disk.broken, disk.partly, disk.full = errno.ENOSPC, 5000, errno.ENOSPC
+    refused(lambda: journal.append(entry(1)).wait(PATIENCE))
+    until(lambda: journal.mode == "shut")
+    assert len(list_segments(tmp_path / "audit")["serve-1"]) == 1, "the chain went on behind an end that may be rubbish"
+    disk.stuck, disk.broken, disk.full = False, 0, 0
+    until(lambda: journal.mode == "open")
+    assert read(tmp_path / "audit") == [entry(0), entry(1)]
+    assert verify_trail(tmp_path / "audit").intact
+
+
+def test_more_than_one_write_takes(opened: Callable[..., SegmentJournal], tmp_path: Path) -> None:
+    disk = FailingDisk()
+    journal = opened(disk=disk, segment_bytes=4 * 1024 * 1024)
+    disk.hold()
+    journal.append(entry(0))
+    assert disk.waiting.wait(PATIENCE)
+    for number in range(1, 2500):
+        journal.append(entry(number, reason="é" * 1000 if number > 1500 else ""))
+    disk.go_on.set()
+    journal.barrier().wait(PATIENCE)
+    assert [one.id for one in read(tmp_path / "audit")] == [entry(number).id for number in range(2500)]
 
 
 def test_opening_on_a_full_disk(opened: Callable[..., SegmentJournal], tmp_path: Path) -> None:

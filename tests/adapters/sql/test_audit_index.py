@@ -258,6 +258,20 @@ def test_a_changed_chain_is_reported_and_not_followed_but_others_are(
     other.close()
 
 
+def test_a_segment_of_another_history_is_not_followed(
+    journal: SegmentJournal, index: AuditIndex, directory: Path, tmp_path: Path
+) -> None:
+    other = small_journal(tmp_path / "other")
+    for number in range(20):
+        write(journal, entry(number))
+        write(other, entry(number, reason="forged"))
+    other.close()
+    foreign, own = (list_segments(place)["serve-1"][1][1] for place in (tmp_path / "other", directory))
+    own.write_bytes(foreign.read_bytes())
+    assert index.integrate().problems == {"serve-1": "segment 2 does not continue the one before it"}
+    assert all(not one.reason for one in index.query(TENANCY, NOBODY, ALL).items)
+
+
 def test_an_end_cut_off_after_it_was_indexed_is_noticed(
     journal: SegmentJournal, index: AuditIndex, directory: Path
 ) -> None:
