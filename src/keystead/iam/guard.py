@@ -39,6 +39,10 @@ class Guard:
         self._memo: dict[tuple[str, str, str], Decision] = {}
         self._memo_generation = -1
 
+    def refresh(self) -> int:
+        """See the region as it is now; for what looks at the directory before it is decided. Raises: Unavailable."""
+        return self._refresh()
+
     def permit(
         self, caller: Caller, permission: str, target: Target, operation: str, detail: Mapping[str, str] | None = None
     ) -> None:

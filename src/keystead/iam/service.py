@@ -63,6 +63,7 @@ class Iam:
         Raises:
             Refusal: `NotAuthenticated`, for every cause alike.
         """
+        self._guard.refresh()
         tenancy = self._directory.tenancy_named(tenancy_name)
         user, encoded = None, self._decoy
         if tenancy is not None:
