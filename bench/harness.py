@@ -107,6 +107,16 @@ def free_port() -> int:
         return port
 
 
+def free_ports(count: int) -> str:
+    """So many loopback ports in a row that nothing listens on, below those that clients are given: `24000-24019`."""
+    for first in range(20000 + os.getpid() % 100 * 100, 32000 - count, count):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return f"{first}-{first + count - 1}"
+    raise RuntimeError(f"there are not {count} free ports in a row")
+
+
 @contextlib.contextmanager
 def workspace(name: str) -> Iterator[Path]:
     """A directory for one run, gone afterwards; under $KEYSTEAD_BENCH_DIR, else the system's own."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.harness import ROOT, Api, Target, child, free_port, run_quietly, wait_until
+from bench.harness import ROOT, Api, Target, child, free_port, free_ports, run_quietly, wait_until
 
 _PROGRAM = str(Path(sys.executable).with_name("keystead"))
 API = "/keystead/v1"
@@ -62,6 +62,7 @@ def start(directory: Path, sync: str = "synced", settings: Mapping[str, str] | N
             "KEYSTEAD_LISTEN_TLS": "false",
             "KEYSTEAD_AUDIT_SYNC": sync,
             "KEYSTEAD_DATABASES_ENDPOINT_PORT": str(free_port()),
+            "KEYSTEAD_DATABASES_PORTS": free_ports(20),
             **(settings or {}),
         }
     )
