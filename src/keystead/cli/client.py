@@ -125,7 +125,7 @@ class Client:
             self.close()
             raise CliError(
                 f"cannot reach the region at {self.url}: {_reason(error)}",
-                hint="is it running? `keystead status` asks it, `keystead up` starts one on this machine",
+                hint="is it running? `keystead up` starts one on this machine",
                 code="Unreachable",
                 exit_code=UNAVAILABLE,
             ) from error
