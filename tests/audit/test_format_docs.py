@@ -31,15 +31,15 @@ def test_every_field_is_described_in_the_order_in_which_it_is_written() -> None:
 
 def test_the_sizes_are_those_of_the_code() -> None:
     mib = 1024 * 1024
-    assert segments.SEGMENT_BYTES == 16 * mib
+    assert 16 * mib == segments.SEGMENT_BYTES
     assert "Segments are 16 MiB" in DOC
-    assert segments.RESERVE_BYTES == mib
+    assert mib == segments.RESERVE_BYTES
     assert "1 MiB kept for acts" in DOC
     assert segment.LINE_LIMIT == 64 * 1024
     assert "a line at most 64 KiB" in DOC
-    assert (segment_files._GROUP_ENTRIES, segment.GROUP_LIMIT) == (1024, 4 * mib)
+    assert (1024, 4 * mib) == (segment_files._GROUP_ENTRIES, segment.GROUP_LIMIT)
     assert "at most 1024 and 4 MiB at a time" in DOC
-    assert segment_files.LEAVE_BYTES == 8 * mib
+    assert 8 * mib == segment_files.LEAVE_BYTES
     assert "8 MiB are left to the state" in DOC
     assert segment._CLIP == 256
     assert "cut to 256 characters" in DOC

@@ -112,6 +112,26 @@ class _Place:
         return Head(self.sequence, self.chain)
 
 
+class _Terms(dict[str, int]):
+    """The numbers that stand for texts; a text not met before gets one, in the transaction under way."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def __missing__(self, text: str) -> int:
+        self._connection.execute("insert or ignore into terms (text) values (?)", (text,))
+        number = _find_term(self._connection, text)
+        assert number is not None  # noqa: S101  # just inserted
+        self[text] = number
+        return number
+
+
+def _find_term(connection: sqlite3.Connection, text: str) -> int | None:
+    row = connection.execute("select id from terms where text = ?", (text,)).fetchone()
+    return None if row is None else int(row[0])
+
+
 class AuditIndex:
     """The index file at `path` over the segments in `directory`. Safe from every thread; one process integrates."""
 
@@ -120,7 +140,6 @@ class AuditIndex:
         self._path = path
         self._directory = directory
         self._lock = threading.Lock()
-        self._terms: dict[str, int] = {}
         with _translated():
             if not path.exists():
                 path.touch(mode=0o600)
@@ -129,6 +148,7 @@ class AuditIndex:
             for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_MS}"):
                 self._connection.execute(f"pragma {pragma}")
             self._connection.executescript(_SCHEMA)
+        self._terms = _Terms(self._connection)
 
     def close(self) -> None:
         with self._lock:
@@ -283,8 +303,10 @@ class AuditIndex:
     def _rows(
         self, place: _Place, lines: Iterable[tuple[int, int, str]], data: bytes, begin: int
     ) -> tuple[list[tuple[Any, ...]], int]:
-        term = self._term
-        writer = term(place.writer)
+        terms = self._terms
+        if len(terms) > _TERMS_LIMIT:
+            terms.clear()
+        writer = terms[place.writer]
         rows, highest = [], 0
         for start, end, line_hash in lines:
             try:
@@ -295,16 +317,16 @@ class AuditIndex:
             highest = max(highest, generation)
             rows.append(
                 (
-                    term(entry.tenancy),
+                    terms[entry.tenancy],
                     _microseconds(entry.at),
-                    term(entry.principal_id),
-                    term(entry.principal_name),
-                    term(entry.action),
-                    term(entry.operation),
-                    term(entry.resource_id),
-                    term(entry.resource_name),
-                    term(entry.resource_type),
-                    term(entry.outcome),
+                    terms[entry.principal_id],
+                    terms[entry.principal_name],
+                    terms[entry.action],
+                    terms[entry.operation],
+                    terms[entry.resource_id],
+                    terms[entry.resource_name],
+                    terms[entry.resource_type],
+                    terms[entry.outcome],
                     writer,
                     place.number,
                     begin + start,
@@ -348,20 +370,6 @@ class AuditIndex:
             (place.writer, place.number, place.end, place.sequence, place.chain, place.last, place.problem),
         )
 
-    def _term(self, text: str) -> int:
-        """The number that stands for a text."""
-        known = self._terms.get(text)
-        if known is None:
-            if len(self._terms) >= _TERMS_LIMIT:
-                self._terms.clear()
-            self._connection.execute("insert or ignore into terms (text) values (?)", (text,))
-            known = self._terms[text] = self._find_term(text) or 0
-        return known
-
-    def _find_term(self, text: str) -> int | None:
-        row = self._connection.execute("select id from terms where text = ?", (text,)).fetchone()
-        return None if row is None else int(row[0])
-
     def _conditions(self, tenancy: str, wanted: EntryFilter, after: str | None) -> tuple[str, list[int]] | None:
         """The where-clause and its values; None when a text occurs nowhere, so that nothing can match."""
         parts, values = [], list[int]()
@@ -374,7 +382,7 @@ class AuditIndex:
         ):
             if not text and columns != ("tenancy",):
                 continue
-            term = self._find_term(text)
+            term = _find_term(self._connection, text)
             if term is None:
                 return None
             parts.append("(" + " or ".join(f"e.{column} = ?" for column in columns) + ")")
