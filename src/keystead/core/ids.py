@@ -6,6 +6,7 @@ base32, so an id says what it names and where, and cannot be guessed or counted.
     ks1.key.main.home.q3v7w6ysn2d5k4cmf2r7tjx3hpl5a6be
 """
 
+import itertools
 import re
 import secrets
 from dataclasses import dataclass
@@ -70,6 +71,26 @@ def new_id(kind: ResourceType, region: str) -> str:
     """A fresh id of `kind` in `region`."""
     unique = secrets.token_bytes(32).translate(_BASE32).decode("ascii")
     return f"{LABEL}.{kind}.{REALM}.{region}.{unique}"
+
+
+class IdSeries:
+    """Fresh ids of one kind without a system call for each: 100 random bits of the series and a count of 36 bits.
+
+    For what is numerous and only named by its id, such as audit entries: within a series the ids can be counted. Make
+    the series in the process that uses it, after any fork. Safe from every thread.
+    """
+
+    __slots__ = ("_count", "_prefix")
+
+    _DIGITS = str.maketrans("01234567", "abcdefgh")
+
+    def __init__(self, kind: ResourceType, region: str) -> None:
+        self._prefix = new_id(kind, region)[:-12]
+        self._count = itertools.count()
+
+    def next(self) -> str:
+        """One that was not given before."""
+        return self._prefix + format(next(self._count), "012o").translate(self._DIGITS)
 
 
 def looks_like_id(text: str) -> bool:

@@ -16,7 +16,7 @@ from keystead.audit.model import Entry, Outcome
 from keystead.audit.service import AuditLog
 from keystead.core.clock import Clock, isoformat
 from keystead.core.errors import Refusal, not_found
-from keystead.core.ids import new_id
+from keystead.core.ids import IdSeries
 from keystead.iam.actions import SERVICE_GRANTS, inspect_permission, kind_of
 from keystead.iam.compile import Decision, Question, suggest
 from keystead.iam.directory import Directory
@@ -36,6 +36,7 @@ class Guard:
         self._log = log
         self._clock = clock
         self._region = region
+        self._ids = IdSeries("entry", region)
         self._memo: dict[tuple[str, str, str], Decision] = {}
         self._memo_generation = -1
 
@@ -105,7 +106,7 @@ class Guard:
         """An audit entry for this caller and target, now."""
         principal = caller.principal
         return Entry(
-            id=new_id("entry", self._region),
+            id=self._ids.next(),
             at=self._clock.now(),
             tenancy=principal.tenancy or target.tenancy,
             compartment=target.path[-1] if target.path else "",
