@@ -20,14 +20,15 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
     """A valid body, or None for operations that take none."""
     ids = {key: region.ids[prefix + key] for key in region.ids if not key.startswith("other_")}
     place = {"compartment_id": ids["compartment_id"]}
+    here = f"Allow group Some to {{}} keys in compartment id {ids['compartment_id']}"
     bodies: dict[str, Any] = {
         "SignIn": {"tenancy": "acme", "user": "root", "password": PASSWORD},
         "CreateCompartment": {"parent_id": ids["tenancy"], "name": "new"},
         "CreateUser": {"name": "new", "description": "somebody new"},
         "UpdateUser": {"state": "BLOCKED"},
         "CreateGroup": {"name": "New"},
-        "CreatePolicy": place | {"name": "new", "statements": ["Allow group Some to use keys in tenancy"]},
-        "UpdatePolicy": {"statements": ["Allow group Some to inspect keys in tenancy"]},
+        "CreatePolicy": place | {"name": "new", "statements": [here.format("use")]},
+        "UpdatePolicy": {"statements": [here.format("inspect")]},
         "CreateVault": place | {"name": "new"},
         "CreateKey": place | {"name": "new", "vault_id": ids["vault_id"]},
         "Encrypt": {"plaintext": "d29yZHM="},

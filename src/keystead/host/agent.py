@@ -1,7 +1,8 @@
 """The agent of a machine: watches the desk, keeps every node in line with it, and fences.
 
 One thread asks the desk (a long poll that returns at once when anything about access changes) and hands each system to
-its keeper; systems are handled in parallel, each by one thread at a time. A second thread watches the silence: when the
+its keeper; systems are handled in parallel, each by one thread at a time, but a fence waits for nothing else that is
+being done to its system. A second thread watches the silence: when the
 desk does not answer, "unreachable" has its own rule.
 """
 
@@ -53,7 +54,7 @@ class Agent:
         self._rules = rules
         self._log = log
         self._keepers: dict[str, Keeper] = {}
-        self._busy: dict[str, bool] = {}
+        self._busy: dict[tuple[str, bool], bool] = {}
         self._guard = threading.Lock()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="keeper")
         self._stopping = threading.Event()
@@ -135,18 +136,23 @@ class Agent:
         return keeper
 
     def _reconcile(self, system: str) -> None:
-        """Hand a system to a thread; while one is at it, remember to look once more."""
+        """Hand a system to a thread; while one is at it, remember to look once more. Fences have a lane of their own."""
         with self._guard:
-            if system in self._busy:
-                self._busy[system] = True
+            keeper = self._keepers.get(system)
+            if keeper is None:
                 return
-            self._busy[system] = False
+            lane = (system, keeper.due(self._standing(keeper)) == "fence")
+            if lane in self._busy:
+                self._busy[lane] = True
+                return
+            self._busy[lane] = False
         try:
-            self._pool.submit(self._work_on, system)
+            self._pool.submit(self._work_on, lane)
         except RuntimeError:  # the pool is shut down: we are stopping
-            self._busy.pop(system, None)
+            self._busy.pop(lane, None)
 
-    def _work_on(self, system: str) -> None:
+    def _work_on(self, lane: tuple[str, bool]) -> None:
+        system = lane[0]
         while True:
             with self._guard:
                 keeper = self._keepers.get(system)
@@ -156,10 +162,10 @@ class Agent:
                 except Exception as error:  # one system's trouble must not stop the others
                     self._log("a node could not be brought in line", system=system, reason=repr(error))
             with self._guard:
-                if not self._busy.get(system) or self._stopping.is_set():
-                    self._busy.pop(system, None)
+                if not self._busy.get(lane) or self._stopping.is_set():
+                    self._busy.pop(lane, None)
                     return
-                self._busy[system] = False
+                self._busy[lane] = False
 
     def _standing(self, keeper: Keeper) -> Standing:
         silence = self._clock.monotonic() - self._heard

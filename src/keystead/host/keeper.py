@@ -4,6 +4,7 @@ Invariants:
 - Data keys are in memory here only while access stands; `fence` wipes them.
 - A token lives exactly as long as the process it was made for: voided before a kill, made anew for each start.
 - `fence` waits for nothing: it voids and kills first, whatever step is under way, and takes the lock only to clean up.
+  Each fence advances the epoch; a step that began in an earlier one undoes what it did.
 """
 
 import secrets
@@ -21,7 +22,7 @@ from keystead.databases.desk import Report, SystemView
 from keystead.databases.hierarchy import StoreKey
 from keystead.databases.model import FenceReceipt
 from keystead.databases.node import Credentials, Node, Progress
-from keystead.databases.plan import Observed, Standing, decide
+from keystead.databases.plan import Act, Observed, Standing, decide
 from keystead.host.endpoint import NodeKeys
 from keystead.host.ports import Desk, Endpoint, Responder
 
@@ -52,6 +53,7 @@ class Keeper:
         self._doing = threading.RLock()
         self._fencing = threading.Lock()
         self._fenced = False
+        self._epoch = 0
         self._loss = ("", "")
         self._store_key: StoreKey | None = None
         self._token: bytes | None = node.adopt()
@@ -70,9 +72,13 @@ class Keeper:
         if published and self._token is not None and self._store_key is not None:
             self._serve_keys(self._token)
 
+    def due(self, standing: Standing) -> Act:
+        """What is to be done next."""
+        return decide(self._view.system.desired, self._observe(), standing)
+
     def reconcile(self, standing: Standing) -> None:
         """Do what is due, and tell the desk what it does not know yet."""
-        match decide(self._view.system.desired, self._observe(), standing):
+        match self.due(standing):
             case "fence":
                 if standing.granted:
                     self.fence("vault_unreachable", f"the vault has not answered for {standing.silence:.0f} s", None)
@@ -94,6 +100,8 @@ class Keeper:
     def fence(self, reason: str, text: str, since: datetime | None) -> FenceReceipt:
         """Take the node's keys and its process away (law 7). Returns what was done when."""
         with self._fencing:
+            if self._receipt is not None and self._fenced and not self._node.running():
+                return self._receipt  # somebody was faster
             seen = self._clock.now()
             committed = min(since, seen) if since is not None else seen
             steps: list[tuple[str, float]] = [("committed", 0.0)]
@@ -102,6 +110,7 @@ class Keeper:
                 steps.append((step, (self._clock.now() - committed).total_seconds() * 1000))
 
             self._fenced = True
+            self._epoch += 1
             self._loss = (reason, text)
             self._endpoint.void(self._mount)
             self._store_key = None
@@ -155,17 +164,20 @@ class Keeper:
         """Start the server and wait until it answers; one that runs already is left alone."""
         if self._node.running():
             return
-        self._responder.close(self._view.system.port)
+        epoch = self._epoch
         credentials = self._credentials()
+        self._responder.close(self._view.system.port)
         try:
             self._node.start(credentials)
         except KeysteadError:
             self._endpoint.void(self._mount)
             raise
-        self._token = sha256(credentials.token.reveal()).digest()
-        if self._fenced:  # lost while it started
+        if self._epoch != epoch:  # access was lost while it started
+            self._endpoint.void(self._mount)
             self._node.kill()
             raise self._access_lost()
+        self._token = sha256(credentials.token.reveal()).digest()
+        self._fenced = False
         self._failures = 0
 
     def stop(self) -> None:
@@ -221,10 +233,11 @@ class Keeper:
         with self._doing:
             if needs_access and not self._view.granted:
                 raise self._access_lost()
+            epoch = self._epoch
             try:
                 yield
             except KeysteadError as error:
-                if self._fenced and needs_access:
+                if needs_access and self._epoch != epoch:
                     raise self._access_lost() from error
                 raise
 
@@ -236,7 +249,6 @@ class Keeper:
             if self._token is not None and not self._node.running():
                 self._token = None
                 self._endpoint.void(self._mount)
-            self._fenced = False
             self.start()
         except KeysteadError as error:
             self._failures += 1
@@ -267,11 +279,12 @@ class Keeper:
 
     def _credentials(self) -> Credentials:
         """Open the hierarchy and make a token that the endpoint answers. Raises: Refusal."""
-        self._fenced = False
+        epoch = self._epoch
         opened = self._open()
         token = Secret(secrets.token_urlsafe(32).encode())
         self._serve_keys(sha256(token.reveal()).digest())
-        if not self._view.granted:
+        if self._epoch != epoch or not self._view.granted:
+            self._endpoint.void(self._mount)
             raise self._access_lost()
         return Credentials(token, opened.tls_key, opened.tls_certificate, opened.authority)
 

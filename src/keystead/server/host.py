@@ -3,8 +3,10 @@
 It holds no root key: it asks the region for what a system may have, as the machine, over the local socket.
 """
 
+import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import structlog
@@ -12,7 +14,9 @@ import structlog
 from keystead.adapters.desk import ApiDesk
 from keystead.adapters.jose import JoseCodec
 from keystead.adapters.mariadb.node import MariaDbNode
+from keystead.adapters.sql.store import SqlStore
 from keystead.core.clock import SystemClock
+from keystead.databases.node import Node
 from keystead.host.agent import Agent, Rules
 from keystead.host.control import ControlServer
 from keystead.host.loop import HostLoop
@@ -20,6 +24,7 @@ from keystead.host.ports import NodeFactory
 from keystead.server import logs
 from keystead.server.locks import Lock
 from keystead.server.machine import machine_key, this_machine
+from keystead.server.opening import open_state
 from keystead.server.ready import mark_ready
 from keystead.server.serve import check_port, socket_path
 from keystead.server.settings import Effective
@@ -28,6 +33,7 @@ from keystead.server.wiring import CONTROL_NAME
 LOCK_NAME: Final = "host.lock"
 LOOPBACK: Final = "127.0.0.1"
 PATIENCE_SECONDS: Final = 5.0
+STOP_THREADS: Final = 8
 
 
 def host(effective: Effective) -> None:
@@ -48,14 +54,17 @@ def host(effective: Effective) -> None:
         agent = Agent(desk, nodes(effective), loop, loop, clock, rules, log.warning)
         control = ControlServer(agent, effective.runtime / CONTROL_NAME)
         control.start()
+        stopping = threading.Event()
         for sign in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(sign, lambda *_: agent.stop())
-        runner = threading.Thread(target=agent.run, name="agent")
-        runner.start()
+            signal.signal(sign, lambda *_: stopping.set())
+        threading.Thread(target=agent.run, name="agent", daemon=True).start()
         mark_ready(effective, "host")
-        runner.join()
+        stopping.wait()
+        agent.stop()
         control.stop()
         loop.stop()
+    # Steps under way are idempotent and servers outlive us: nothing is worth waiting for, and threads would be.
+    os._exit(0)
 
 
 def nodes(effective: Effective) -> NodeFactory:
@@ -68,6 +77,25 @@ def nodes(effective: Effective) -> NodeFactory:
     return lambda system: MariaDbNode(system, data, memory, port, backups)
 
 
-def stop_databases(effective: Effective) -> None:
-    """Stop every database server of this machine gracefully."""
-    raise NotImplementedError
+def stop_databases(effective: Effective) -> list[str]:
+    """Stop every database server of this machine cleanly; returns their names.
+
+    Nothing of the region may run: `host` would start them again.
+    """
+    machine = this_machine(effective.state)
+    engine = open_state(effective.state)
+    try:
+        with SqlStore(engine, SystemClock()).read() as tx:
+            systems = tx.databases.on_machine(machine.id)
+    finally:
+        engine.dispose()
+    make = nodes(effective)
+    with ThreadPoolExecutor(STOP_THREADS) as pool:
+        return [name for name in pool.map(lambda system: _stop(make(system), system.name), systems) if name]
+
+
+def _stop(node: Node, name: str) -> str:
+    if node.adopt() is None:
+        return ""
+    node.stop()
+    return name

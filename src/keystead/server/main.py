@@ -154,7 +154,18 @@ def restore(
 
 def main() -> None:
     """The entry point of `keystead`."""
-    app()
+    try:
+        app()
+    except Exception as error:
+        # Whatever its text holds, frames and type are all that is shown.
+        from traceback import extract_tb
+
+        for frame in extract_tb(error.__traceback__)[-8:]:
+            typer.echo(f"  {frame.filename}:{frame.lineno} {frame.name}", err=True)
+        typer.echo(
+            f"error: an internal error ({type(error).__name__}): please report it with the lines above", err=True
+        )
+        raise SystemExit(70) from None
 
 
 if __name__ == "__main__":

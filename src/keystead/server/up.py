@@ -69,19 +69,23 @@ def down(console: "Console", config: Path | None, state: Path | None, *, with_da
     try:
         if holder(effective.runtime / LOCK_NAME) != found:
             raise Refusal("NotRunning", f"the region on {effective.state} has just stopped", kind="conflict")
-        if with_databases:
-            from keystead.server.host import stop_databases
-
-            stop_databases(effective)
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
         if not select.select([pidfd], [], [], STOP_SECONDS)[0]:
             raise Refusal("StillRunning", f"process {found.pid} has not stopped in {STOP_SECONDS:.0f} s")
     finally:
         os.close(pidfd)
+    ended: list[str] = []
+    if with_databases:
+        from keystead.server.host import stop_databases
+
+        with quiet(effective, "down"):
+            ended = stop_databases(effective)
     if console.json:
-        console.document({"stopped": True, "databases_stopped": with_databases})
+        console.document({"stopped": True, "databases_stopped": ended})
+    elif with_databases:
+        console.say(f"stopped, with {len(ended)} database servers")
     else:
-        console.say("stopped" if with_databases else "stopped; database servers go on")
+        console.say("stopped; database servers go on")
 
 
 @contextmanager
