@@ -108,7 +108,7 @@ class Databases:
         place = self._place(caller, compartment)
         self._guard.permit(caller, "MYSQL_INSTANCE_INSPECT", self._in(place, "mysql-instances"), "ListDbSystems")
         with self._store.read() as tx:
-            return cut(tx.databases.systems(place.tenancy, place.id, page, name), page.limit, lambda item: item.id)
+            return cut(tx.databases.systems(place.tenancy, place.id, page, name), page.limit, lambda item: item.name)
 
     def update_system(
         self, caller: Caller, system_id: str, *, deletion_protection: bool, if_match: int | None = None
@@ -289,7 +289,7 @@ class Databases:
         place = self._place(caller, compartment)
         self._guard.permit(caller, "MYSQL_BACKUP_INSPECT", self._in(place, "mysql-backups"), "ListBackups")
         with self._store.read() as tx:
-            return cut(tx.databases.backups(place.tenancy, place.id, page, name), page.limit, lambda item: item.id)
+            return cut(tx.databases.backups(place.tenancy, place.id, page, name), page.limit, lambda item: item.name)
 
     def delete_backup(self, caller: Caller, backup_id: str, if_match: int | None = None) -> Job:
         backup, target = self._backup(caller, backup_id)

@@ -136,7 +136,7 @@ class Agent:
         return keeper
 
     def _reconcile(self, system: str) -> None:
-        """Hand a system to a thread; while one is at it, remember to look once more. Fences have a lane of their own."""
+        """Hand a system to a thread; while one is at it, remember to look again. Fences have their own lane."""
         with self._guard:
             keeper = self._keepers.get(system)
             if keeper is None:

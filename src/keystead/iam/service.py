@@ -136,7 +136,7 @@ class Iam:
         above = self._compartment(caller, parent)
         self._guard.permit(caller, "COMPARTMENT_INSPECT", self._at(above), "ListCompartments")
         with self._store.read() as tx:
-            return cut(tx.iam.compartments(above.tenancy, above.id, page, name), page.limit, lambda item: item.id)
+            return cut(tx.iam.compartments(above.tenancy, above.id, page, name), page.limit, lambda item: item.name)
 
     # users
 
@@ -163,7 +163,7 @@ class Iam:
     def list_users(self, caller: Caller, page: PageRequest, name: str | None = None) -> Page[User]:
         self._guard.permit(caller, "USER_INSPECT", self._in_root(caller, "users"), "ListUsers")
         with self._store.read() as tx:
-            return cut(tx.iam.users(caller.principal.tenancy, page, name), page.limit, lambda item: item.id)
+            return cut(tx.iam.users(caller.principal.tenancy, page, name), page.limit, lambda item: item.name)
 
     def update_user(self, caller: Caller, user_id: str, state: UserState, if_match: int | None = None) -> User:
         """Block or unblock. A blocked user's tokens stop at once."""
@@ -217,7 +217,7 @@ class Iam:
     def list_groups(self, caller: Caller, page: PageRequest, name: str | None = None) -> Page[Group]:
         self._guard.permit(caller, "GROUP_INSPECT", self._in_root(caller, "groups"), "ListGroups")
         with self._store.read() as tx:
-            return cut(tx.iam.groups(caller.principal.tenancy, page, name), page.limit, lambda item: item.id)
+            return cut(tx.iam.groups(caller.principal.tenancy, page, name), page.limit, lambda item: item.name)
 
     def delete_group(self, caller: Caller, group_id: str, if_match: int | None = None) -> None:
         group = self._group(caller, group_id)
@@ -237,7 +237,7 @@ class Iam:
         group = self._group(caller, group_id)
         self._guard.permit(caller, "GROUP_INSPECT", self._at_group(group), "ListGroupMembers")
         with self._store.read() as tx:
-            return cut(tx.iam.members(group.tenancy, group.id, page), page.limit, lambda item: item.id)
+            return cut(tx.iam.members(group.tenancy, group.id, page), page.limit, lambda item: item.name)
 
     def _set_membership(self, caller: Caller, group_id: str, user_id: str, *, member: bool) -> None:
         group, user = self._group(caller, group_id), self._user(caller, user_id)
@@ -286,7 +286,7 @@ class Iam:
         place = self._compartment(caller, compartment)
         self._guard.permit(caller, "POLICY_READ", self._at(place, "policies"), "ListPolicies")
         with self._store.read() as tx:
-            return cut(tx.iam.policies(place.tenancy, place.id, page, name), page.limit, lambda item: item.id)
+            return cut(tx.iam.policies(place.tenancy, place.id, page, name), page.limit, lambda item: item.name)
 
     def update_policy(
         self, caller: Caller, policy_id: str, statements: tuple[str, ...], if_match: int | None = None

@@ -32,14 +32,21 @@ class Jobs:
         return job
 
     def list_jobs(self, caller: Caller, compartment: str, page: PageRequest) -> Page[Job]:
+        """Newest first."""
         place = self._place(caller, compartment)
         target = Target(KIND, place.id, place.name, place.tenancy, place.path)
         self._guard.permit(caller, "MYSQL_INSTANCE_WORK_REQUEST_INSPECT", target, "ListJobs")
         with self._store.read() as tx:
-            return cut(tx.jobs.jobs(place.tenancy, place.id, page), page.limit, lambda item: item.id)
+            return cut(tx.jobs.jobs(place.tenancy, place.id, page), page.limit, _place_of)
 
     def _place(self, caller: Caller, compartment: str) -> Compartment:
         found = self._directory.compartment(caller.principal.tenancy, compartment)
         if found is None:
             raise not_found("compartment")
         return found
+
+
+def _place_of(job: Job) -> str:
+    """Where a job stands in a list: when it was made, and its id."""
+    made = job.created_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if job.created_at is not None else ""
+    return f"{made} {job.id}"

@@ -84,7 +84,7 @@ class Vaults:
         target = Target("vaults", place.id, place.name, place.tenancy, place.path)
         self._guard.permit(caller, "VAULT_INSPECT", target, "ListVaults")
         with self._store.read() as tx:
-            return cut(tx.vault.vaults(place.tenancy, place.id, page, name), page.limit, lambda item: item.id)
+            return cut(tx.vault.vaults(place.tenancy, place.id, page, name), page.limit, lambda item: item.name)
 
     # keys
 
@@ -137,7 +137,7 @@ class Vaults:
         target = Target("keys", place.id, place.name, place.tenancy, place.path)
         self._guard.permit(caller, "KEY_INSPECT", target, "ListKeys")
         with self._store.read() as tx:
-            return cut(tx.vault.keys(place.tenancy, place.id, page, name), page.limit, lambda item: item.id)
+            return cut(tx.vault.keys(place.tenancy, place.id, page, name), page.limit, lambda item: item.name)
 
     def list_versions(self, caller: Caller, key_id: str, page: PageRequest) -> Page[KeyVersion]:
         entry = self._entry(caller, key_id)

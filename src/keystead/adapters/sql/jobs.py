@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from keystead.adapters.sql import schema
-from keystead.adapters.sql.rows import Table
+from keystead.adapters.sql.rows import Table, read
 from keystead.core.page import PageRequest
 from keystead.jobs.model import Job
 
@@ -27,7 +27,14 @@ class SqlJobRows:
         return self._jobs.one(Job, tenancy=tenancy, id=job_id)
 
     def jobs(self, tenancy: str, compartment: str, page: PageRequest) -> Sequence[Job]:
-        return self._jobs.page(Job, page, tenancy=tenancy, compartment=compartment)
+        columns = schema.jobs.c
+        place = sa.tuple_(columns.created_at, columns.id)
+        query = sa.select(schema.jobs).where(columns.tenancy == tenancy, columns.compartment == compartment)
+        if page.after is not None:
+            at, _, job_id = page.after.partition(" ")
+            query = query.where(place < sa.tuple_(sa.literal(at), sa.literal(job_id)))
+        query = query.order_by(columns.created_at.desc(), columns.id.desc()).limit(page.limit + 1)
+        return [read(Job, dict(row)) for row in self._connection.execute(query).mappings()]
 
     def open_for(self, tenancy: str, resource: str) -> Job | None:
         return self._jobs.one(Job, tenancy=tenancy, resource=resource, state=OPEN)

@@ -41,10 +41,10 @@ class Table:
         return [read(cls, dict(row)) for row in self._connection.execute(query).mappings()]
 
     def page(self, cls: type[Row], request: PageRequest, **where: Any) -> list[Row]:
-        """One row more than asked for, newest id last, so that the caller learns whether more follow."""
-        query = self._select(where).order_by(self._table.c.id).limit(request.limit + 1)
+        """By name; one row more than asked for, so that the caller learns whether more follow."""
+        query = self._select(where).order_by(self._table.c.name).limit(request.limit + 1)
         if request.after is not None:
-            query = query.where(self._table.c.id > request.after)
+            query = query.where(self._table.c.name > request.after)
         return [read(cls, dict(row)) for row in self._connection.execute(query).mappings()]
 
     def update(self, where: Mapping[str, Any], **changes: Any) -> int:
