@@ -222,7 +222,9 @@ def _things(region: Region) -> None:
         group = services.iam.create_group(caller, "Some")
         services.iam.add_member(caller, group.id, user.id)
         delegate = "Allow any-user to use key-delegate in tenancy where request.principal.type = 'mysqldbsystem'"
-        policy = services.iam.create_policy(caller, place.id, "p", (f"Allow group Some to read keys in compartment id {place.id}",))
+        policy = services.iam.create_policy(
+            caller, place.id, "p", (f"Allow group Some to read keys in compartment id {place.id}",)
+        )
         services.iam.create_policy(caller, region.ids[prefix + "tenancy"], "delegate", (delegate,))
         vault = services.vaults.create_vault(caller, place.id, "vault")
         key = services.vaults.create_key(caller, place.id, vault.id, "key")
