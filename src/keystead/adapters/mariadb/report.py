@@ -19,9 +19,12 @@ def report_of(found: Report, canaries: int) -> dict[str, Any]:
 
 
 def _file(finding: FileFinding) -> dict[str, Any]:
-    """The finding's own fields; versions become strings, as JSON's keys are, and whether it leaks is added."""
-    plain = dataclasses.asdict(finding)
+    """The finding's fields, two of them under fuller names; versions become strings, as JSON's keys are."""
+    plain = {_NAMES.get(name, name): value for name, value in dataclasses.asdict(finding).items()}
     for name, value in plain.items():
         if isinstance(value, Mapping):
             plain[name] = {str(version): pages for version, pages in value.items()}
     return plain | {"leaks": finding.leaks}
+
+
+_NAMES = {"readable": "readable_by_design", "canaries": "canary_hits"}
