@@ -173,7 +173,7 @@ def start_encrypted(region: Region, count: int, memory_mb: int) -> Iterator[Flee
 
 
 def _reach(region: Region, system: str, password: str) -> Server:
-    """Its Unix socket, as TLS on the TCP port would weigh on one side only; asked of the server itself."""
+    """Its administrator's account on the Unix socket, whose path is asked of the server itself."""
     endpoint: Any = region.administrator.call("GET", f"{API}/db-systems/{system}/endpoint")
     connection = pymysql.connect(
         host=endpoint["host"],
