@@ -61,10 +61,6 @@ class Limits:
     wait_s: float = 60.0
 
 
-class Disconnected(Exception):
-    """The client went away."""
-
-
 class Exchange:
     """One request under way: what is known of it so far, for the answer and for the audit log."""
 
@@ -158,8 +154,6 @@ class Pipeline:
             answer = await self._serve(exchange, scope, receive, send)
             if answer is None:
                 return
-        except Disconnected:
-            return
         except Exception as error:
             if exchange.started:
                 raise  # the status is out; cutting the connection says that the stream is not whole
@@ -271,7 +265,8 @@ class Pipeline:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise Disconnected
+                # Gone, or its framing was broken: then it is still there to be told.
+                raise Refusal("MalformedBody", "the body broke off", hint="send all of it, framed as HTTP/1.1 asks")
             chunk: bytes = message.get("body", b"")
             size += len(chunk)
             if size > limit:
