@@ -61,14 +61,16 @@ class FakeLog:
         self.barriers += 1
         receipt = FakeReceipt()
         self._open.append((len(self.entries), receipt))
-        if not self.hold:
+        if self.full:
+            self.flush(Fault("AuditUnavailable", "no space left"))
+        elif not self.hold:
             self.flush()
         return receipt
 
     def flush(self, error: BaseException | None = None) -> None:
         waiting, self._open = self._open, []
         for upto, receipt in waiting:
-            self.durable = max(self.durable, upto)
+            self.durable = self.durable if error else max(self.durable, upto)
             receipt.complete(error)
 
 

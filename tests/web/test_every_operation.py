@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.web.region import Region, open_region
+from tests.web.region import PASSWORD, Region, open_region
 from tests.web.samples import GUARDED, HOST, OPERATIONS, OWN, PUBLIC, body_of, target_of
 
+from keystead.core.secret import Secret
 from keystead.iam.actions import SERVICE_GRANTS, granting
 from keystead.web.api import TABLE
 from keystead.web.operations import PARAMETERS
@@ -198,6 +199,39 @@ def _settle(region: Region, name: str) -> None:
             tx.databases.change(system, replace(system, state=state, desired=desired))
         for thing in (system.id, region.ids["backup_id"]):
             tx.jobs.cancel_for(system.tenancy, thing, region.clock.now())
+
+
+def test_access_can_be_taken_away_while_the_audit_disk_is_full(tmp_path: Path) -> None:
+    region = open_region(tmp_path)
+    client = region.client("root")
+    region.log.full = True
+    assert client.get(target_of(region, OPERATIONS["GetKey"])).status == 503
+    generation = region.services.generation()
+    for name in ORDER:
+        operation = OPERATIONS[name]
+        if operation.takes_access:
+            continue
+        reply = client.call(operation.method, target_of(region, operation), body_of(region, name))
+        assert (reply.status, reply.json["code"]) == (503, "AuditUnavailable"), (name, reply.body)
+    assert region.services.generation() == generation, "something was done while it could not be recorded"
+    outbox = len(region.store.outbox(0, 10_000))
+    taking = [name for name in ORDER if OPERATIONS[name].takes_access]
+    for name in [*sorted(taking, key=lambda name: name == "DeleteUser"), "SignOut"]:
+        operation = OPERATIONS[name]
+        _settle(region, name)
+        reply = client.call(operation.method, target_of(region, operation), body_of(region, name))
+        assert reply.status == operation.status, (name, reply.body)
+        recorded = [entry.operation for _, entry in region.store.outbox(0, 10_000)[outbox:]]
+        assert name in recorded, (name, recorded)
+    region.log.full = False
+    key = region.services.vaults.entry_of(_caller(region, "root"), region.ids["key_id"]).key
+    assert key.state == "DISABLED"
+    client.close()
+
+
+def _caller(region: Region, name: str) -> Any:
+    token = region.services.iam.sign_in("acme", name, Secret(PASSWORD.encode()), "test", "test").token
+    return region.services.iam.authenticate(token, "test", "test")
 
 
 def test_sign_in(region: Region) -> None:

@@ -35,6 +35,8 @@ class Durable:
         self._arriving = _Batch()
         self._done: deque[tuple[_Batch, Exception | None]] = deque()
         self._woken = False
+        self.failing = False
+        """Whether the last barrier failed: then nothing should be begun before another one has held."""
 
     def wait(self) -> "asyncio.Future[None]":
         """Done once everything appended before this call is durable; fails with a Fault when it cannot be."""
@@ -48,7 +50,7 @@ class Durable:
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         batch, self._arriving = self._arriving, _Batch()
-        batch.timer = loop.call_later(self._patience, _settle, batch, unavailable())
+        batch.timer = loop.call_later(self._patience, self._settle, batch, unavailable())
 
         def completed(error: Exception | None) -> None:
             # On the flusher's thread. A wake-up already on its way will find this batch too, because `_collect`
@@ -61,21 +63,21 @@ class Durable:
         try:
             self._log.barrier().add_done_callback(completed)
         except Exception as error:
-            _settle(batch, error)
+            self._settle(batch, error)
 
     def _collect(self) -> None:
         self._woken = False
         while self._done:
-            _settle(*self._done.popleft())
+            self._settle(*self._done.popleft())
 
-
-def _settle(batch: _Batch, error: Exception | None) -> None:
-    if batch.timer is not None:
-        batch.timer.cancel()
-    for future in batch.futures:
-        if future.done():  # given up by its request, or settled before by the timer
-            continue
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
+    def _settle(self, batch: _Batch, error: Exception | None) -> None:
+        if batch.timer is not None:
+            batch.timer.cancel()
+        self.failing = error is not None
+        for future in batch.futures:
+            if future.done():  # given up by its request, or settled before by the timer
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)

@@ -90,7 +90,9 @@ class Operation:
     where the handler runs: a bounded pool (default), the event loop (cryptography: no blocking), the pool of slow
     password hashes, a long poll, or a pool that feeds a stream of bytes. `moves` marks acts on a thing that has a
     version: they take If-Match. `recorded` is False only for what is public and leaves no trace (health, the API's
-    description). A reply with an integer field `version` is answered with that as its ETag.
+    description). `takes_access`: the act takes access away and its entry is a row of its own transaction, so it is
+    answered even while the audit segments cannot be written. A reply with an integer field `version` is answered with
+    that as its ETag.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Operation:
     moves: bool = False
     auth: bool = True
     recorded: bool = True
+    takes_access: bool = False
     runs: Runs = "pool"
     secrets: tuple[str, ...] = ()
     description: str = ""

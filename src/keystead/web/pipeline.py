@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from keystead.audit.model import Entry
-from keystead.core.errors import KeysteadError, Refusal
+from keystead.core.errors import Fault, KeysteadError, Refusal
 from keystead.core.ids import new_id
 from keystead.iam.model import Caller
 from keystead.web import idempotency
@@ -171,6 +171,8 @@ class Pipeline:
             exchange.caller = self._authenticate(exchange)
         body = await self._read(exchange, receive)
         call = self._decode(exchange, operation, scope["query_string"], body)
+        if self._durable.failing and operation.recorded and not operation.takes_access:
+            await self._durable.wait()  # while the audit log cannot be written nothing is begun
         match operation.runs:
             case "loop":
                 answer = self._perform(operation, call)
@@ -189,7 +191,11 @@ class Pipeline:
                 await self._stream(exchange, operation, call, receive, send)
                 return None
         if operation.recorded:
-            await self._durable.wait()
+            try:
+                await self._durable.wait()
+            except Fault:
+                if not operation.takes_access:
+                    raise
         return answer
 
     # finding out what is wanted, and by whom
@@ -374,7 +380,8 @@ class Pipeline:
                     self._services.log.append(self._entry(exchange, error))
                 await self._durable.wait()
             except Exception as failure:
-                if failure is not error:
+                self._durable.failing = True
+                if status < 500:
                     _report(exchange, failure)
                 if status < 500:  # an answer that could not be recorded is not given
                     error, status = failure, status_of(failure)

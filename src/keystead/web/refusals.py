@@ -81,6 +81,13 @@ def reply_to(error: BaseException, request_id: str) -> ErrorReply:
     match error:
         case Refusal():
             return ErrorReply(code=error.code, message=error.message, hint=error.hint, request_id=request_id)
+        case Fault() if error.code == "AuditUnavailable":
+            return ErrorReply(
+                code=error.code,
+                message="the audit log cannot be written, so nothing is answered that must be recorded",
+                hint="look whether it was done before you repeat it; taking access away still works",
+                request_id=request_id,
+            )
         case Fault() if status_of(error) == 503:
             return ErrorReply(
                 code=error.code,

@@ -429,7 +429,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "StopDbSystem", "POST", f"{_SYSTEM}/actions/stop", "Stop", stop_db_system, "db-systems", reply=StartedReply,
-        status=202, permissions=("MYSQL_INSTANCE_STOP",), moves=True,
+        status=202, permissions=("MYSQL_INSTANCE_STOP",), moves=True, takes_access=True,
     ),
     Operation(
         "RestartDbSystem", "POST", f"{_SYSTEM}/actions/restart", "Stop and start", restart_db_system, "db-systems",
@@ -461,7 +461,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "DeleteDbSystemIdentity", "POST", f"{_SYSTEM}/actions/delete-identity", "Take the system's identity away",
         delete_identity, "db-systems", reply=DbSystemReply, permissions=("MYSQL_INSTANCE_UPDATE",),
-        description="It is fenced until the identity is restored.",
+        takes_access=True, description="It is fenced until the identity is restored.",
     ),
     Operation(
         "RestoreDbSystemIdentity", "POST", f"{_SYSTEM}/actions/restore-identity", "Give the system its identity back",

@@ -396,7 +396,8 @@ OPERATIONS: tuple[Operation, ...] = (
         request=SignIn, reply=TokenReply, status=201, auth=False, runs="sign_in",
     ),
     Operation(
-        "SignOut", "DELETE", "/auth/tokens/current", "Void the token of this request", sign_out, "auth", status=204
+        "SignOut", "DELETE", "/auth/tokens/current", "Void the token of this request", sign_out, "auth", status=204,
+        takes_access=True,
     ),
     Operation("WhoAmI", "GET", "/auth/whoami", "Who the token stands for", who_am_i, "auth", reply=WhoAmI),
     Operation(
@@ -427,11 +428,11 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "UpdateUser", "PATCH", "/users/{user_id}", "Block or unblock a user", update_user, "users",
-        request=UpdateUser, reply=UserReply, permissions=("USER_UPDATE",), moves=True,
+        request=UpdateUser, reply=UserReply, permissions=("USER_UPDATE",), moves=True, takes_access=True,
     ),
     Operation(
         "DeleteUser", "DELETE", "/users/{user_id}", "Delete a user", delete_user, "users", status=204,
-        permissions=("USER_DELETE",), moves=True,
+        permissions=("USER_DELETE",), moves=True, takes_access=True,
     ),
     Operation(
         "ResetPassword", "POST", "/users/{user_id}/actions/reset-password",
@@ -440,7 +441,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "RevokeUserTokens", "POST", "/users/{user_id}/actions/revoke-tokens", "Void every token of a user at once",
-        revoke_tokens, "users", status=204, permissions=("USER_UPDATE",),
+        revoke_tokens, "users", status=204, permissions=("USER_UPDATE",), takes_access=True,
     ),
     Operation(
         "CreateGroup", "POST", "/groups", "Create a group", create_group, "groups", request=CreateGroup,
@@ -456,7 +457,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "DeleteGroup", "DELETE", "/groups/{group_id}", "Delete a group", delete_group, "groups", status=204,
-        permissions=("GROUP_DELETE",), moves=True,
+        permissions=("GROUP_DELETE",), moves=True, takes_access=True,
     ),
     Operation(
         "ListGroupMembers", "GET", "/groups/{group_id}/members", "List the members of a group", list_members, "groups",
@@ -468,7 +469,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "RemoveGroupMember", "DELETE", "/groups/{group_id}/members/{user_id}", "Take a user out of a group",
-        remove_member, "groups", status=204, permissions=("GROUP_UPDATE",),
+        remove_member, "groups", status=204, permissions=("GROUP_UPDATE",), takes_access=True,
     ),
     Operation(
         "CreatePolicy", "POST", "/policies", "Create a policy; it holds from the next request on", create_policy,
@@ -485,9 +486,10 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "UpdatePolicy", "PUT", "/policies/{policy_id}", "Replace the statements of a policy", update_policy,
         "policies", request=UpdatePolicy, reply=PolicyReply, permissions=("POLICY_UPDATE",), moves=True,
+        takes_access=True,
     ),
     Operation(
         "DeletePolicy", "DELETE", "/policies/{policy_id}", "Delete a policy", delete_policy, "policies", status=204,
-        permissions=("POLICY_DELETE",), moves=True,
+        permissions=("POLICY_DELETE",), moves=True, takes_access=True,
     ),
 )  # fmt: skip

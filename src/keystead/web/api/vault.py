@@ -315,7 +315,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "DisableKey", "POST", "/keys/{key_id}/actions/disable", "Take a key away from everything that uses it",
-        disable_key, "keys", reply=KeyReply, permissions=("KEY_UPDATE",), moves=True,
+        disable_key, "keys", reply=KeyReply, permissions=("KEY_UPDATE",), moves=True, takes_access=True,
         description="Refused from the next request on; every database system that depends on the key is fenced.",
     ),
     Operation(
