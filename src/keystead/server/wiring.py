@@ -47,6 +47,7 @@ from keystead.vault.association import Associations
 from keystead.vault.keyring import Keyring
 from keystead.vault.service import Vaults
 from keystead.vault.snapshot import Snapshot
+from keystead.web.turns import OncePerTurn
 
 if TYPE_CHECKING:
     from keystead.web.app import App
@@ -103,7 +104,7 @@ def open_region(effective: Effective, root: RootKey, process: str) -> Region:
     store = SqlStore(engine, clock)
     freshness = SqliteFreshness(effective.state / STATE_FILE)
     directory = Directory()
-    snapshot = Snapshot(directory, Keyring(root.subkey("vault-store"), directory, region), freshness)
+    snapshot = Snapshot(directory, Keyring(root.subkey("vault-store"), directory, region), OncePerTurn(freshness))
     journal = open_journal(
         effective.state / SEGMENTS, process, region, sync=effective.settings.audit.sync, skip_broken=True
     )
