@@ -1,6 +1,8 @@
 """A region in one process: real services on a real SQLite file; the audit journal is a list, the clock stands still."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +106,17 @@ class DomainRegion:
     admin: Caller
     path: Path
 
+    def again(self) -> "DomainRegion":
+        """Another process on the same state."""
+        return open_region(self.path.parent, self.clock, self.machine, self.tenancy, self.admin)
+
+    def copy(self, directory: Path) -> "DomainRegion":
+        """The same state in another directory."""
+        with closing(sqlite3.connect(self.path)) as source, closing(sqlite3.connect(directory / "state.db")) as target:
+            target.execute("PRAGMA synchronous=OFF")
+            source.backup(target)
+        return open_region(directory, self.clock, self.machine, self.tenancy, self.admin)
+
     def new_tenancy(self, name: str) -> Caller:
         """A tenancy with an administrator; returns that caller."""
         return _tenancy(self.store, self.guard, self.clock, name)[1]
@@ -139,7 +152,7 @@ def caller_of(user: User) -> Caller:
 
 def make_region(directory: Path) -> DomainRegion:
     """A fresh region in `directory`."""
-    clock, journal = ManualClock(), ListJournal()
+    clock = ManualClock()
     path = directory / "state.db"
     engine = sqlite_engine(path)
     schema.metadata.create_all(engine)
@@ -147,14 +160,26 @@ def make_region(directory: Path) -> DomainRegion:
         row = {"name": REGION, "generation": 1, "created_at": clock.now(), "changed_at": clock.now()}
         connection.execute(schema.region.insert().values(**row, rollback_accepted=False))
     store = SqlStore(engine, clock)
-    directory_ = Directory()
-    snapshot = Snapshot(directory_, Keyring(Secret(bytes(range(32))), directory_, REGION), SqliteFreshness(path))
-    log = AuditLog(journal)
-    guard = Guard(directory_, snapshot.refresh, log, clock, REGION)
+    guard = Guard(Directory(), lambda: 0, AuditLog(ListJournal()), clock, REGION)
     machine = MachineId(new_id("machine", REGION))
     tenancy, admin = _tenancy(store, guard, clock, "acme")
     with store.write(_entry(guard, admin)) as tx:
         tx.iam.add_machine(Machine(machine, "here", bytes(32), deleted=False))
+    engine.dispose()
+    return open_region(directory, clock, machine, tenancy, admin)
+
+
+def open_region(
+    directory: Path, clock: ManualClock, machine: MachineId, tenancy: TenancyId, admin: Caller
+) -> DomainRegion:
+    """The region in `directory`, in (so to speak) another process: it shares the file and nothing else."""
+    journal = ListJournal()
+    path = directory / "state.db"
+    store = SqlStore(sqlite_engine(path), clock)
+    directory_ = Directory()
+    snapshot = Snapshot(directory_, Keyring(Secret(bytes(range(32))), directory_, REGION), SqliteFreshness(path))
+    log = AuditLog(journal)
+    guard = Guard(directory_, snapshot.refresh, log, clock, REGION)
     snapshot.refresh()
     tokens = Tokens(JoseCodec(SigningKey(bytes(32))), directory_, snapshot.refresh, clock, REGION)
     iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION)

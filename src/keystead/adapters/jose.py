@@ -11,7 +11,6 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
-from keystead.core.errors import Refusal
 from keystead.crypto.sign import SigningKey
 from keystead.iam.ports import MachineKeys
 from keystead.iam.tokens import invalid_token
@@ -56,5 +55,5 @@ class JoseCodec:
             return self._key
         public = public_key_of(kid) if isinstance(kid, str) else None
         if public is None:
-            raise Refusal("NotAuthenticated", "unknown key", kind="unauthenticated")
+            raise invalid_token()
         return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": _b64(public)})

@@ -3,10 +3,14 @@
 Kept current by `apply`, which takes only what changed. Reading is plain dictionary look-ups, so the hot path pays no
 query. Policies of a tenancy are compiled anew on first use after one of its policies, groups or compartments changed.
 Names are compared without regard to case, as the policy language does.
+
+Threads read while one applies. Only compiling sees several things at once, so it waits for `apply` and `apply` for it:
+what was compiled from before a change never stays behind it.
 """
 
 from collections.abc import Iterable
 from datetime import datetime
+from threading import Lock
 
 from keystead.iam.compile import PolicySet, PolicySource, compile_policies
 from keystead.iam.model import Compartment, Group, Policy, Principal, Tenancy, User
@@ -28,9 +32,14 @@ class Directory:
         self._identities: dict[str, Principal] = {}
         self._machines: dict[str, Machine] = {}
         self._revoked: dict[str, datetime] = {}
+        self._lock = Lock()
 
     def apply(self, changes: IdentityChanges) -> None:
         """Take over what changed."""
+        with self._lock:
+            self._apply(changes)
+
+    def _apply(self, changes: IdentityChanges) -> None:
         for tenancy in changes.tenancies:
             self._tenancies[tenancy.id] = tenancy
             self._tenancy_names[tenancy.name.casefold()] = tenancy.id
@@ -98,14 +107,19 @@ class Directory:
     def policies(self, tenancy: str) -> PolicySet:
         """The tenancy's policies, compiled."""
         found = self._compiled.get(tenancy)
-        if found is None:
-            sources = [
-                PolicySource(policy.id, policy.compartment, policy.statements)
-                for policy in self._policies.get(tenancy, {}).values()
-            ]
-            found = compile_policies(sources, TenancyNames(self, tenancy))
-            self._compiled[tenancy] = found
-        return found
+        return found if found is not None else self._compile(tenancy)
+
+    def _compile(self, tenancy: str) -> PolicySet:
+        with self._lock:
+            found = self._compiled.get(tenancy)
+            if found is None:
+                sources = [
+                    PolicySource(policy.id, policy.compartment, policy.statements)
+                    for policy in self._policies.get(tenancy, {}).values()
+                ]
+                found = compile_policies(sources, TenancyNames(self, tenancy))
+                self._compiled[tenancy] = found
+            return found
 
     def groups_in(self, tenancy: str) -> Iterable[Group]:
         return [found for found in self._groups.values() if found.tenancy == tenancy]

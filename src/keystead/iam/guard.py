@@ -37,8 +37,8 @@ class Guard:
         self._clock = clock
         self._region = region
         self._ids = IdSeries("entry", region)
-        self._memo: dict[tuple[str, str, str], Decision] = {}
-        self._memo_generation = -1
+        # One dictionary per generation: a thread that still decides as of an older one writes into the older one.
+        self._memo: tuple[int, dict[tuple[str, str, str], Decision]] = (-1, {})
 
     def refresh(self) -> int:
         """See the region as it is now; for what looks at the directory before it is decided. Raises: Unavailable."""
@@ -144,15 +144,16 @@ class Guard:
 
     def _decide(self, caller: Caller, permission: str, target: Target, newborn: bool = False) -> Decision:
         generation = self._refresh()
-        if generation != self._memo_generation or len(self._memo) > MEMO_LIMIT:
-            self._memo.clear()
-            self._memo_generation = generation
+        of, memo = self._memo
+        if generation != of or len(memo) > MEMO_LIMIT:
+            memo = {}
+            self._memo = (generation, memo)
         memo_key = (caller.principal.id, permission, target.id)
-        known = self._memo.get(memo_key)
+        known = memo.get(memo_key)
         if known is None:
             known = self._evaluate(caller, permission, target, newborn)
-            if not known.reads_request:
-                self._memo[memo_key] = known
+            if not known.reads_request and not newborn:
+                memo[memo_key] = known
         return known
 
     def _evaluate(self, caller: Caller, permission: str, target: Target, newborn: bool) -> Decision:

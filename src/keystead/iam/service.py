@@ -64,6 +64,7 @@ class Iam:
             Refusal: `NotAuthenticated`, for every cause alike.
         """
         self._guard.refresh()
+        began = self._clock.now()
         tenancy = self._directory.tenancy_named(tenancy_name)
         user, encoded = None, self._decoy
         if tenancy is not None:
@@ -72,7 +73,7 @@ class Iam:
             if found is not None:
                 user, encoded = found
         right = self._hasher.verify(encoded, password)
-        principal = self._directory.principal(user.id) if user is not None else None
+        principal = self._unchanged(user) if user is not None else None
         place = (CompartmentId(tenancy.id),) if tenancy is not None else ()
         who = principal or Principal("", "user", user_name[:64], tenancy.id if tenancy else "", "")  # type: ignore[arg-type]
         caller = Caller(who, request_id, source)
@@ -85,9 +86,17 @@ class Iam:
                 kind="unauthenticated",
             )
             self._guard.refuse(caller, "SIGN_IN", target, "SignIn", refusal)
-        issued = self._tokens.issue(principal)
+        # As of the beginning: a revocation that came while the password was looked at counts.
+        issued = self._tokens.issue(principal, began)
         self._guard.record(caller, "SIGN_IN", target, "SignIn", "allowed", detail={"token_id": issued.token_id})
         return issued
+
+    def _unchanged(self, user: User) -> Principal | None:
+        """The principal, unless it was blocked, deleted or given another password while we looked at this one."""
+        self._guard.refresh()
+        with self._store.read() as tx:
+            now = tx.iam.user(user.tenancy, user.id)
+        return self._directory.principal(user.id) if now is not None and now.version == user.version else None
 
     def authenticate(self, token: str, source: str, request_id: str) -> Caller:
         """The caller a security token stands for. Raises: Refusal `NotAuthenticated`."""
@@ -169,6 +178,8 @@ class Iam:
         """Block or unblock. A blocked user's tokens stop at once."""
         user = self._user(caller, user_id)
         entry = self._guard.permit_change(caller, "USER_UPDATE", self._at_user(user), "UpdateUser", {"state": state})
+        if state == "DELETED":  # that takes another permission
+            raise Refusal("InvalidParameter", "a user is ACTIVE or BLOCKED", hint="keystead user delete")
         check_version(user.version, if_match)
         with self._store.write(entry) as tx:
             if not tx.iam.set_user_state(user, state):

@@ -1,8 +1,9 @@
 """Security tokens: signed, short, revocable at once.
 
 Claims: `iss` the region, `aud` the region's API, `sub` the principal, `tenant`, `jti` the token's id, `iat`, `exp` (RFC
-7519, seconds). Each claim is checked; an absent one fails. A machine signs its own short tokens with the key registered
-for it (`kid` names the machine); they make it the `host` service and nothing else.
+7519, seconds), and `at`, `iat` in microseconds, so that a token issued right after a revocation is told from one before
+it. Each claim is checked; an absent one fails. A machine signs its own short tokens with the key registered for it
+(`kid` names the machine); they make it the `host` service and nothing else.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ LIFETIME = timedelta(hours=1)
 MACHINE_LIFETIME = timedelta(minutes=2)
 LEEWAY = timedelta(seconds=30)
 CACHE_LIMIT = 20_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def invalid_token() -> Refusal:
@@ -56,9 +58,9 @@ class Tokens:
         self._audience = f"keystead:{region}:api"
         self._cache: dict[str, Verified] = {}
 
-    def issue(self, principal: Principal) -> IssuedToken:
-        """A token of one hour for a principal that has just proved who it is."""
-        now = self._clock.now()
+    def issue(self, principal: Principal, since: datetime | None = None) -> IssuedToken:
+        """A token of one hour for a principal that has proved who it is: now, or what was looked at for it `since`."""
+        now = since or self._clock.now()
         expires = now + LIFETIME
         token_id = new_id("token", self._region)
         claims: dict[str, str | int] = {
@@ -68,6 +70,7 @@ class Tokens:
             "tenant": principal.tenancy,
             "jti": token_id,
             "iat": int(now.timestamp()),
+            "at": _microseconds(now),
             "exp": int(expires.timestamp()),
         }
         return IssuedToken(self._codec.sign(claims), token_id, expires, principal.id, principal.tenancy)
@@ -117,7 +120,10 @@ class Tokens:
             found = self._directory.principal(subject)
             if found is None or found.tenancy != tenant or expires - issued > LIFETIME:
                 raise invalid_token()
-            principal = found
+            principal, at = found, claims.get("at")
+            if not isinstance(at, int) or isinstance(at, bool) or at // 1_000_000 != claims["iat"]:
+                raise invalid_token()
+            issued = _EPOCH + timedelta(microseconds=at)
         return Verified(principal, _text(claims, "jti"), issued, expires)
 
 
@@ -133,6 +139,10 @@ def machine_claims(machine: str, region: str, now: datetime) -> dict[str, str | 
         "iat": int(now.timestamp()),
         "exp": int((now + MACHINE_LIFETIME).timestamp()),
     }
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _text(claims: Mapping[str, object], name: str) -> str:

@@ -59,10 +59,13 @@ class Table:
         return sa.select(self._table).where(*self._conditions(where))
 
     def _conditions(self, where: Mapping[str, Any]) -> Sequence[sa.ColumnElement[bool]]:
-        return [
-            self._table.c[name].in_(value)
-            if isinstance(value, tuple | list | frozenset)
-            else self._table.c[name] == value
-            for name, value in where.items()
-            if value is not ...
-        ]
+        return [self._condition(name, value) for name, value in where.items() if value is not ...]
+
+    def _condition(self, name: str, value: Any) -> sa.ColumnElement[bool]:
+        column: sa.Column[Any] = self._table.c[name]
+        if isinstance(value, tuple | list | frozenset):
+            return column.in_(value)
+        if name == "name":
+            # As policies compare names: were `Admins` and `admins` two groups, a statement would mean either of them.
+            return sa.func.lower(column) == value.lower()
+        return column == value

@@ -1,0 +1,236 @@
+"""Every public method of every service, as a call that can be made with anybody's ids: for walks over all of them.
+
+`THINGS` of a tenancy are one of each kind; a call names those it uses, so that a walk can put others in their place.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from itertools import count
+
+from tests.fakes.domain import DomainRegion
+
+from keystead.core.ids import new_id
+from keystead.core.page import PageRequest
+from keystead.databases.desk import Report
+from keystead.databases.service import NewSystem
+from keystead.iam.model import Caller
+
+ASSOCIATED = b"for me"
+_numbers = count(1)
+_page = PageRequest(10)
+
+
+def fresh() -> str:
+    """A name that nobody has used."""
+    return f"new-{next(_numbers)}"
+
+
+@dataclass(frozen=True)
+class Things:
+    """Ids of one of each, in one tenancy; `wrapped` and `encrypted` were made with `key`."""
+
+    compartment: str
+    user: str
+    group: str
+    policy: str
+    vault: str
+    key: str
+    system: str
+    backup: str
+    job: str
+    wrapped: bytes = b""
+    encrypted: bytes = b""
+
+    def missing(self) -> "Things":
+        """Ids that look the same and name nothing."""
+        kinds = {"system": "mysqldbsystem", "backup": "mysqlbackup"}
+        ids = {
+            field.name: new_id(kinds.get(field.name, field.name), "home")  # type: ignore[arg-type]
+            for field in fields(self)
+            if field.name not in ("wrapped", "encrypted")
+        }
+        return replace(self, **ids)
+
+
+def make_things(region: DomainRegion, caller: Caller) -> Things:
+    """One of each, made by `caller`, an administrator."""
+    tenancy = caller.principal.tenancy
+    place = region.iam.create_compartment(caller, tenancy, "prod")
+    user, _ = region.iam.create_user(caller, "someone")
+    group = region.iam.create_group(caller, "Some")
+    region.iam.add_member(caller, group.id, user.id)
+    delegate = "Allow any-user to use key-delegate in tenancy where request.principal.type = 'mysqldbsystem'"
+    region.iam.create_policy(caller, tenancy, "delegates", (delegate,))
+    policy = region.iam.create_policy(
+        caller, place.id, "p", (f"Allow group Some to read keys in compartment id {place.id}",)
+    )
+    vault = region.vaults.create_vault(caller, place.id, "vault")
+    key = region.vaults.create_key(caller, place.id, vault.id, "key")
+    region.snapshot.refresh()
+    wrapped = region.vaults.wrap(caller, key.id, b"k" * 32, ASSOCIATED).blob
+    encrypted = region.vaults.encrypt(caller, key.id, b"words", ASSOCIATED).blob
+    made = region.databases.create(caller, NewSystem(place.id, "flights", key.id))
+    active(region, made.system.id)
+    backup, job = region.databases.create_backup(caller, made.system.id, "monday")
+    with region.store.note() as tx:
+        tx.databases.change_backup(backup, replace(backup, state="ACTIVE"))
+    active(region, made.system.id)
+    return Things(
+        place.id, user.id, group.id, policy.id, vault.id, key.id, made.system.id, backup.id, job.id, wrapped, encrypted
+    )
+
+
+def active(region: DomainRegion, system_id: str, **changes: object) -> None:
+    """Let a system be ACTIVE with no job under way, as the runner and the host would have brought it about."""
+    with region.store.note() as tx:
+        system = next(found for found in tx.databases.all_systems() if found.id == system_id)
+        changes = {"state": "ACTIVE", "desired": "running", "reason": "", "reason_text": ""} | changes
+        assert tx.databases.change(system, replace(system, **changes))  # type: ignore[arg-type]
+        tx.jobs.cancel_for(system.tenancy, system.id, region.clock.now())
+
+
+@dataclass(frozen=True)
+class Call:
+    """One method. `uses` are the fields of Things whose ids it takes; `prepare` makes it possible to succeed."""
+
+    run: Callable[[DomainRegion, Caller, Things], object]
+    uses: tuple[str, ...] = ()
+    prepare: Callable[[DomainRegion, Things], object] = lambda region, things: None
+    writes: bool = True
+
+
+def _read(run: Callable[[DomainRegion, Caller, Things], object], *uses: str) -> Call:
+    return Call(run, uses, writes=False)
+
+
+def _disabled(region: DomainRegion, t: Things) -> None:
+    region.vaults.disable(region.admin, t.key)
+
+
+def _stopped(region: DomainRegion, t: Things) -> None:
+    active(region, t.system, state="INACTIVE", desired="stopped")
+
+
+_compartment = ("compartment",)
+
+IAM: Mapping[str, Call] = {
+    "create_compartment": Call(lambda r, c, t: r.iam.create_compartment(c, t.compartment, fresh()), _compartment),
+    "get_compartment": _read(lambda r, c, t: r.iam.get_compartment(c, t.compartment), "compartment"),
+    "list_compartments": _read(lambda r, c, t: r.iam.list_compartments(c, t.compartment, _page), "compartment"),
+    "create_user": Call(lambda r, c, t: r.iam.create_user(c, fresh())),
+    "get_user": _read(lambda r, c, t: r.iam.get_user(c, t.user), "user"),
+    "list_users": _read(lambda r, c, t: r.iam.list_users(c, _page)),
+    "update_user": Call(lambda r, c, t: r.iam.update_user(c, t.user, "BLOCKED"), ("user",)),
+    "delete_user": Call(lambda r, c, t: r.iam.delete_user(c, t.user), ("user",)),
+    "reset_password": Call(lambda r, c, t: r.iam.reset_password(c, t.user), ("user",)),
+    "revoke_user_tokens": Call(lambda r, c, t: r.iam.revoke_user_tokens(c, t.user), ("user",)),
+    "create_group": Call(lambda r, c, t: r.iam.create_group(c, fresh())),
+    "get_group": _read(lambda r, c, t: r.iam.get_group(c, t.group), "group"),
+    "list_groups": _read(lambda r, c, t: r.iam.list_groups(c, _page)),
+    "delete_group": Call(lambda r, c, t: r.iam.delete_group(c, t.group), ("group",)),
+    "add_member": Call(lambda r, c, t: r.iam.add_member(c, t.group, t.user), ("group", "user")),
+    "remove_member": Call(lambda r, c, t: r.iam.remove_member(c, t.group, t.user), ("group", "user")),
+    "list_members": _read(lambda r, c, t: r.iam.list_members(c, t.group, _page), "group"),
+    "create_policy": Call(
+        lambda r, c, t: r.iam.create_policy(
+            c, t.compartment, fresh(), (f"Allow group Some to inspect keys in compartment id {t.compartment}",)
+        ),
+        _compartment,
+    ),
+    "get_policy": _read(lambda r, c, t: r.iam.get_policy(c, t.policy), "policy"),
+    "list_policies": _read(lambda r, c, t: r.iam.list_policies(c, t.compartment, _page), "compartment"),
+    "update_policy": Call(
+        lambda r, c, t: r.iam.update_policy(
+            c, t.policy, (f"Allow group Some to inspect keys in compartment id {t.compartment}",)
+        ),
+        ("policy",),
+    ),
+    "delete_policy": Call(lambda r, c, t: r.iam.delete_policy(c, t.policy), ("policy",)),
+}
+
+VAULTS: Mapping[str, Call] = {
+    "create_vault": Call(lambda r, c, t: r.vaults.create_vault(c, t.compartment, fresh()), _compartment),
+    "get_vault": _read(lambda r, c, t: r.vaults.get_vault(c, t.vault), "vault"),
+    "list_vaults": _read(lambda r, c, t: r.vaults.list_vaults(c, t.compartment, _page), "compartment"),
+    "create_key": Call(
+        lambda r, c, t: r.vaults.create_key(c, t.compartment, t.vault, fresh()), ("compartment", "vault")
+    ),
+    "get_key": _read(lambda r, c, t: r.vaults.get_key(c, t.key), "key"),
+    "list_keys": _read(lambda r, c, t: r.vaults.list_keys(c, t.compartment, _page), "compartment"),
+    "list_versions": _read(lambda r, c, t: r.vaults.list_versions(c, t.key, _page), "key"),
+    "disable": Call(lambda r, c, t: r.vaults.disable(c, t.key), ("key",)),
+    "enable": Call(lambda r, c, t: r.vaults.enable(c, t.key), ("key",), _disabled),
+    "rotate": Call(lambda r, c, t: r.vaults.rotate(c, t.key), ("key",)),
+    "encrypt": _read(lambda r, c, t: r.vaults.encrypt(c, t.key, b"words"), "key"),
+    "decrypt": _read(lambda r, c, t: r.vaults.decrypt(c, t.key, t.encrypted, ASSOCIATED), "key"),
+    "wrap": _read(lambda r, c, t: r.vaults.wrap(c, t.key, b"k" * 32), "key"),
+    "unwrap": _read(lambda r, c, t: r.vaults.unwrap(c, t.key, t.wrapped, ASSOCIATED), "key"),
+    "rewrap": _read(lambda r, c, t: r.vaults.rewrap(c, t.key, t.wrapped, ASSOCIATED), "key"),
+    "generate_data_key": _read(lambda r, c, t: r.vaults.generate_data_key(c, t.key), "key"),
+}
+
+DATABASES: Mapping[str, Call] = {
+    "create": Call(
+        lambda r, c, t: r.databases.create(c, NewSystem(t.compartment, fresh(), t.key)), ("compartment", "key")
+    ),
+    "get_system": _read(lambda r, c, t: r.databases.get_system(c, t.system), "system"),
+    "list_systems": _read(lambda r, c, t: r.databases.list_systems(c, t.compartment, _page), "compartment"),
+    "update_system": Call(
+        lambda r, c, t: r.databases.update_system(c, t.system, deletion_protection=True), ("system",)
+    ),
+    "start": Call(lambda r, c, t: r.databases.start(c, t.system), ("system",), _stopped),
+    "stop": Call(lambda r, c, t: r.databases.stop(c, t.system), ("system",)),
+    "restart": Call(lambda r, c, t: r.databases.restart(c, t.system), ("system",)),
+    "delete": Call(lambda r, c, t: r.databases.delete(c, t.system), ("system",)),
+    "rotate_data_keys": Call(lambda r, c, t: r.databases.rotate_data_keys(c, t.system), ("system",)),
+    "verify": Call(lambda r, c, t: r.databases.verify(c, t.system), ("system",)),
+    "change_key": Call(lambda r, c, t: r.databases.change_key(c, t.system, t.key), ("system", "key")),
+    "revalidate": _read(lambda r, c, t: r.databases.revalidate(c, t.system), "system"),
+    "confirm": Call(lambda r, c, t: r.databases.confirm(c, t.system), ("system",)),
+    "delete_identity": Call(lambda r, c, t: r.databases.delete_identity(c, t.system), ("system",)),
+    "restore_identity": Call(lambda r, c, t: r.databases.restore_identity(c, t.system), ("system",)),
+    "hierarchy": _read(lambda r, c, t: r.databases.hierarchy(c, t.system), "system"),
+    "last_fence": _read(lambda r, c, t: r.databases.last_fence(c, t.system), "system"),
+    "endpoint": _read(lambda r, c, t: r.databases.endpoint(c, t.system), "system"),
+    "create_backup": Call(lambda r, c, t: r.databases.create_backup(c, t.system, fresh(), t.key), ("system", "key")),
+    "get_backup": _read(lambda r, c, t: r.databases.get_backup(c, t.backup), "backup"),
+    "list_backups": _read(lambda r, c, t: r.databases.list_backups(c, t.compartment, _page), "compartment"),
+    "delete_backup": Call(lambda r, c, t: r.databases.delete_backup(c, t.backup), ("backup",)),
+    "restore": Call(
+        lambda r, c, t: r.databases.restore(c, t.backup, NewSystem(t.compartment, fresh(), t.key)),
+        ("backup", "compartment", "key"),
+    ),
+}
+
+JOBS: Mapping[str, Call] = {
+    "get_job": _read(lambda r, c, t: r.jobs.get_job(c, t.job), "job"),
+    "list_jobs": _read(lambda r, c, t: r.jobs.list_jobs(c, t.compartment, _page), "compartment"),
+}
+
+DESK: Mapping[str, Call] = {
+    "watch": _read(lambda r, c, t: r.desk.watch(c)),
+    "open_store_key": _read(lambda r, c, t: r.desk.open_store_key(c, t.system), "system"),
+    "report": Call(lambda r, c, t: r.desk.report(c, Report(t.system, "running")), ("system",)),
+}
+
+SERVICES: Mapping[str, Mapping[str, Call]] = {
+    "iam": IAM,
+    "vaults": VAULTS,
+    "databases": DATABASES,
+    "jobs": JOBS,
+    "desk": DESK,
+}
+
+# Public, but not for callers: what the services offer one another, and what comes before there is a caller.
+INNER: Mapping[str, frozenset[str]] = {
+    "iam": frozenset({"sign_in", "authenticate", "sign_out", "place"}),
+    "vaults": frozenset({"new_key", "entry_of"}),
+}
+
+
+def of_people() -> Iterator[tuple[str, Call]]:
+    """Every call that a person may make, by name."""
+    for service, calls in SERVICES.items():
+        if service != "desk":
+            for name, call in calls.items():
+                yield f"{service}.{name}", call
