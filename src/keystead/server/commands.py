@@ -1,21 +1,17 @@
 """What the console script's own commands do, apart from `up`, `down` and `doctor`."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from keystead.core.clock import SystemClock
-from keystead.core.errors import KeysteadError, Refusal
+from keystead.core.errors import Refusal
 from keystead.server import confine, settings
 from keystead.server import init as making
-from keystead.server.settings import Effective, Settings
-from keystead.server.supervise import refuse
-from keystead.server.unseal import HANDED, ask_passphrase, needs_passphrase, open_root
+from keystead.server.settings import Settings
+from keystead.server.unseal import ask_passphrase, needs_passphrase, open_root
 
 if TYPE_CHECKING:
     from keystead.cli.console import Console
@@ -53,44 +49,28 @@ def init(console: "Console", asked: Asked) -> None:
     console.say(f"\nThe region is made. Start it with: keystead up --state {state}")
 
 
-def process(name: str, config: Path | None, state: Path | None, *, from_stdin: bool, part: str | None = None) -> None:
-    """One of the processes of a region. What it cannot work with it says on standard error and ends with 78."""
+def process(name: str, config: Path | None, state: Path | None, *, from_stdin: bool) -> None:
+    """One of the processes of a region, by itself: under systemd, or in another container."""
     confine.confine()
-    handed = HANDED in os.environ
-    try:
-        effective = settings.load(config, state)
-        if handed:
-            confine.end_with_parent()
-        _run(name, effective, from_stdin=from_stdin, part=part)
-    except KeysteadError as error:
-        if not handed:
-            raise
-        raise typer.Exit(refuse(error)) from error
+    effective = settings.load(config, state)
+    if name == "host":
+        from keystead.server.host import host
 
+        host(effective)
+        return
+    from keystead.server.rollback import check
 
-def _run(name: str, effective: Effective, *, from_stdin: bool, part: str | None) -> None:
-    passphrase = None
-    if name != "host" and (from_stdin or needs_passphrase(effective)):
-        passphrase = ask_passphrase(from_stdin=from_stdin)
-    match name, part:
-        case "serve", None:
-            from keystead.server.serve import serve
+    asked = from_stdin or needs_passphrase(effective)
+    root = open_root(effective, ask_passphrase(from_stdin=from_stdin) if asked else None)
+    check(effective, accept=False)
+    if name == "serve":
+        from keystead.server.serve import serve
 
-            serve(effective, open_root(effective, passphrase))
-        case "serve", ("http" | "local") as listener:
-            from keystead.server.serve import run_part
+        serve(effective, root)
+    else:
+        from keystead.server.work import work
 
-            run_part(effective, listener)
-        case "work", None:
-            from keystead.server.work import work
-
-            work(effective, open_root(effective, passphrase))
-        case "host", None:
-            from keystead.server.host import host
-
-            host(effective)
-        case _:
-            raise Refusal("UnknownProcess", f"there is no process {name} {part}")
+        work(effective, root)
 
 
 def migrate(console: "Console", config: Path | None, state: Path | None) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
+_PR_SET_NAME: Final = 15
 UMASK: Final = 0o077
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -32,7 +33,13 @@ def end_with_parent(sign: signal.Signals = signal.SIGTERM) -> None:
         os.kill(os.getpid(), sign)
 
 
+def name_process(name: str) -> None:
+    """What `ps -o comm` shows: at most 15 characters."""
+    text = ctypes.create_string_buffer(name.encode()[:15])
+    _prctl(_PR_SET_NAME, ctypes.addressof(text))
+
+
 def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+    if _libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

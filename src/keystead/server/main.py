@@ -94,12 +94,11 @@ def serve(
     state: StateDir = None,
     config: ConfigFile = None,
     passphrase_stdin: FromStdin = False,
-    part: Annotated[str | None, typer.Option("--part", hidden=True)] = None,
 ) -> None:
     """Answer HTTP: one of the three processes that `up` runs."""
     from keystead.server import commands
 
-    commands.process("serve", config, state, from_stdin=passphrase_stdin, part=part)
+    commands.process("serve", config, state, from_stdin=passphrase_stdin)
 
 
 @command(app, "work")

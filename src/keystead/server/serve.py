@@ -3,8 +3,7 @@
     http    TLS (or, on loopback, plain) on [listen] host and port, N workers: for people and applications
     local   a unix socket in the runtime directory, one worker: for `host` and others on this machine
 
-Each worker wires the region for itself when it starts; the listening processes hold no key but the TLS one, which is
-made at start and lives in memory alone.
+Each worker is forked and wires the region for itself. The TLS key is made at start and lives in memory alone.
 """
 
 import errno
@@ -22,7 +21,6 @@ from keystead.server import authority, confine, logs
 from keystead.server.locks import Lock
 from keystead.server.settings import Effective
 from keystead.server.supervise import Supervisor, Task
-from keystead.server.unseal import HANDED, hand_down, open_root
 
 if TYPE_CHECKING:
     from keystead.web.app import App
@@ -51,15 +49,14 @@ def socket_path(effective: Effective) -> Path:
     return path
 
 
-def tasks(effective: Effective, *, logged: bool) -> list[Task]:
+def tasks(effective: Effective, root: RootKey, *, logged: bool) -> list[Task]:
     """The children that make up `serve`."""
-    where = effective.state / "log"
-    return [
-        Task(
-            part, ("serve", "--part", part, "--config", str(effective.file)), where / f"{part}.log" if logged else None
-        )
-        for part in ("http", "local")
-    ]
+    logs_at = effective.state / "log" if logged else None
+
+    def task(part: Part) -> Task:
+        return Task(part, lambda: run_part(effective, root, part), logs_at / f"{part}.log" if logs_at else None)
+
+    return [task("http"), task("local")]
 
 
 def check_port(host: str, port: int, what: str = "[listen] port") -> None:
@@ -87,24 +84,29 @@ def serve(effective: Effective, root: RootKey) -> None:
     listen = effective.settings.listen
     check_port(listen.host, listen.port)
     with Lock(effective.runtime / "serve.lock", "serve"):
-        descriptor = hand_down(root)
-        Supervisor(tasks(effective, logged=False), {HANDED: str(descriptor)}, [descriptor]).run(
-            lambda: True, lambda: None
-        )
+        preload()
+        Supervisor(tasks(effective, root, logged=False)).run(lambda: True, lambda: None)
 
 
-def run_part(effective: Effective, part: Part) -> None:
+def preload() -> None:
+    """Import what children will need, once, before they are forked."""
+    import granian
+
+    from keystead.server import wiring
+    from keystead.web import app
+
+    del granian, wiring, app
+
+
+def run_part(effective: Effective, root: RootKey, part: Part) -> None:
     """One listener, in this process, until told to stop."""
     logs.configure(f"serve-{part}")
     with Lock(effective.runtime / f"{part}.lock", f"serve {part}", patience=STOP_SECONDS):
-        root = open_root(effective)
-        # Workers are forked and open the root key by the descriptor, so that it is nowhere but there and in them.
-        os.environ.setdefault(HANDED, str(hand_down(root)))
         match part:
             case "http":
                 _listen_http(effective, root)
             case "local":
-                _listen_local(effective)
+                _listen_local(effective, root)
             case _:
                 assert_never(part)
 
@@ -117,21 +119,20 @@ def _listen_http(effective: Effective, root: RootKey) -> None:
         certificates = authority.RegionCertificates(authority.load(effective.state, root), SystemClock(), listen.names)
         made = certificates.server(f"Keystead region {root.region}")
         tls = {"ssl_cert": _in_memory(made.pem), "ssl_key": _in_memory(made.key.reveal())}
-    root.wipe()
     # A certificate lasts 397 days: end in good time, and whoever supervises starts us with a fresh one.
     timer = threading.Timer(RENEW_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
     timer.daemon = True
     timer.start()
-    _granian(effective, "http", address=listen.host, port=listen.port, workers=listen.workers, **tls)
+    _granian(effective, root, "http", address=listen.host, port=listen.port, workers=listen.workers, **tls)
 
 
-def _listen_local(effective: Effective) -> None:
+def _listen_local(effective: Effective, root: RootKey) -> None:
     path = socket_path(effective)
     path.unlink(missing_ok=True)
-    _granian(effective, "local", uds=path, uds_permissions=0o600, workers=1)
+    _granian(effective, root, "local", uds=path, uds_permissions=0o600, workers=1)
 
 
-def _granian(effective: Effective, part: Part, **where: Any) -> None:
+def _granian(effective: Effective, root: RootKey, part: Part, **where: Any) -> None:
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces, Loops
 
@@ -148,15 +149,15 @@ def _granian(effective: Effective, part: Part, **where: Any) -> None:
         log_access=False,
         **where,
     )
-    server.serve(target_loader=lambda: _worker(effective, part), wrap_loader=False)
+    server.serve(target_loader=lambda: _worker(effective, root, part), wrap_loader=False)
 
 
-def _worker(effective: Effective, part: Part) -> "App":
+def _worker(effective: Effective, root: RootKey, part: Part) -> "App":
     """The application of one worker, in its own process."""
     from keystead.server.wiring import open_region, serve_app
 
     confine.end_with_parent(signal.SIGKILL)
-    return serve_app(open_region(effective, open_root(effective), f"serve-{part}"))
+    return serve_app(open_region(effective, root, f"serve-{part}"))
 
 
 class _Descriptor(type(Path())):  # type: ignore[misc]  # the platform's path type

@@ -1,28 +1,34 @@
 """Keeps a few child processes running: starts them, restarts the dead, ends them together.
 
+Children are forked, with everything imported already, so that a dead one is back in a fraction of a second (while
+`host` is gone nothing fences) and what the parent holds open (the root key) needs no way to them.
+
 A child that dies is started again at once; one that keeps dying waits longer each time (up to 10 s) until it has lived
-half a minute. A child that ends with `REFUSED` while everything is starting says that it cannot work here (wrong key,
-port taken): then all is stopped and its last words are passed on.
+half a minute. A child that refuses while everything is starting (wrong key, port taken), or that dies again and again
+then, ends it all, and its last words are passed on.
 """
 
 import contextlib
+import gc
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from traceback import extract_tb
+from typing import Final, NoReturn
 
-from keystead.core.errors import Refusal
+from keystead.core.errors import KeysteadError, Refusal
+from keystead.server import confine
 
 REFUSED: Final = 78  # EX_CONFIG of sysexits(3)
+BROKEN: Final = 70  # EX_SOFTWARE
 STEADY_SECONDS: Final = 30.0
 STARTING_DEATHS: Final = 3
-DELAYS: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+DELAYS: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STOP_SECONDS: Final = 20.0
 TICK: Final = 0.1
 MAX_LOG_BYTES: Final = 16 * 1024 * 1024
@@ -31,36 +37,29 @@ _STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One child: its name, its arguments to the console script, where its output goes (None: to ours)."""
+    """One child: its name, what it runs until it is told to stop, and where its output goes (None: to ours)."""
 
     name: str
-    arguments: tuple[str, ...]
+    run: Callable[[], None]
     log: Path | None = None
 
 
 @dataclass(slots=True)
 class _Child:
     task: Task
-    process: "subprocess.Popen[bytes] | None" = None
+    pid: int = 0
     born: float = 0.0
     deaths: int = 0
     due: float = 0.0
-    history: list[int] = field(default_factory=list)
 
 
 class Supervisor:
     """Runs tasks until told to stop. Use it from the main thread of a process that has no other threads."""
 
     def __init__(
-        self,
-        tasks: Sequence[Task],
-        environment: Mapping[str, str] | None = None,
-        descriptors: Sequence[int] = (),
-        restarted: Callable[[str, int], None] = lambda _name, _code: None,
+        self, tasks: Sequence[Task], restarted: Callable[[str, int], None] = lambda _name, _code: None
     ) -> None:
         self._children = [_Child(task) for task in tasks]
-        self._environment = {**os.environ, **(environment or {})}
-        self._descriptors = tuple(descriptors)
         self._restarted = restarted
         self._started = False
 
@@ -71,6 +70,7 @@ class Supervisor:
             Refusal: a child refused to start, or not everything was ready in `patience` seconds; all are stopped.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, {*_STOPPING, signal.SIGCHLD})
+        gc.freeze()  # what is there now is shared with the children: leave its pages alone
         try:
             for child in self._children:
                 self._start(child)
@@ -83,31 +83,33 @@ class Supervisor:
                     self._started = True
                     on_ready()
                 elif time.monotonic() > give_up:
-                    raise Refusal(
-                        "NotReady", f"the region did not come up within {patience:.0f} s", hint="see the log directory"
-                    )
+                    raise Refusal("NotReady", f"it did not come up within {patience:.0f} s", hint="see its logs")
         finally:
             self.stop()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_STOPPING, signal.SIGCHLD})
 
     def stop(self) -> None:
         """End all children: SIGTERM, and after 20 s SIGKILL."""
-        living = [child.process for child in self._children if child.process is not None]
-        for process in living:
-            process.terminate()
-        end = time.monotonic() + STOP_SECONDS
-        for process in living:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(end - time.monotonic(), 0.01))
-                continue
-            process.kill()
-            process.wait()
         for child in self._children:
-            child.process = None
+            if child.pid:
+                os.kill(child.pid, signal.SIGTERM)  # not reaped yet, so the pid is still theirs
+        end = time.monotonic() + STOP_SECONDS
+        while self._living() and time.monotonic() < end:
+            signal.sigtimedwait({signal.SIGCHLD}, TICK)
+        for child in self._living():
+            os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+            child.pid = 0
 
     def pids(self) -> dict[str, int]:
         """Process ids by task name."""
-        return {child.task.name: child.process.pid for child in self._children if child.process is not None}
+        return {child.task.name: child.pid for child in self._children if child.pid}
+
+    def _living(self) -> list[_Child]:
+        for child in self._children:
+            if child.pid and os.waitpid(child.pid, os.WNOHANG)[0]:
+                child.pid = 0
+        return [child for child in self._children if child.pid]
 
     def _stopping(self, seconds: float) -> bool:
         """Wait a moment, or until a child ends; whether we were told to stop."""
@@ -117,16 +119,16 @@ class Supervisor:
     def _tend(self) -> None:
         now = time.monotonic()
         for child in self._children:
-            if child.process is not None:
-                code = child.process.poll()
-                if code is None:
+            if child.pid:
+                pid, status = os.waitpid(child.pid, os.WNOHANG)
+                if not pid:
                     continue
-                self._bury(child, code, now)
-            if child.process is None and now >= child.due:
+                self._bury(child, os.waitstatus_to_exitcode(status), now)
+            if not child.pid and now >= child.due:
                 self._start(child)
 
     def _bury(self, child: _Child, code: int, now: float) -> None:
-        child.process = None
+        child.pid = 0
         if not self._started and (code == REFUSED or child.deaths >= STARTING_DEATHS):
             raise _told(child.task)
         child.deaths = 0 if now - child.born > STEADY_SECONDS else child.deaths
@@ -135,32 +137,39 @@ class Supervisor:
         self._restarted(child.task.name, code)
 
     def _start(self, child: _Child) -> None:
-        output = _open_log(child.task.log) if child.task.log else None
-        try:
-            child.process = subprocess.Popen(
-                [sys.executable, "-m", "keystead.server.main", *child.task.arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=self._environment,
-                pass_fds=self._descriptors,
-                preexec_fn=_unblock,  # noqa: PLW1509 (this process has one thread)
-            )
-            child.born = time.monotonic()
-        finally:
-            if output is not None:
-                os.close(output)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        child.pid = os.fork()
+        child.born = time.monotonic()
+        if not child.pid:
+            _live(child.task)
 
 
-def refuse(error: Exception) -> int:
-    """The last words of a child that cannot work here, on standard error, and its exit code."""
-    found = {
-        "refused": getattr(error, "code", type(error).__name__),
-        "message": getattr(error, "message", "an internal error"),
-        "hint": getattr(error, "hint", ""),
-    }
-    print(json.dumps(found), file=sys.stderr, flush=True)
-    return REFUSED
+def _live(task: Task) -> NoReturn:
+    """The child: runs its task and ends."""
+    code = BROKEN
+    try:
+        confine.end_with_parent()
+        confine.name_process(f"ks-{task.name}")
+        _redirect(task.log)
+        for sign in (*_STOPPING, signal.SIGCHLD):
+            signal.signal(sign, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, set())
+        task.run()
+        code = 0
+    except KeysteadError as error:
+        words = {"refused": error.code, "message": error.message, "hint": error.hint}
+        print(json.dumps(words), file=sys.stderr)
+        code = REFUSED
+    except BaseException as error:
+        # Frames and type only: the text of a foreign error may hold anything.
+        frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)[-12:]]
+        words = {"refused": "InternalError", "message": f"internal error ({type(error).__name__})", "hint": ""}
+        print(json.dumps({**words, "frames": frames}), file=sys.stderr)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _told(task: Task) -> Refusal:
@@ -172,17 +181,21 @@ def _told(task: Task) -> Refusal:
     for line in reversed(lines):
         with contextlib.suppress(ValueError, KeyError, TypeError):
             found = json.loads(line)
-            return Refusal(found["refused"], found["message"], hint=found["hint"])
+            return Refusal(found["refused"], found["message"], hint=found["hint"] or f"see {task.log}")
     return Refusal("CannotStart", f"{task.name} cannot start", hint=f"see {task.log}" if task.log else "")
 
 
-def _open_log(path: Path) -> int:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _redirect(log: Path | None) -> None:
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    if log is None:
+        return
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(OSError):
-        if path.stat().st_size > MAX_LOG_BYTES:
-            path.rename(path.with_name(f"{path.name}.1"))
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-
-
-def _unblock() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, set())
+        if log.stat().st_size > MAX_LOG_BYTES:
+            log.rename(log.with_name(f"{log.name}.1"))
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)

@@ -1,11 +1,9 @@
 """How a process gets the root key.
 
-With a key file each process opens the seal by itself. Without one, the first process (`up`, `serve`) asks for the
-passphrase once and hands the open root key to its children through an inherited, sealed memory file: the environment
-names its descriptor, never its content; nothing is on disk and nothing in argv.
+The first process (`up`, `serve`, `work`) opens the seal with the key file, or asks for the passphrase once; its
+children are forked and have the root key with the rest of its memory. It is never in argv, an environment or a file.
 """
 
-import fcntl
 import os
 import stat
 import sys
@@ -20,9 +18,6 @@ from keystead.seal.service import RootKey
 from keystead.server.settings import Effective
 
 SEAL_NAME = "seal.json"
-HANDED = "KEYSTEAD_ROOT_DESCRIPTOR"
-_KEY_BYTES = 32
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 def read_seal(path: Path) -> SealFile:
@@ -61,14 +56,11 @@ def read_key_file(path: Path) -> KeyFile:
 
 
 def open_root(effective: Effective, passphrase: Secret | None = None) -> RootKey:
-    """The region's root key: handed down by the parent, by the passphrase given, or by the key file.
+    """The region's root key: by the passphrase given, or by the key file.
 
     Raises:
         Refusal: `WrongRootKey`, `PassphraseNeeded`, and those of reading seal and key file.
     """
-    handed = os.environ.get(HANDED)
-    if handed is not None and passphrase is None:
-        return _receive(handed, effective.settings.region.name)
     opener: Opener
     if passphrase is not None:
         opener, what = Passphrase(passphrase.reveal().decode(errors="replace")), "this passphrase"
@@ -100,7 +92,7 @@ def open_root(effective: Effective, passphrase: Secret | None = None) -> RootKey
 
 def needs_passphrase(effective: Effective) -> bool:
     """Whether somebody has to be asked."""
-    return effective.key_file is None and HANDED not in os.environ
+    return effective.key_file is None
 
 
 def ask_passphrase(*, from_stdin: bool, prompt: str = "passphrase of the region: ") -> Secret:
@@ -112,21 +104,3 @@ def ask_passphrase(*, from_stdin: bool, prompt: str = "passphrase of the region:
     import getpass
 
     return Secret(getpass.getpass(prompt).encode())
-
-
-def hand_down(root: RootKey) -> int:
-    """A descriptor for children to inherit (name it in HANDED): the open root key in sealed memory."""
-    handle = os.memfd_create("keystead-root", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.write(handle, root._reveal())
-    fcntl.fcntl(handle, fcntl.F_ADD_SEALS, _SEALS)
-    return handle
-
-
-def _receive(descriptor: str, region: str) -> RootKey:
-    try:
-        content = os.pread(int(descriptor), _KEY_BYTES + 1, 0)
-    except (OSError, ValueError):
-        content = b""
-    if len(content) != _KEY_BYTES:
-        raise Refusal("PassphraseNeeded", "the root key was not handed down", hint="start it with `keystead up`")
-    return RootKey(content, region)

@@ -18,10 +18,10 @@ from keystead.core.errors import KeysteadError, Refusal
 from keystead.core.secret import Secret
 from keystead.server import confine, probe, ready, settings
 from keystead.server.locks import Lock, holder
-from keystead.server.serve import check_port, socket_path, tasks
+from keystead.server.serve import check_port, preload, socket_path, tasks
 from keystead.server.settings import Effective
 from keystead.server.supervise import Supervisor, Task
-from keystead.server.unseal import HANDED, ask_passphrase, hand_down, needs_passphrase, open_root
+from keystead.server.unseal import ask_passphrase, needs_passphrase, open_root
 
 if TYPE_CHECKING:
     from keystead.cli.console import Console
@@ -106,9 +106,8 @@ def _run(
     with Lock(effective.runtime / LOCK_NAME, "up"):
         root = open_root(effective, passphrase)
         _preflight(effective, root, accept_rollback)
-        descriptor = hand_down(root)
-        root.wipe()
-        supervisor = Supervisor(_tasks(effective), {HANDED: str(descriptor)}, [descriptor], restarted)
+        preload()
+        supervisor = Supervisor(_tasks(effective, root), restarted)
         supervisor.run(lambda: _is_up(effective, supervisor), on_ready, PATIENCE_SECONDS)
 
 
@@ -136,14 +135,22 @@ def _check_idle(effective: Effective, roles: tuple[str, ...]) -> None:
             )
 
 
-def _tasks(effective: Effective) -> list[Task]:
+def _tasks(effective: Effective, root: "RootKey") -> list[Task]:
+    from keystead.server.host import host
+    from keystead.server.work import work
+
     logs = effective.state / "log"
-    config = ("--config", str(effective.file))
     return [
-        *tasks(effective, logged=True),
-        Task("work", ("work", *config), logs / "work.log"),
-        Task("host", ("host", *config), logs / "host.log"),
+        *tasks(effective, root, logged=True),
+        Task("work", lambda: work(effective, root), logs / "work.log"),
+        Task("host", lambda: _without(root, lambda: host(effective)), logs / "host.log"),
     ]
+
+
+def _without(root: "RootKey", run: Callable[[], None]) -> None:
+    """In a child: forget the root key, then run."""
+    root.wipe()
+    run()
 
 
 def _is_up(effective: Effective, supervisor: Supervisor) -> bool:
@@ -181,7 +188,7 @@ def _detached(console: "Console", effective: Effective, passphrase: Secret | Non
     if child:
         os.close(writer)
         with os.fdopen(reader, "rb") as source:
-            told = source.read()
+            told = source.readline()  # not to the end: the children have this pipe too
         answer = json.loads(told or b'{"code": "CannotStart", "message": "it ended without a word", "hint": ""}')
         if "code" in answer:
             raise Refusal(answer["code"], answer["message"], hint=answer["hint"])
@@ -196,13 +203,13 @@ def _detached(console: "Console", effective: Effective, passphrase: Secret | Non
         _leave_terminal(effective)
 
         def on_ready() -> None:
-            os.write(writer, json.dumps({"up": True}).encode())
-            os.close(writer)
+            os.write(writer, json.dumps({"up": True}).encode() + b"\n")
 
         _run(effective, passphrase, accept_rollback, on_ready, _restarted(console))
         code = 0
     except KeysteadError as error:
-        os.write(writer, json.dumps({"code": error.code, "message": error.message, "hint": error.hint}).encode())
+        words = {"code": error.code, "message": error.message, "hint": error.hint}
+        os.write(writer, json.dumps(words).encode() + b"\n")
     finally:
         os._exit(code)
 

@@ -30,7 +30,7 @@ LOCK_NAME: Final = "work.lock"
 PATIENCE_SECONDS: Final = 5.0
 AUDIT_SECONDS: Final = 0.1
 HEADS_SECONDS: Final = 2.0
-IDLE_SECONDS: Final = 0.1
+IDLE_SECONDS: Final = 0.05
 RETRY_SECONDS: Final = 1.0
 _log = structlog.get_logger()
 
@@ -69,6 +69,7 @@ class Clerk:
         self._region = region
         self._heads = SqlHeads(region.engine)
         self._noted = time.monotonic()
+        self._generation = 0
 
     def run(self, stopping: threading.Event) -> None:
         """Until told to stop; then once more, so that a clean stop leaves nothing behind."""
@@ -79,7 +80,10 @@ class Clerk:
 
     def _once(self) -> None:
         try:
-            self.copy_outbox()
+            generation = self._region.freshness.generation()
+            if generation != self._generation:  # every entry in the outbox came with a new one
+                self.copy_outbox()
+                self._generation = generation
             problems = self._region.index.integrate().problems
             if time.monotonic() - self._noted > HEADS_SECONDS:
                 self._noted = time.monotonic()
@@ -107,16 +111,19 @@ class Clerk:
 
 
 class _Jobs:
-    """One runner: looks for open jobs cheaply, and takes one when there is one."""
+    """One runner. Looks when something was committed (a new job always is), and each second for those put back."""
 
     def __init__(self, region: Region, run_one: Callable[[], bool]) -> None:
         self._region = region
         self._run_one = run_one
+        self._generation = 0
+        self._looked = 0.0
 
     def run(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
             try:
-                if self._waiting() and self._run_one():
+                if self._due() and self._waiting() and self._run_one():
+                    self._looked = 0.0
                     continue
             except KeysteadError as error:
                 _log.error("a job could not be looked after", code=error.code, reason=error.message)
@@ -125,6 +132,13 @@ class _Jobs:
                 _log.error("a job could not be looked after", error=type(error).__name__)
                 stopping.wait(RETRY_SECONDS)
             stopping.wait(IDLE_SECONDS)
+
+    def _due(self) -> bool:
+        generation, now = self._region.freshness.generation(), time.monotonic()
+        if generation == self._generation and now - self._looked < RETRY_SECONDS:
+            return False
+        self._generation, self._looked = generation, now
+        return True
 
     def _waiting(self) -> bool:
         columns = schema.jobs.c
