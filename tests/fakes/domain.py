@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,11 +112,11 @@ class DomainRegion:
         return open_region(self.path.parent, self.clock, self.machine, self.tenancy, self.admin)
 
     def copy(self, directory: Path) -> "DomainRegion":
-        """The same state in another directory."""
+        """The same state in another directory, with a clock of its own that shows the same time."""
         with closing(sqlite3.connect(self.path)) as source, closing(sqlite3.connect(directory / "state.db")) as target:
             target.execute("PRAGMA synchronous=OFF")
             source.backup(target)
-        return open_region(directory, self.clock, self.machine, self.tenancy, self.admin)
+        return open_region(directory, copy(self.clock), self.machine, self.tenancy, self.admin)
 
     def new_tenancy(self, name: str) -> Caller:
         """A tenancy with an administrator; returns that caller."""

@@ -62,10 +62,13 @@ class Table:
         return [self._condition(name, value) for name, value in where.items() if value is not ...]
 
     def _condition(self, name: str, value: Any) -> sa.ColumnElement[bool]:
-        column: sa.Column[Any] = self._table.c[name]
+        column = self._table.c[name]
+        condition: sa.ColumnElement[bool]
         if isinstance(value, tuple | list | frozenset):
-            return column.in_(value)
-        if name == "name":
+            condition = column.in_(value)
+        elif name == "name":
             # As policies compare names: were `Admins` and `admins` two groups, a statement would mean either of them.
-            return sa.func.lower(column) == value.lower()
-        return column == value
+            condition = sa.func.lower(column) == value.lower()
+        else:
+            condition = column == value
+        return condition
