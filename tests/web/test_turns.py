@@ -108,3 +108,20 @@ def test_an_outage_is_not_remembered() -> None:
         assert fresh.generation() == 1
 
     asyncio.run(scenario())
+
+
+def test_a_loop_that_ended_leaves_nothing_behind() -> None:
+    inner = Counter()
+    fresh = OncePerTurn(inner)
+    for value in range(2, 50):
+        loop = asyncio.new_event_loop()
+        loop.call_soon(fresh.generation)
+        loop.call_soon(loop.stop)
+        loop.run_forever()  # stops before what was queued last has run
+        loop.close()
+        inner.value = value
+
+        async def ask() -> int:
+            return fresh.generation()
+
+        assert asyncio.run(ask()) == value

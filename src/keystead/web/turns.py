@@ -9,17 +9,18 @@ The answer is dropped by a callback queued when it is obtained, so that only wha
 Threads other than the loop's ask for themselves.
 """
 
-from asyncio import get_running_loop
+from asyncio import AbstractEventLoop, get_running_loop
 
 from keystead.vault.ports import Changes, Freshness
 
 
 class OncePerTurn:
-    """A `Freshness` over another one. Any number of loops and threads may share it; only loops save anything."""
+    """A `Freshness` over another one, for one event loop; whoever else asks gets a fresh answer."""
 
     def __init__(self, inner: Freshness) -> None:
         self._inner = inner
-        self._known: dict[int, int] = {}  # loop -> generation
+        self._loop: AbstractEventLoop | None = None  # held, so that no other loop is ever taken for it
+        self._known: int | None = None
 
     def generation(self) -> int:
         """As the inner one. Raises: Unavailable."""
@@ -27,14 +28,16 @@ class OncePerTurn:
             loop = get_running_loop()
         except RuntimeError:
             return self._inner.generation()
-        mark = id(loop)
-        known = self._known.get(mark)
-        if known is None:
-            known = self._inner.generation()
-            self._known[mark] = known
-            loop.call_soon(self._known.pop, mark, None)
+        if loop is self._loop and self._known is not None:
+            return self._known
+        known = self._inner.generation()
+        self._loop, self._known = loop, known
+        loop.call_soon(self._forget)
         return known
 
     def changes(self, since: int) -> Changes:
         """As the inner one. Raises: Unavailable."""
         return self._inner.changes(since)
+
+    def _forget(self) -> None:
+        self._known = None
