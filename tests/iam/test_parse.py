@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.iam.random_policies import any_statement
 
@@ -53,6 +53,7 @@ def test_every_tree_printed_is_read_back_equal_at_length(tree: Statement) -> Non
 
 @given(any_statement(), st.randoms())
 def test_case_of_keywords_and_white_space_do_not_matter(tree: Statement, source) -> None:
+    assume("/" not in text(tree))  # a pattern may hold a quote of its own, by which the text cannot be cut
     pieces = []
     for index, piece in enumerate(text(tree).split("'")):
         if index % 2 == 0:  # outside quotes
