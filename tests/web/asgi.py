@@ -58,6 +58,7 @@ class Client:
         chunks: Iterable[bytes] | AsyncIterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         token: str | None = None,
+        source: tuple[str, str] | None = ("192.0.2.7", "4711"),
     ) -> Reply:
         """One request. `body` is sent as JSON, `raw` as it is, `chunks` without a length."""
         target, _, query = (self.root + path if path.startswith("/") else path[1:]).partition("?")
@@ -77,7 +78,7 @@ class Client:
             "path": target,
             "raw_path": target.encode("latin-1"),
             "query_string": query.encode(),
-            "client": ("192.0.2.7", "4711"),
+            "client": source,
             "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in sent.items()],
         }
         return await self._exchange(scope, [content] if chunks is None else list(chunks))

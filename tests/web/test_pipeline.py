@@ -438,6 +438,14 @@ def test_if_match_that_is_not_ours(client: Client, value: str) -> None:
     refused(client.call("PATCH", f"/keys/{KEY}", headers={"if-match": value}), 400, "InvalidParameter")
 
 
+@pytest.mark.parametrize(("source", "seen"), [(("192.0.2.9", "1"), "192.0.2.9"), (("", "0"), "unix"), (None, "unix")])
+def test_where_a_request_comes_from_is_recorded(
+    client: Client, log: FakeLog, source: tuple[str, str] | None, seen: str
+) -> None:
+    client.get("/nothing", source=source)
+    assert log.entries[-1].source == seen
+
+
 # idempotency
 
 

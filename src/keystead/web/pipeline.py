@@ -84,7 +84,7 @@ class Exchange:
         self.method: str = scope["method"]
         self.raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         client = scope.get("client")
-        self.source: str = client[0] if client else "unix"
+        self.source: str = (client and client[0]) or "unix"  # a unix socket's peer has no address
         self.request_id = request_id
         self.operation: Operation | None = None
         self.parameters: dict[str, str] = {}

@@ -11,6 +11,7 @@ from keystead.databases.service import (
     DEFAULT_ADMIN,
     DEFAULT_MEMORY_MB,
     MAX_MEMORY_MB,
+    MAX_SAMPLES,
     MIN_MEMORY_MB,
     Created,
     NewSystem,
@@ -49,6 +50,12 @@ class UpdateDbSystem(Message):
     """What can be changed about a database system as it runs."""
 
     deletion_protection: bool
+
+
+class VerifyDbSystem(Message):
+    """What else to look for on disk: values of your own rows (base64), beside Keystead's canaries."""
+
+    samples: Annotated[tuple[bytes, ...], Meta(max_length=MAX_SAMPLES)] = ()
 
 
 class ChangeKey(Message):
@@ -326,8 +333,8 @@ def rotate_data_keys(services: Services, call: Call[NoBody, NoBody]) -> StartedR
     return started(services.databases.rotate_data_keys(call.caller, call.path["db_system_id"]))
 
 
-def verify_db_system(services: Services, call: Call[NoBody, NoBody]) -> StartedReply:
-    return started(services.databases.verify(call.caller, call.path["db_system_id"]))
+def verify_db_system(services: Services, call: Call[VerifyDbSystem, NoBody]) -> StartedReply:
+    return started(services.databases.verify(call.caller, call.path["db_system_id"], call.body.samples))
 
 
 def change_key(services: Services, call: Call[ChangeKey, NoBody]) -> DbSystemReply:
@@ -442,7 +449,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "VerifyDbSystem", "POST", f"{_SYSTEM}/actions/verify", "Prove from the bytes on disk what is encrypted",
-        verify_db_system, "db-systems", reply=StartedReply, status=202, permissions=("MYSQL_INSTANCE_READ",),
+        verify_db_system, "db-systems", request=VerifyDbSystem, reply=StartedReply, status=202,
+        permissions=("MYSQL_INSTANCE_READ",),
         description="The report is the job's result.",
     ),
     Operation(
