@@ -41,15 +41,21 @@ def replace_process(endpoint: Json, user: str, database: str | None, passed_on: 
     Raises:
         CliError: no client is installed.
     """
-    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
-    if program is None:
-        raise CliError("the mariadb client is not installed", hint="apt install mariadb-client", code="NoClient")
+    program = client_program()
     ask = "MYSQL_PWD" not in os.environ
-    arguments = command_line(program, endpoint, _keep(endpoint["ca_pem"]), user, database, passed_on, ask)
+    arguments = command_line(program, endpoint, keep_ca(endpoint["ca_pem"]), user, database, passed_on, ask)
     os.execv(program, arguments)  # noqa: S606 - no shell is wanted
 
 
-def _keep(pem: str) -> Path:
+def client_program() -> str:
+    """Where the mariadb client is. Raises: CliError: it is not installed."""
+    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    if program is None:
+        raise CliError("the mariadb client is not installed", hint="apt install mariadb-client", code="NoClient")
+    return program
+
+
+def keep_ca(pem: str) -> Path:
     """The CA certificate as a file that outlives this process; one file for each certificate."""
     import hashlib
 

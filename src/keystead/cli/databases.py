@@ -1,5 +1,6 @@
 """Database systems: their life, their keys, and what proves that nothing is readable."""
 
+import base64
 import json
 from typing import Annotated
 
@@ -180,12 +181,29 @@ def rotate_data_keys(session: Session, name: Reference, compartment: InCompartme
 
 
 @command(systems, "verify")
-def verify(session: Session, name: Reference, compartment: InCompartment = None, wait: Wait = True) -> None:
+def verify(
+    session: Session,
+    name: Reference,
+    compartment: InCompartment = None,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Look for values of your own rows too, read under your own login.")
+    ] = False,
+    user: Annotated[str, typer.Option("--user", metavar="NAME", help="Your login to the database, for --sample.")] = "",
+    wait: Wait = True,
+) -> None:
     """Read the bytes on disk and show what is encrypted, under which key version, and what is readable by design.
 
     Exit code 1 when something is readable that should not be.
     """
-    answer = session.client.post(f"{_path(session, name, compartment)}/actions/verify").data
+    path = _path(session, name, compartment)
+    body = {}
+    if sample:
+        from keystead.cli.sampling import samples
+
+        endpoint = session.client.get(f"{path}/endpoint").data
+        found = samples(endpoint, user or str(session.client.get(path).data["admin_username"]))
+        body = {"samples": [base64.b64encode(value).decode() for value in found]}
+    answer = session.client.post(f"{path}/actions/verify", body or None).data
     told = follow(session, answer, wait)
     if not wait:
         return

@@ -34,7 +34,9 @@ def show(console: Console, report: Json) -> None:
         console.say(f"data-key version {version}: {len(paths)} files")
     planted = report["canaries_planted"]
     seen = sum(it["canary_hits"] for it in files)
-    console.say(f"canaries: {planted} planted, found {seen} times in clear")
+    sampled = report.get("samples_looked_for", 0)
+    more = f" and {sampled} values of your own rows" if sampled else ""
+    console.say(f"canaries: {planted} planted{more}, found {seen} times in clear")
     console.say(f"{len(encrypted)} files encrypted, {len(by_design)} readable by design, {len(leaks)} leak")
 
 

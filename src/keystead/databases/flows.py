@@ -251,7 +251,7 @@ class Verify(Steps):
     steps = ("verify",)
 
     def do_verify(self, job: Job, system: DbSystem, progress: Progress) -> Mapping[str, str]:
-        return self.host.apply(system.id, "verify", progress)
+        return self.host.apply(system.id, "verify", progress, samples=job.input.get("samples", ""))
 
     def abandon(self, job: Job) -> None:
         """A report that could not be made changes nothing about the system."""

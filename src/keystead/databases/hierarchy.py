@@ -8,7 +8,10 @@ files. Numbers come from one counter per system; a rewrite publishes `counter + 
 is more than one version behind.
 """
 
+import base64
+import json
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 
 from keystead.core.ids import DbSystemId, NodeId, TenancyId
@@ -60,6 +63,19 @@ class StoreKey:
     def open(self, key: WrappedKey) -> Secret:
         """The data key itself. Raises: Unreadable."""
         return Secret(self._kek.open(key.blob, self._binding(key.slot, key.number)))
+
+    def seal_samples(self, samples: Sequence[bytes]) -> str:
+        """Values to be looked for on disk, sealed for the way through a job's row: base64 of an envelope."""
+        listed = json.dumps([base64.b64encode(sample).decode() for sample in samples]).encode()
+        return base64.b64encode(self._kek.seal(listed, self._samples_binding())).decode()
+
+    def open_samples(self, sealed: str) -> tuple[bytes, ...]:
+        """Back again. Raises: Unreadable."""
+        listed = json.loads(self._kek.open(base64.b64decode(sealed), self._samples_binding()))
+        return tuple(base64.b64decode(sample) for sample in listed)
+
+    def _samples_binding(self) -> Binding:
+        return Binding("samples", self._tenancy, self._region, self._system, store_key_id(self._system))
 
     def _binding(self, slot: int, number: int) -> Binding:
         place = f"{slot}/{number}".encode()

@@ -4,6 +4,7 @@ Every method takes `caller` first and passes the Guard, for the caller and, wher
 principal too. What takes long is a job, written in the transaction of the change it serves.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from keystead.core.clock import Clock
@@ -29,6 +30,7 @@ from keystead.vault.service import Vaults
 from keystead.vault.snapshot import Snapshot
 
 DEFAULT_ADMIN = "admin"
+MAX_SAMPLES, MIN_SAMPLE, MAX_SAMPLE = 64, 8, 256
 MIN_MEMORY_MB, MAX_MEMORY_MB, DEFAULT_MEMORY_MB = 64, 1 << 20, 256
 
 
@@ -154,9 +156,19 @@ class Databases:
         """New data keys and a rewrite of every page under them, online."""
         return self._act(caller, system_id, "rotate", "MYSQL_INSTANCE_UPDATE", None, state="UPDATING")
 
-    def verify(self, caller: Caller, system_id: str) -> Job:
-        """Read the bytes on disk and report what protects them."""
-        return self._act(caller, system_id, "verify", "MYSQL_INSTANCE_READ", None)
+    def verify(self, caller: Caller, system_id: str, samples: Sequence[bytes] = ()) -> Job:
+        """Read the bytes on disk and report what protects them.
+
+        `samples` are values of the customer's own rows, read under the customer's own login, to be looked for in clear
+        beside our canaries; they go through the job's row only sealed under the system's store key.
+        """
+        extra: dict[str, str] = {}
+        if samples:
+            system = self._system(caller, system_id)
+            self._guard.require(caller, "MYSQL_INSTANCE_READ", self._at(system), "VerifyDbSystem")
+            _check_samples(samples)
+            extra["samples"] = self._store_key(caller, system).seal_samples(samples)
+        return self._act(caller, system_id, "verify", "MYSQL_INSTANCE_READ", None, extra=extra)
 
     def change_key(self, caller: Caller, system_id: str, key_id: str | None, if_match: int | None = None) -> DbSystem:
         """Rewrap the store key under another CMEK, the same key's newest version, or (None) a service-managed key.
@@ -408,7 +420,15 @@ class Databases:
         return key.id
 
     def _act(
-        self, caller: Caller, system_id: str, act: Act, permission: str, if_match: int | None, **changes: str
+        self,
+        caller: Caller,
+        system_id: str,
+        act: Act,
+        permission: str,
+        if_match: int | None,
+        *,
+        extra: Mapping[str, str] | None = None,
+        **changes: str,
     ) -> Job:
         """Set what is wanted, and a job that brings it about, in one transaction."""
         system = self._system(caller, system_id)
@@ -419,8 +439,8 @@ class Databases:
             check_legal(system, act)
         except Refusal as refusal:
             self._guard.refuse(caller, permission, self._at(system), operation, refusal)
-        job = self._job(caller, act, system, {})
-        with self._store.write(entry) as tx:
+        job = self._job(caller, act, system, dict(extra or {}))
+        with self._store.write(entry, reserve=act == "stop") as tx:
             if act == "delete":
                 tx.jobs.cancel_for(system.tenancy, system.id, self._clock.now())
             else:
@@ -430,11 +450,21 @@ class Databases:
             tx.jobs.add(job)
         return job
 
+    def _store_key(self, caller: Caller, system: DbSystem) -> StoreKey:
+        """The system's store key, opened as its own principal."""
+        with self._store.read() as tx:
+            row = next(key for key in tx.databases.wrapped(system.tenancy, system.id) if key.kind == "store")
+        identity = replace(caller, principal=principal_of(system), requester=caller.principal.id)
+        material = self._associations.open(identity, system.key, row.blob, "store-key", system.id)
+        opened = StoreKey(material, system.tenancy, self._region, system.id)
+        material.wipe()
+        return opened
+
     def _set_identity(self, caller: Caller, system_id: str, *, deleted: bool) -> DbSystem:
         system = self._system(caller, system_id)
         operation = "DeleteDbSystemIdentity" if deleted else "RestoreDbSystemIdentity"
         entry = self._guard.permit_change(caller, "MYSQL_INSTANCE_UPDATE", self._at(system), operation)
-        with self._store.write(entry) as tx:
+        with self._store.write(entry, reserve=deleted) as tx:
             tx.iam.set_identity(_identity(system, deleted=deleted))
         return system
 
@@ -519,6 +549,15 @@ def _store_row(system: DbSystem, sealed: Sealed) -> WrappedKey:
     return WrappedKey(
         system.id, "store", 0, 0, system.key, sealed.key_version, sealed.blob, system.created_at, None, latest=True
     )
+
+
+def _check_samples(samples: Sequence[bytes]) -> None:
+    if len(samples) > MAX_SAMPLES or any(not MIN_SAMPLE <= len(sample) <= MAX_SAMPLE for sample in samples):
+        raise Refusal(
+            "InvalidParameter",
+            f"at most {MAX_SAMPLES} samples of {MIN_SAMPLE} to {MAX_SAMPLE} bytes can be looked for",
+            hint="shorter values would be found by chance",
+        )
 
 
 def _check_memory(megabytes: int) -> None:

@@ -141,7 +141,7 @@ class Keeper:
             "accounts": self._accounts,
             "adopt": lambda: self._node.drop_administrator(arguments["administrator"]),
             "reencrypt": lambda: self._reencrypt(progress),
-            "verify": lambda: self._node.verify(progress),
+            "verify": lambda: self._node.verify(progress, self._samples(arguments.get("samples", ""))),
             "checksums": self._checksums,
             "discard": self.discard,
         }
@@ -305,6 +305,14 @@ class Keeper:
     def _reencrypt(self, progress: Progress) -> Mapping[str, str]:
         number = max((key.number for key in self._view.data_keys if key.latest), default=0)
         return self._node.reencrypt(number, progress)
+
+    def _samples(self, sealed: str) -> tuple[bytes, ...]:
+        """What a verification is to look for beside canaries. Raises: Refusal while the store key may not be had."""
+        if not sealed:
+            return ()
+        if self._store_key is None:
+            self._open()
+        return self._store_key.open_samples(sealed) if self._store_key is not None else ()
 
     def _checksums(self) -> Mapping[str, str]:
         return {table: str(value) for table, value in self._node.checksums().items()}

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -136,7 +136,7 @@ class MariaDbNode:
         with self._admin() as admin:
             return reencrypt(admin, self._directories.data, number, progress)
 
-    def verify(self, progress: Progress) -> Mapping[str, str]:
+    def verify(self, progress: Progress, samples: Sequence[bytes]) -> Mapping[str, str]:
         canaries: tuple[bytes, ...] = ()
         if self.running():
             progress(1, "planting canaries")
@@ -148,13 +148,13 @@ class MariaDbNode:
             temporary=[self._directories.tmp] if self._directories.tmp.is_dir() else [],
             logs=sorted(self._home.glob("*.log")),
             backups=[self._backups] if self._backups.is_dir() else [],
-            canaries=canaries,
+            canaries=(*canaries, *samples),
             progress=lambda read: progress(min(98, 2 + read * 96 // total), "reading the bytes on disk"),
         )
         if canaries:
             with self._admin() as admin:
                 admin.drop_canaries()
-        return {"report": json.dumps(report_of(found, len(canaries)))}
+        return {"report": json.dumps(report_of(found, len(canaries), len(samples)))}
 
     def checksums(self) -> Mapping[str, int]:
         with self._admin() as admin:

@@ -7,11 +7,14 @@ from typing import Any
 from keystead.adapters.mariadb.scan import FileFinding, Report
 
 
-def report_of(found: Report, canaries: int) -> dict[str, Any]:
-    """`canaries`: how many different ones were planted and looked for (0: the server was not running)."""
+def report_of(found: Report, canaries: int, samples: int) -> dict[str, Any]:
+    """`canaries`: how many different ones were planted and looked for (0: the server was not running); `samples`: how
+    many values of the customer's.
+    """
     return {
         "holds": found.holds,
         "canaries_planted": canaries,
+        "samples_looked_for": samples,
         "bytes_read": found.bytes_read,
         "key_versions": {str(version): list(files) for version, files in found.versions().items()},
         "files": [_file(finding) for finding in found.files],
