@@ -103,10 +103,13 @@ class IamTx(Protocol):
 
 
 class IamStore(Protocol):
-    """Where identity is kept. A write carries its audit entries and cannot be had without one (law 2)."""
+    """Where identity is kept. A write carries its audit entries and cannot be had without one (law 2).
+
+    `reserve`: it takes access away, and may use the space that is kept for that when the disk is full.
+    """
 
     def read(self) -> AbstractContextManager[IamTx]: ...
-    def write(self, *entries: Entry) -> AbstractContextManager[IamTx]: ...
+    def write(self, *entries: Entry, reserve: bool = False) -> AbstractContextManager[IamTx]: ...
 
 
 class TokenCodec(Protocol):

@@ -106,14 +106,14 @@ class Iam:
         """Void the caller's own token at once."""
         target = self._own(caller)
         entry = self._guard.entry(caller, "SIGN_OUT", target, "SignOut", "allowed")
-        with self._store.write(entry) as tx:
+        with self._store.write(entry, reserve=True) as tx:
             tx.iam.revoke(Revocation(caller.principal.tenancy, caller.token_id, self._clock.now()))
 
     def revoke_user_tokens(self, caller: Caller, user_id: str) -> None:
         """Void every token of a user at once."""
         user = self._user(caller, user_id)
         entry = self._guard.permit_change(caller, "USER_UPDATE", self._at_user(user), "RevokeUserTokens")
-        with self._store.write(entry) as tx:
+        with self._store.write(entry, reserve=True) as tx:
             tx.iam.revoke(Revocation(user.tenancy, user.id, self._clock.now()))
 
     # compartments
@@ -181,7 +181,7 @@ class Iam:
         if state == "DELETED":  # that takes another permission
             raise Refusal("InvalidParameter", "a user is ACTIVE or BLOCKED", hint="keystead user delete")
         check_version(user.version, if_match)
-        with self._store.write(entry) as tx:
+        with self._store.write(entry, reserve=state == "BLOCKED") as tx:
             if not tx.iam.set_user_state(user, state):
                 raise stale()
         return replace(user, state=state, version=user.version + 1)
@@ -190,7 +190,7 @@ class Iam:
         user = self._user(caller, user_id)
         entry = self._guard.permit_change(caller, "USER_DELETE", self._at_user(user), "DeleteUser")
         check_version(user.version, if_match)
-        with self._store.write(entry) as tx:
+        with self._store.write(entry, reserve=True) as tx:
             if not tx.iam.set_user_state(user, "DELETED"):
                 raise stale()
 
@@ -234,7 +234,7 @@ class Iam:
         group = self._group(caller, group_id)
         entry = self._guard.permit_change(caller, "GROUP_DELETE", self._at_group(group), "DeleteGroup")
         check_version(group.version, if_match)
-        with self._store.write(entry) as tx:
+        with self._store.write(entry, reserve=True) as tx:
             if not tx.iam.delete_group(group):
                 raise stale()
 
@@ -256,7 +256,7 @@ class Iam:
         entry = self._guard.permit_change(
             caller, "GROUP_UPDATE", self._at_group(group), operation, {"user": user.name, "user_id": user.id}
         )
-        with self._store.write(entry) as tx:
+        with self._store.write(entry, reserve=not member) as tx:
             tx.iam.set_membership(Membership(group.tenancy, group.id, user.id, deleted=not member))
 
     # policies
@@ -308,7 +308,7 @@ class Iam:
         changed = replace(
             policy, statements=_checked(statements, at_root=len(target.path) == 1), version=policy.version + 1
         )
-        with self._store.write(entry) as tx:
+        with self._store.write(entry, reserve=True) as tx:
             if not tx.iam.set_policy(changed, policy.version):
                 raise stale()
         return changed
@@ -317,7 +317,7 @@ class Iam:
         policy, target = self._policy(caller, policy_id)
         entry = self._guard.permit_change(caller, "POLICY_DELETE", target, "DeletePolicy", _numbered(policy.statements))
         check_version(policy.version, if_match)
-        with self._store.write(entry) as tx:
+        with self._store.write(entry, reserve=True) as tx:
             if not tx.iam.set_policy(replace(policy, version=policy.version + 1), policy.version, deleted=True):
                 raise stale()
 

@@ -10,6 +10,7 @@ from keystead.adapters.sql.engine import sqlite_engine
 from keystead.core.errors import Refusal
 
 STATE_FILE: Final = "state.db"
+RESERVE_FILE: Final = "state.reserve"
 INDEX_FILE: Final = "audit.db"
 SEGMENTS: Final = "audit"
 

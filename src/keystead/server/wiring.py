@@ -22,6 +22,7 @@ from keystead.adapters.sql.audit_index import AuditIndex
 from keystead.adapters.sql.freshness import SqliteFreshness
 from keystead.adapters.sql.heads import SqlHeads
 from keystead.adapters.sql.idempotency import SqlIdempotency
+from keystead.adapters.sql.reserve import Reserve
 from keystead.adapters.sql.store import SqlStore
 from keystead.audit.service import AuditLog
 from keystead.core.clock import Clock, SteadyClock, SystemClock
@@ -39,7 +40,7 @@ from keystead.jobs.runner import Flow, Runner
 from keystead.seal.service import RootKey
 from keystead.server import authority
 from keystead.server.machine import this_machine
-from keystead.server.opening import INDEX_FILE, SEGMENTS, STATE_FILE, open_state
+from keystead.server.opening import INDEX_FILE, RESERVE_FILE, SEGMENTS, STATE_FILE, open_state
 from keystead.server.settings import Effective, ranged
 from keystead.server.state import StateBackup
 from keystead.server.trail import AuditTrail
@@ -101,7 +102,7 @@ def open_region(effective: Effective, root: RootKey, process: str) -> Region:
     engine = open_state(effective.state)
     # Time goes on from the last change: a clock set back while nothing ran revives nothing either.
     clock = SteadyClock(SystemClock(), _last_change(engine))
-    store = SqlStore(engine, clock)
+    store = SqlStore(engine, clock, Reserve(effective.state / RESERVE_FILE))
     freshness = SqliteFreshness(effective.state / STATE_FILE)
     directory = Directory()
     snapshot = Snapshot(directory, Keyring(root.subkey("vault-store"), directory, region), OncePerTurn(freshness))

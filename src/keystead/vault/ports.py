@@ -68,7 +68,10 @@ class VaultTx(Protocol):
 
 
 class VaultStore(Protocol):
-    """Where the vault is kept. A write carries its audit entries and cannot be had without one (law 2)."""
+    """Where the vault is kept. A write carries its audit entries and cannot be had without one (law 2).
+
+    `reserve`: it takes access away, and may use the space that is kept for that when the disk is full.
+    """
 
     def read(self) -> AbstractContextManager[VaultTx]: ...
-    def write(self, *entries: Entry) -> AbstractContextManager[VaultTx]: ...
+    def write(self, *entries: Entry, reserve: bool = False) -> AbstractContextManager[VaultTx]: ...

@@ -279,7 +279,7 @@ class Vaults:
         changed = replace(
             key, state=state, changed_by=caller.principal.name, changed_at=self._clock.now(), version=key.version + 1
         )
-        with self._store.write(record) as tx:
+        with self._store.write(record, reserve=move == "disable") as tx:
             if not tx.vault.change_key(key, changed):
                 raise stale()
         return changed

@@ -3,6 +3,8 @@
 `write` takes the entries that belong to the change: they are rows of the same transaction (law 2), so a committed
 change cannot be without its record, nor the record without its change. Every write advances the region's generation;
 rows of the hot path are stamped with it.
+
+A write that takes access away says so (`reserve`): on a full disk it finds the space kept for such (reserve.py).
 """
 
 import dataclasses
@@ -18,6 +20,7 @@ from keystead.adapters.sql import schema
 from keystead.adapters.sql.databases import SqlDatabaseRows
 from keystead.adapters.sql.iam import SqlIamRows
 from keystead.adapters.sql.jobs import SqlJobRows
+from keystead.adapters.sql.reserve import Reserve
 from keystead.adapters.sql.vault import SqlVaultRows
 from keystead.audit.model import Entry
 from keystead.core.clock import Clock, parse_moment
@@ -39,9 +42,12 @@ class SqlTx:
 class SqlStore:
     """Transactions on the region's database."""
 
-    def __init__(self, engine: sa.Engine, clock: Clock) -> None:
+    def __init__(self, engine: sa.Engine, clock: Clock, reserve: Reserve | None = None) -> None:
         self._engine = engine
         self._clock = clock
+        self._reserve = reserve
+        if reserve is not None:
+            reserve.keep()
 
     @contextmanager
     def read(self) -> Iterator[SqlTx]:
@@ -50,11 +56,20 @@ class SqlStore:
             yield SqlTx(connection, 0)
 
     @contextmanager
-    def write(self, *entries: Entry) -> Iterator[SqlTx]:
-        """A change with its audit entries; at least one. Raises: Unavailable (then nothing was changed)."""
+    def write(self, *entries: Entry, reserve: bool = False) -> Iterator[SqlTx]:
+        """A change with its audit entries; at least one. `reserve`: it takes access away.
+
+        Raises:
+            Unavailable: nothing was changed.
+        """
         if not entries:
             raise Fault("Unaudited", "a change without an audit entry")
-        with translated(), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
+        with (
+            self._room(reserve),
+            translated(),
+            self._engine.connect().execution_options(writing=True) as connection,
+            connection.begin(),
+        ):
             generation = self._advance(connection)
             yield SqlTx(connection, generation)
             rows = [
@@ -79,6 +94,24 @@ class SqlStore:
         )
         with translated(), self._engine.connect() as connection:
             return [(row.sequence, from_json(row.entry)) for row in connection.execute(query)]
+
+    @contextmanager
+    def _room(self, reserve: bool) -> Iterator[None]:
+        """The reserve, for those that may use it; kept (again) by the others."""
+        kept = self._reserve
+        if kept is None:
+            yield
+            return
+        if reserve:
+            kept.make_room()
+        else:
+            kept.keep()
+        try:
+            yield
+        except Unavailable:
+            if reserve:  # whatever it was: if it was for want of room, the next attempt has some
+                kept.give()
+            raise
 
     def _advance(self, connection: sa.Connection) -> int:
         table = schema.region
