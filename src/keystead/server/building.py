@@ -52,7 +52,6 @@ class Building:
 
     def publish(self) -> None:
         """Make it visible: sync everything, then one rename."""
-        (self.directory / PENDING).unlink(missing_ok=True)
         for directory, _, _ in os.walk(self.directory):
             sync(Path(directory))
         self.directory.chmod(STATE_MODE)
@@ -60,6 +59,7 @@ class Building:
             self.state.rmdir()
         self.directory.rename(self.state)
         sync(self.state.parent)
+        (self.state / PENDING).unlink(missing_ok=True)  # only now: before, it tells what to sweep away
 
     def sweep(self) -> None:
         """Take away what an attempt left that never became visible."""

@@ -123,6 +123,9 @@ def _settings(asked: Asked, state: Path) -> Settings:
         section, dot, field = name.partition(".")
         if not separator or not dot:
             raise Refusal("InvalidSettings", f"not a setting: {given!r}", hint="like --set listen.workers=1")
+        if section not in settings.SECTIONS:
+            hint = f"sections: {', '.join(settings.SECTIONS)}"
+            raise Refusal("InvalidSettings", f"there is no section [{section}]", hint=hint)
         environment[f"KEYSTEAD_{section}_{field}".upper()] = value
     text = settings.render(settings.build(chosen)).encode()
     return settings.parse(text, state / settings.FILE_NAME, environment).settings

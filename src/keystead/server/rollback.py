@@ -10,13 +10,12 @@ import sqlalchemy as sa
 
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.audit_index import AuditIndex
-from keystead.adapters.sql.freshness import SqliteFreshness
 from keystead.adapters.sql.heads import SqlHeads
 from keystead.adapters.sql.store import SqlStore
 from keystead.audit.model import Head
 from keystead.audit.rollback import check_rollback
 from keystead.core.clock import Clock, SystemClock
-from keystead.server.opening import INDEX_FILE, SEGMENTS, STATE_FILE, open_state
+from keystead.server.opening import INDEX_FILE, SEGMENTS, open_state
 from keystead.server.operator import operator_entry
 from keystead.server.settings import Effective
 
@@ -33,7 +32,8 @@ def check(effective: Effective, *, accept: bool) -> None:
     index = AuditIndex(effective.state / INDEX_FILE, segments)
     try:
         index.integrate()
-        generation = SqliteFreshness(effective.state / STATE_FILE).generation()
+        with engine.connect() as connection:
+            generation = int(connection.execute(sa.select(schema.region.c.generation)).scalar_one())
         refusal = check_rollback(generation, SqlHeads(engine).noted(), index.view())
         if refusal is None:
             return

@@ -358,3 +358,26 @@ def _check_whole(made: Effective) -> None:
 
 def _invalid(message: str, hint: str = "") -> Refusal:
     return Refusal("InvalidSettings", message, hint=hint)
+
+
+def page() -> str:
+    """docs/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "One TOML file: `keystead.toml` in the state directory, or the one that `--config` or `KEYSTEAD_SETTINGS`",
+        "names. Every setting can be overridden by `KEYSTEAD_<SECTION>_<NAME>`, e.g. `KEYSTEAD_LISTEN_PORT=9000`",
+        "(lists: with commas between). Unknown sections and names are refused. `keystead doctor` shows what is in",
+        "force and where from.",
+    ]
+    for section, struct in SECTIONS.items():
+        lines += ["", f"## [{section}]", "", (struct.__doc__ or "").strip(), "", "| setting | default | meaning |"]
+        lines.append("|---|---|---|")
+        lines += [
+            f"| `{name}` | `{_toml(default)}` | {about} |" for of, name, about, default in described() if of == section
+        ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
