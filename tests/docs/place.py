@@ -1,0 +1,110 @@
+"""Where documentation is run: a directory of its own, free ports and uids, and nothing left behind at the end."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.docs.shell import Shell, blocks, run_block
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(sys.executable).parent
+SHOWN_PLACE = "/var/tmp/keystead"
+SHOWN_PORT = "8470"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def free_range(size: int) -> str:
+    """So many ports in a row that nobody listens on just now, below those that the system gives away."""
+    for _ in range(200):
+        first = 20000 + secrets.randbelow(10000)
+        with suppress(OSError):
+            for port in range(first, first + size):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            return f"{first}-{first + size - 1}"
+    raise AssertionError("no free ports")
+
+
+class Place:
+    """The machine as a page assumes it. `/var/tmp/keystead` and port 8470 of the page are ours here."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.port = free_port()
+        first_uid = 62000 + secrets.randbelow(3000)
+        self.environment = {
+            **{name: os.environ[name] for name in ("HOME", "LANG", "TZ") if name in os.environ},
+            "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+            "KEYSTEAD_LISTEN_PORT": str(self.port),
+            "KEYSTEAD_LISTEN_WORKERS": "1",
+            "KEYSTEAD_DATABASES_ENDPOINT_PORT": str(free_port()),
+            "KEYSTEAD_DATABASES_PORTS": free_range(8),
+            "KEYSTEAD_DATABASES_UIDS": f"{first_uid}-{first_uid + 7}",
+        }
+
+    def here(self, text: str) -> str:
+        """The page, with its paths and ports being ours."""
+        return text.replace(SHOWN_PLACE, str(self.base / "keystead")).replace(f":{SHOWN_PORT}", f":{self.port}")
+
+    def run_page(self, page: Path) -> None:
+        """Run every block of a page; the first that is not as shown ends it. Raises: AssertionError."""
+        shell = Shell(self.environment, ROOT)
+        try:
+            for block in blocks(self.here(page.read_text())):
+                wrong = run_block(shell, block, page.name)
+                assert not wrong, "\n".join(wrong)
+        finally:
+            shell.close()
+
+    def clean(self) -> None:
+        """Stop whatever runs here, and take everything away. Raises: AssertionError when something would not stop."""
+        for settings in self.base.rglob("keystead.toml"):
+            _down(settings.parent, self.environment)
+        left = list(self._processes())
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for _ in range(100):
+            if not any(self._processes()):
+                break
+            time.sleep(0.05)
+        shutil.rmtree(self.base, ignore_errors=True)
+        assert not left, "processes were left behind"
+
+    def _processes(self) -> Iterator[int]:
+        """Processes whose command line names our directory: nobody else's can."""
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                with suppress(OSError):
+                    if os.fsencode(self.base) in (entry / "cmdline").read_bytes():
+                        yield int(entry.name)
+
+
+def _down(state: Path, environment: Mapping[str, str]) -> None:
+    asked = [str(PROGRAMS / "keystead"), "down", "--with-databases", "--state", str(state)]
+    subprocess.run(asked, env=dict(environment), capture_output=True, timeout=120, check=False)
+
+
+@contextmanager
+def place() -> Iterator[Place]:
+    """A place for one page. Database servers run under uids of their own, so they must get through to it."""
+    made = Place(Path(tempfile.mkdtemp(prefix="ks-docs-", dir="/var/tmp")))
+    made.base.chmod(0o711)
+    try:
+        yield made
+    finally:
+        made.clean()
