@@ -17,7 +17,7 @@ SOUND = (
 
 
 def test_a_report_survives_the_row_it_travels_in(capsys: pytest.CaptureFixture[str]) -> None:
-    found = json.loads(json.dumps(report_of(Report(SOUND, 66436), 5)))
+    found = json.loads(json.dumps(report_of(Report(SOUND, 66436), 5, 2)))
     report.show(Console(), found)
     report.check(found)
     shown = capsys.readouterr().out
@@ -28,7 +28,7 @@ def test_a_report_survives_the_row_it_travels_in(capsys: pytest.CaptureFixture[s
 
 def test_a_leak_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     leak = FileFinding("data", "flights/spill.MYD", "unknown", 900, False, canaries=2)
-    found = report_of(Report((*SOUND, leak), 67336), 5)
+    found = report_of(Report((*SOUND, leak), 67336), 5, 0)
     report.show(Console(), found)
     with pytest.raises(CliError, match=r"flights/spill\.MYD"):
         report.check(found)
