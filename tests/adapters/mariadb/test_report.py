@@ -22,7 +22,7 @@ def test_a_report_survives_the_row_it_travels_in(capsys: pytest.CaptureFixture[s
     report.check(found)
     shown = capsys.readouterr().out
     assert "names of tables and columns" in shown
-    assert "canaries: 5 planted, found 0 times in clear" in shown
+    assert "canaries: 5 planted and 2 values of your own rows, found 0 times in clear" in shown
     assert "1 files encrypted, 1 readable by design, 0 leak" in shown
 
 
