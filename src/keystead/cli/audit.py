@@ -54,7 +54,8 @@ def _why(entry: Mapping[str, Any]) -> str:
 _ENTRIES: list[Column] = [
     ("time", _when),
     ("who", _who),
-    ("action", "action"),
+    ("operation", "operation"),
+    ("permission", "action"),
     ("resource", _resource),
     ("from", "source"),
     ("outcome", "outcome"),

@@ -58,6 +58,7 @@ class Keeper:
         self._store_key: StoreKey | None = None
         self._token: bytes | None = node.adopt()
         self._receipt: FenceReceipt | None = None
+        self._told = False
         self._failures = 0
         self._retry_at = 0.0
 
@@ -69,6 +70,7 @@ class Keeper:
         """A newer view. New data keys are served at once."""
         published = view.data_keys != self._view.data_keys
         self._view = view
+        self._told = False
         if published and self._token is not None and self._store_key is not None:
             self._serve_keys(self._token)
 
@@ -325,11 +327,13 @@ class Keeper:
         return f"database system {self._view.system.name} is INACCESSIBLE: {self._loss[1]}"
 
     def _tell(self) -> None:
-        """Report where what the desk believes differs from what is."""
+        """Report where what the desk believes differs from what is; once for each view."""
         system, running = self._view.system, self._node.running()
         if self._receipt is not None:
             if self._report(Report(system.id, "fenced", *self._loss, receipt=self._receipt)):
                 self._receipt = None
+        elif self._told:
+            return
         elif self._fenced and not running and system.state in ("ACTIVE", "UPDATING", "STARTING"):
             self._report(Report(system.id, "fenced", *self._loss))
         elif running and not self._fenced and system.state in ("INACCESSIBLE", "FAILED") and self._view.granted:
@@ -342,6 +346,7 @@ class Keeper:
             self._desk.report(report)
         except (Fault, Refusal):
             return False  # said again with the next watch
+        self._told = True
         return True
 
 
