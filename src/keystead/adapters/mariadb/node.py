@@ -142,6 +142,8 @@ class MariaDbNode:
             progress(1, "planting canaries")
             with self._admin() as admin:
                 canaries = admin.plant_canaries().values
+                progress(2, "having changed pages written to disk")
+                admin.write_out()
         total = max(1, sum(path.stat().st_size for path in self._home.rglob("*") if path.is_file()))
         found = scan(
             self._directories.data,
