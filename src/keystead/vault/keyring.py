@@ -39,15 +39,19 @@ class Keyring:
         self._entries: dict[str, Entry] = {}
 
     def apply(self, changes: KeyChanges) -> None:
-        """Take over what changed."""
+        """Take over what changed. A key appears together with its versions: others read meanwhile."""
+        fresh: dict[str, dict[int, KeyVersion]] = {}
+        for version in changes.versions:
+            fresh.setdefault(version.key, {})[version.number] = version
         for key in changes.keys:
             had = self._entries.get(key.id)
-            self._entries[key.id] = Entry(key, *self._targets(key), versions=dict(had.versions) if had else {})
-        for version in changes.versions:
-            entry = self._entries.get(version.key)
+            versions = (had.versions if had else {}) | fresh.pop(key.id, {})
+            self._entries[key.id] = Entry(key, *self._targets(key), versions=versions)
+        for key_id, versions in fresh.items():
+            entry = self._entries.get(key_id)
             if entry is None:
                 raise Fault("Inconsistent", "a key version without its key")
-            entry.versions[version.number] = version
+            entry.versions.update(versions)
 
     def get(self, key_id: str) -> Entry | None:
         return self._entries.get(key_id)

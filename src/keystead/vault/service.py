@@ -130,7 +130,7 @@ class Vaults:
     def get_key(self, caller: Caller, key_id: str) -> Key:
         entry = self._entry(caller, key_id)
         self._guard.permit(caller, "KEY_READ", entry.target, "GetKey")
-        return entry.key
+        return self._current(entry).key
 
     def list_keys(self, caller: Caller, compartment: str, page: PageRequest, name: str | None = None) -> Page[Key]:
         place = self._place(caller, compartment)
@@ -142,6 +142,7 @@ class Vaults:
     def list_versions(self, caller: Caller, key_id: str, page: PageRequest) -> Page[KeyVersion]:
         entry = self._entry(caller, key_id)
         self._guard.permit(caller, "KEY_READ", entry.target, "ListKeyVersions")
+        entry = self._current(entry)
         since = int(page.after) if page.after and page.after.isdigit() else 0
         newer = [version for number, version in sorted(entry.versions.items()) if number > since]
         return cut(newer[: page.limit + 1], page.limit, lambda item: str(item.number))
@@ -260,9 +261,13 @@ class Vaults:
     def _binding(self, entry: Entry, use: Use, associated_data: bytes) -> Binding:
         return Binding(use, entry.key.tenancy, self._region, "", entry.key.id, associated_data)
 
+    def _current(self, entry: Entry) -> Entry:
+        """The key as of the Guard's look at the generation."""
+        return self._keyring.get(entry.key.id) or entry
+
     def _usable(self, caller: Caller, permission: str, entry: Entry, operation: str) -> Entry:
         """The key as it is after the Guard's look at the generation, when it may be used in that state."""
-        current = self._keyring.get(entry.key.id) or entry
+        current = self._current(entry)
         if current.key.state != "ENABLED":
             self._guard.refuse(caller, permission, current.target, operation, unusable(current.key))
         return current
@@ -270,7 +275,7 @@ class Vaults:
     def _move(self, caller: Caller, key_id: str, move: KeyMove, operation: str, if_match: int | None) -> Key:
         entry = self._entry(caller, key_id)
         record = self._guard.permit_change(caller, "KEY_UPDATE", entry.target, operation)
-        key = (self._keyring.get(key_id) or entry).key
+        key = self._current(entry).key
         check_version(key.version, if_match)
         try:
             state = after(key.state, move, key.name)
