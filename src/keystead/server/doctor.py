@@ -218,11 +218,13 @@ def _clock(_effective: Effective) -> Found:
     return "warning", "whether it is synchronized cannot be told here"
 
 
-def _memory(effective: Effective) -> Found:
+def _memory(_effective: Effective) -> Found:
+    from keystead.databases.service import DEFAULT_MEMORY_MB
+
     read = Path("/proc/meminfo").read_text()
     free = re.search(r"MemAvailable:\s+(\d+) kB", read)
     size = int(free[1]) * 1024 if free else 0
-    need = effective.settings.databases.memory_mb * 1024**2
+    need = DEFAULT_MEMORY_MB * 1024**2
     return ("ok" if size > need else "warning"), f"{_size(size)} available; a system uses about {_size(need)}"
 
 

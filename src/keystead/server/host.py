@@ -13,9 +13,9 @@ import structlog
 
 from keystead.adapters.desk import ApiDesk
 from keystead.adapters.jose import JoseCodec
-from keystead.adapters.mariadb.node import MariaDbNode
+from keystead.adapters.mariadb.node import ADDRESS, MariaDbNode
 from keystead.adapters.sql.store import SqlStore
-from keystead.core.clock import SystemClock
+from keystead.core.clock import SteadyClock, SystemClock
 from keystead.databases.node import Node
 from keystead.host.agent import Agent, Rules
 from keystead.host.control import ControlServer
@@ -31,7 +31,6 @@ from keystead.server.settings import Effective
 from keystead.server.wiring import CONTROL_NAME
 
 LOCK_NAME: Final = "host.lock"
-LOOPBACK: Final = "127.0.0.1"
 PATIENCE_SECONDS: Final = 5.0
 STOP_THREADS: Final = 8
 
@@ -42,12 +41,12 @@ def host(effective: Effective) -> None:
     log = structlog.get_logger()
     settings = effective.settings
     with Lock(effective.runtime / LOCK_NAME, "host", PATIENCE_SECONDS):
-        check_port(LOOPBACK, settings.databases.endpoint_port, "[databases] endpoint_port")
-        clock = SystemClock()
+        check_port(ADDRESS, settings.databases.endpoint_port, "[databases] endpoint_port")
+        clock = SteadyClock(SystemClock())
         machine = this_machine(effective.state)
         codec = JoseCodec(machine_key(effective.state), kid=machine.id)
         desk = ApiDesk(socket_path(effective), codec, machine.id, machine.region, clock)
-        loop = HostLoop(settings.listen.host)
+        loop = HostLoop(ADDRESS)
         loop.start(settings.databases.endpoint_port)
         grace = None if settings.access.grace_seconds < 0 else float(settings.access.grace_seconds)
         rules = Rules(float(settings.access.lease_seconds), grace)

@@ -86,7 +86,6 @@ class DatabasesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     data_dir: Annotated[str, Meta(description="Data directories; empty: `data` in the state directory.")] = ""
     backup_dir: Annotated[str, Meta(description="Backups; empty: `backups` in the state directory.")] = ""
     tmpfs_dir: Annotated[str, Meta(description="A tmpfs, for temporary files and socket files.")] = "/dev/shm"  # noqa: S108
-    memory_mb: Annotated[int, Meta(ge=64, le=1048576, description="Memory of a system unless asked otherwise.")] = 256
 
 
 class AccessSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -16,6 +16,7 @@ import structlog
 from keystead import __version__
 from keystead.adapters.backup_files import FileBackups
 from keystead.adapters.jose import JoseCodec
+from keystead.adapters.mariadb.node import ADDRESS
 from keystead.adapters.segments import SegmentJournal, open_journal
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.audit_index import AuditIndex
@@ -263,9 +264,4 @@ def _placement(effective: Effective) -> Placement:
     given = effective.settings.databases
     uids = ranged(given.uids, "[databases] uids") if os.geteuid() == 0 else range(0)
     machine = this_machine(effective.state)
-    return Placement(machine.id, address_of(effective), ranged(given.ports, "[databases] ports"), uids)
-
-
-def address_of(effective: Effective) -> str:
-    """Where database systems of this machine listen: as the API does."""
-    return effective.settings.listen.host
+    return Placement(machine.id, ADDRESS, ranged(given.ports, "[databases] ports"), uids)
