@@ -24,7 +24,7 @@ from keystead.adapters.mariadb.client import Admin
 from keystead.adapters.mariadb.datadir import NodeDirectories, empty
 from keystead.adapters.mariadb.process import Owner, Process, spawn
 from keystead.adapters.mariadb.server import token_environment
-from keystead.core.errors import Fault, KeysteadError, Refusal
+from keystead.core.errors import Fault, KeysteadError, Refusal, Unavailable
 from keystead.core.secret import Secret
 from keystead.databases.config import NodeConfig, plugin_options, render
 
@@ -64,6 +64,7 @@ class BackupRun:
         """The stream's bytes, in pieces.
 
         Raises:
+            Unavailable: `BackupKilled`, `ServerUnreachable`: try again.
             Fault: `BackupFailed`, also at the very end: what came before is then worth nothing.
         """
         self._log.unlink(missing_ok=True)
@@ -80,7 +81,10 @@ class BackupRun:
                     process.kill()
                     process.wait(5)
                     self._process = None
+                if process.was_killed:
+                    raise Unavailable("BackupKilled", "the backup was killed")
                 if process.exit_code != 0:
+                    self._admin.query("SELECT 1")  # when the server itself has gone, the backup can be taken again
                     raise Fault("BackupFailed", f"the backup failed: {last_words(self._log)}")
         finally:
             with contextlib.suppress(KeysteadError):  # the server may be gone by now
@@ -135,6 +139,7 @@ def restore_into(
 
     Raises:
         Refusal: `DirectoryNotEmpty`.
+        Unavailable: `RestoreKilled`: try again.
         Fault: `RestoreFailed`; and whatever `chunks` raises.
     """
     del config_file  # the server is started with it; neither program reads it
@@ -182,8 +187,11 @@ def _extract(directories: NodeDirectories, owner: Owner, log: Path, chunks: Iter
         except BrokenPipeError:
             process.wait(5)
         finally:
+            was_killed = process.was_killed
             process.kill()
             process.wait(5)
+        if was_killed:
+            raise Unavailable("RestoreKilled", "the restore was killed")
         if process.exit_code != 0:
             raise Fault("RestoreFailed", f"the backup cannot be unpacked: {last_words(log)}")
 
@@ -202,6 +210,8 @@ def _prepare(directories: NodeDirectories, owner: Owner, log: Path, token: Secre
         finally:
             process.kill()
             process.wait(5)
+        if process.was_killed:
+            raise Unavailable("RestoreKilled", "the restore was killed")
         if process.exit_code != 0:
             raise Fault("RestoreFailed", f"the backup cannot be prepared: {last_words(log)}")
 

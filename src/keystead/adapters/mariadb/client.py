@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pymysql
-from pymysql.constants import CR
+from pymysql.constants import CR, ER
 
 from keystead.adapters.mariadb.datadir import os_user
 from keystead.core.errors import Fault, Unavailable
@@ -36,7 +36,17 @@ _EAGER = (
     ("innodb_max_dirty_pages_pct_lwm", 0),
     ("innodb_max_dirty_pages_pct", 0),
 )
-_GONE = (CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST, CR.CR_CONNECTION_ERROR, CR.CR_CONN_HOST_ERROR)
+_CLOSED = 0  # the driver's own, for a connection that it has found broken before
+_CONNECTION_KILLED = 1927  # ER_CONNECTION_KILLED, which the driver does not name
+_GONE = (
+    _CLOSED,
+    _CONNECTION_KILLED,
+    ER.SERVER_SHUTDOWN,
+    CR.CR_SERVER_GONE_ERROR,
+    CR.CR_SERVER_LOST,
+    CR.CR_CONNECTION_ERROR,
+    CR.CR_CONN_HOST_ERROR,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from keystead.adapters.mariadb.process import Owner, spawn
 from keystead.adapters.mariadb.server import MARIADBD, last_errors, token_environment
-from keystead.core.errors import Fault, Refusal
+from keystead.core.errors import Fault, Refusal, Unavailable
 from keystead.core.secret import Secret
 
 SHARE = Path("/usr/share/mysql")
@@ -140,6 +140,7 @@ def build(directories: NodeDirectories, owner: Owner, config: Path, log: Path, t
 
     Raises:
         Refusal: `DirectoryNotEmpty`.
+        Unavailable: `BootstrapKilled`: try again.
         Fault: `BootstrapFailed`, with the reason its log gives.
     """
     if any(directories.data.iterdir()):
@@ -172,6 +173,8 @@ def build(directories: NodeDirectories, owner: Owner, config: Path, log: Path, t
         except BrokenPipeError:
             pass  # it has ended early: its log says why
         process.wait()
+        if process.was_killed:
+            raise Unavailable("BootstrapKilled", "the building of the data directory was killed")
         if process.exit_code != 0:
             reason = last_errors(log, size)
             raise Fault("BootstrapFailed", f"the data directory could not be built: {reason}")

@@ -152,6 +152,11 @@ class Process:
         """How an ended child ended: its status, or minus the signal. None for others and while it runs."""
         return self._popen.returncode if self._popen is not None and not self.is_alive() else None
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether an ended child was ended by somebody, rather than by itself: what it did can be tried again."""
+        return self.exit_code in (-signal.SIGKILL, -signal.SIGTERM)
+
     def kill(self) -> None:
         """SIGKILL. Nothing happens when it has ended."""
         self._signal(signal.SIGKILL)
