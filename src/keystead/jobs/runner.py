@@ -61,6 +61,7 @@ class Runner:
         self._clock = clock
         self._owner = owner
         self._failed = failed
+        self._job: Job | None = None
 
     def run_one(self) -> bool:
         """Lease a job and bring it as far as it goes now; False when there was none."""
@@ -69,9 +70,23 @@ class Runner:
             job = tx.jobs.lease(self._owner, now, now + LEASE_SECONDS)
         if job is None:
             return False
-        with suppress(Canceled):
-            self._advance(job)
+        self._job = job
+        try:
+            with suppress(Canceled):
+                self._advance(job)
+        finally:
+            self._job = None
         return True
+
+    def keep_lease(self) -> None:
+        """Renew the lease of the job that is being run, if there is one: from another thread, while a step is long.
+
+        A lease that has gone to somebody else, or a state that does not answer, shows when the step is recorded.
+        """
+        job = self._job
+        if job is not None:
+            with suppress(Canceled):
+                self._renew(job)
 
     def _advance(self, job: Job) -> None:
         flow = self._flows[job.kind]
@@ -79,6 +94,8 @@ class Runner:
         for number, step in enumerate(flow.steps[done:], done):
             try:
                 result = flow.run(step, job, self._progress(job, number, len(flow.steps)))
+            except Canceled:
+                raise
             except (Waiting, Unavailable) as reason:
                 self._put_back(job, str(reason))
                 return
@@ -122,12 +139,14 @@ class Runner:
                 raise Canceled
 
     def _put_back(self, job: Job, reason: str) -> None:
+        self._job = None
         self._save(replace(job, state="IN_PROGRESS", result={**job.result, "waiting_for": reason}))
         with self._store.note() as tx:
             tx.jobs.renew(job, self._owner, self._clock.monotonic() + RETRY_SECONDS)
 
     def _fail(self, flow: Flow, job: Job, error: Refusal | Fault) -> None:
-        flow.abandon(job)
+        with suppress(Canceled):  # what it was about is gone: there is nothing to tidy
+            flow.abandon(job)
         self._save(replace(job, state="FAILED", error_code=error.code, error=error.message))
 
     def _save(self, job: Job) -> Job:

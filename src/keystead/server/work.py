@@ -10,7 +10,8 @@
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ import structlog
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.heads import SqlHeads
 from keystead.core.errors import KeysteadError
+from keystead.jobs.runner import Runner
 from keystead.seal.service import RootKey
 from keystead.server import logs
 from keystead.server.locks import Lock
@@ -32,6 +34,7 @@ AUDIT_SECONDS: Final = 0.1
 HEADS_SECONDS: Final = 2.0
 IDLE_SECONDS: Final = 0.05
 RETRY_SECONDS: Final = 1.0
+LEASES_SECONDS: Final = 5.0
 _log = structlog.get_logger()
 
 
@@ -46,7 +49,9 @@ def work(effective: Effective, root: RootKey) -> None:
         try:
             release_leases(region)
             threads = [_thread("audit", Clerk(region).run, stopping)]
-            for runner in runners(region):
+            made = runners(region)
+            threads.append(_thread("leases", lambda stop: keep_leases(made, stop), stopping))
+            for runner in made:
                 threads.append(_thread("runner", _Jobs(region, runner.run_one).run, stopping))
             mark_ready(effective, "work")
             stopping.wait()
@@ -60,6 +65,14 @@ def release_leases(region: Region) -> None:
     """Take the leases of an earlier life away: there is one `work`, and monotonic time does not survive a reboot."""
     with region.store.note() as tx:
         tx.connection.execute(schema.jobs.update().where(schema.jobs.c.lease_until > 0).values(lease_until=0.0))
+
+
+def keep_leases(made: Sequence[Runner], stopping: threading.Event) -> None:
+    """A step may take longer than a lease: while we live, what our runners do stays theirs."""
+    while not stopping.wait(LEASES_SECONDS):
+        for runner in made:
+            with suppress(KeysteadError):  # the state does not answer: seen by the runner itself
+                runner.keep_lease()
 
 
 class Clerk:
