@@ -86,6 +86,13 @@ def runner(region: DomainRegion, flow: Building, owner: str = "one", bugs: list[
     return Runner(region.store, {"build": flow}, region.clock, owner, lambda _, error: heard.append(error))
 
 
+def now(region: DomainRegion, job: Job) -> Job:
+    with region.store.read() as tx:
+        found = tx.jobs.job(job.tenancy, job.id)
+    assert found is not None
+    return found
+
+
 def test_a_job_is_done_step_by_step(region: DomainRegion) -> None:
     job, flow = add_job(region), Building()
     assert runner(region, flow).run_one()
