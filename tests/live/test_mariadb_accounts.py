@@ -8,7 +8,7 @@ import pytest
 from tests.live.conftest import Node
 
 from keystead.adapters.mariadb import accounts
-from keystead.adapters.mariadb.client import Admin
+from keystead.adapters.mariadb.client import CANARY_SCHEMA, Admin
 from keystead.adapters.mariadb.datadir import os_user
 from keystead.core.errors import Refusal
 from keystead.core.secret import Secret
@@ -184,3 +184,21 @@ def test_replaced_with_a_new_password(shared_node: Node, admin: Admin) -> None:
 def test_names_that_no_account_may_have(name: str) -> None:
     with pytest.raises(Refusal):
         accounts.check_name(name)
+
+
+def test_nothing_of_the_administrator_runs_with_our_rights(admin: Admin, boss: "pymysql.Connection") -> None:
+    """A proof reads tables of our own schema: a view put in their place would run its owner's functions as us."""
+    view = "SQL SECURITY INVOKER VIEW {} AS SELECT 1 AS id, CURRENT_USER() AS word, 'x' AS body"
+    with pytest.raises(pymysql.MySQLError):
+        run(boss, f"CREATE DATABASE {CANARY_SCHEMA}")
+    admin.plant_canaries()
+    for statement in (
+        f"CREATE {view.format(f'{CANARY_SCHEMA}.put')}",
+        f"CREATE OR REPLACE {view.format(f'{CANARY_SCHEMA}.canary')}",
+        f"RENAME TABLE {CANARY_SCHEMA}.canary TO {CANARY_SCHEMA}.away",
+        f"CREATE TRIGGER {CANARY_SCHEMA}.t BEFORE INSERT ON {CANARY_SCHEMA}.canary FOR EACH ROW SET @seen = 1",
+        f"SELECT word FROM {CANARY_SCHEMA}.canary",
+    ):
+        with pytest.raises(pymysql.MySQLError, match="denied"):
+            run(boss, statement)
+    admin.drop_canaries()

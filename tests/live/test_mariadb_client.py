@@ -72,9 +72,9 @@ def test_canaries_leave_nothing_but_their_schema(shared_node: Node) -> None:
         first = admin.plant_canaries()
         second = admin.plant_canaries()
         assert len(set(first.values + second.values)) == 8
-        assert not any(name.startswith("`keystead_canary`") for name in admin.tables())
+        assert not any(name.startswith("`mysql_canary`") for name in admin.tables())
         admin.drop_canaries()
-        assert ("keystead_canary",) not in admin.query("SHOW DATABASES")
+        assert ("mysql_canary",) not in admin.query("SHOW DATABASES")
 
 
 def test_every_other_connection_is_ended(shared_node: Node) -> None:

@@ -106,16 +106,16 @@ def test_a_server_in_clear_is_seen(machine: Machine) -> None:
     node.start()
     with Admin.connect(node.config.socket) as admin:
         planted = admin.plant_canaries()
-        admin.run("CREATE TABLE keystead_canary.m (a VARCHAR(80)) ENGINE = MyISAM")
-        admin.query("INSERT INTO keystead_canary.m VALUES (%s)", planted.values[3].decode())
+        admin.run("CREATE TABLE mysql_canary.m (a VARCHAR(80)) ENGINE = MyISAM")
+        admin.query("INSERT INTO mysql_canary.m VALUES (%s)", planted.values[3].decode())
         settle(admin)
         found = report(node, planted.values)
     assert not found.holds
     leaks = {finding.path: finding for finding in found.leaks}
-    assert leaks["keystead_canary/canary.ibd"].canaries > 100
-    assert leaks["keystead_canary/canary.ibd"].plain_pages > 10
+    assert leaks["mysql_canary/canary.ibd"].canaries > 100
+    assert leaks["mysql_canary/canary.ibd"].plain_pages > 10
     assert leaks["binlog.000001"].canaries and leaks["ib_logfile0"].canaries
-    assert leaks["keystead_canary/m.MYD"].kind == "unknown" and leaks["keystead_canary/m.MYD"].canaries == 1
+    assert leaks["mysql_canary/m.MYD"].kind == "unknown" and leaks["mysql_canary/m.MYD"].canaries == 1
 
 
 def test_strange_files_count_as_leaks(machine: Machine) -> None:

@@ -20,7 +20,7 @@ SET @found = (SELECT GROUP_CONCAT(one SEPARATOR ' UNION ALL ') FROM (
     REPLACE(table_schema, '`', '``'), '`.`', REPLACE(table_name, '`', '``'), '` WHERE CHAR_LENGTH(`',
     REPLACE(column_name, '`', '``'), '`) BETWEEN {_SHORTEST} AND {_LONGEST} LIMIT {PER_COLUMN})') AS one
   FROM information_schema.columns
-  WHERE table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys', 'keystead_canary')
+  WHERE table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys', 'mysql_canary')
     AND data_type IN ('char', 'varchar', 'tinytext', 'text', 'mediumtext', 'longtext')
   LIMIT {COLUMNS}) AS some);
 EXECUTE IMMEDIATE COALESCE(@found, 'DO 1');
