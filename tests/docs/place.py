@@ -17,7 +17,13 @@ from tests.docs.shell import Shell, blocks, run_block
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
-SHOWN_PLACE = "/var/tmp/keystead"
+# What the pages say, and what stands for it below our own directory.
+SHOWN_PLACES = {
+    "/var/tmp/keystead": "tmp/keystead",
+    "/var/lib/keystead": "lib/keystead",
+    "/etc/keystead": "etc/keystead",
+    "/root/keystead": "root/keystead",
+}
 SHOWN_PORT = "8470"
 
 
@@ -40,14 +46,15 @@ def free_range(size: int) -> str:
 
 
 class Place:
-    """The machine as a page assumes it. `/var/tmp/keystead` and port 8470 of the page are ours here."""
+    """The machine as a page assumes it; its places and port 8470 are ours here."""
 
     def __init__(self, base: Path) -> None:
         self.base = base
         self.port = free_port()
         first_uid = 62000 + secrets.randbelow(3000)
         self.environment = {
-            **{name: os.environ[name] for name in ("HOME", "LANG", "TZ") if name in os.environ},
+            **{name: os.environ[name] for name in ("LANG", "TZ") if name in os.environ},
+            "HOME": str(base),
             "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
             "KEYSTEAD_LISTEN_PORT": str(self.port),
             "KEYSTEAD_LISTEN_WORKERS": "1",
@@ -58,7 +65,9 @@ class Place:
 
     def here(self, text: str) -> str:
         """The page, with its paths and ports being ours."""
-        return text.replace(SHOWN_PLACE, str(self.base / "keystead")).replace(f":{SHOWN_PORT}", f":{self.port}")
+        for shown, ours in SHOWN_PLACES.items():
+            text = text.replace(shown, str(self.base / ours))
+        return text.replace(f":{SHOWN_PORT}", f":{self.port}")
 
     def run_page(self, page: Path) -> None:
         """Run every block of a page; the first that is not as shown ends it. Raises: AssertionError."""
@@ -86,11 +95,12 @@ class Place:
         assert not left, "processes were left behind"
 
     def _processes(self) -> Iterator[int]:
-        """Processes whose command line names our directory: nobody else's can."""
+        """Processes whose command line or environment names our directory: nobody else's can."""
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and int(entry.name) != os.getpid():
                 with suppress(OSError):
-                    if os.fsencode(self.base) in (entry / "cmdline").read_bytes():
+                    told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+                    if os.fsencode(self.base) in told:
                         yield int(entry.name)
 
 
@@ -104,6 +114,8 @@ def place() -> Iterator[Place]:
     """A place for one page. Database servers run under uids of their own, so they must get through to it."""
     made = Place(Path(tempfile.mkdtemp(prefix="ks-docs-", dir="/var/tmp")))
     made.base.chmod(0o711)
+    for ours in SHOWN_PLACES.values():
+        (made.base / ours).parent.mkdir(mode=0o711, exist_ok=True)
     try:
         yield made
     finally:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.docs.place import ROOT, place
 
-PAGES = ("docs/tutorial.md",)
+PAGES = ("README.md", "docs/tutorial.md", "docs/operations.md")
 
 
 @pytest.mark.live
