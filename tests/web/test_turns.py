@@ -125,3 +125,28 @@ def test_a_loop_that_ended_leaves_nothing_behind() -> None:
             return fresh.generation()
 
         assert asyncio.run(ask()) == value
+
+
+def test_what_arrives_while_the_question_is_asked_asks_again() -> None:
+    """Reading gives up the interpreter's lock: a change and the next request may come before the answer is used."""
+    inner = Counter()
+    fresh = OncePerTurn(inner)
+    seen: list[int] = []
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        read = inner.generation
+
+        def slow() -> int:
+            found = read()
+            inner.generation = read  # type: ignore[method-assign]
+            inner.value += 1  # committed after it was read ...
+            loop.call_soon(lambda: seen.append(fresh.generation()))  # ... and a request that comes after that
+            return found
+
+        inner.generation = slow  # type: ignore[method-assign]
+        assert fresh.generation() == 1
+        await asyncio.sleep(0.01)
+
+    asyncio.run(scenario())
+    assert seen == [2]

@@ -5,7 +5,8 @@ a short request under load. Requests that run in one turn of the loop were all r
 before the first of them asked: an answer obtained after a request was received is current for it. What a caller changed
 and saw answered therefore still holds from their next request on, as law 5 of the architecture asks.
 
-The answer is dropped by a callback queued when it is obtained, so that only what was received earlier runs before it.
+The answer is dropped by a callback queued before it is asked for, so that only what was received earlier runs before
+that.
 Threads other than the loop's ask for themselves.
 """
 
@@ -30,9 +31,9 @@ class OncePerTurn:
             return self._inner.generation()
         if loop is self._loop and self._known is not None:
             return self._known
+        loop.call_soon(self._forget)  # before asking: what arrives while we ask is queued behind it
         known = self._inner.generation()
         self._loop, self._known = loop, known
-        loop.call_soon(self._forget)
         return known
 
     def changes(self, since: int) -> Changes:
