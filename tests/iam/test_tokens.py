@@ -164,6 +164,10 @@ FORGED: dict[str, Callable[[Gate], str]] = {
         g.machine_claims(sub=g.other_machine, machine=g.other_machine), g.machine_key, g.machine
     ),
     "our key for a machine": lambda g: signed(g.machine_claims()),
+    "a machine's token under a user's id": lambda g: signed(
+        g.machine_claims(jti=g.region.admin.principal.id), g.machine_key, g.machine
+    ),
+    "a machine in a tenancy": lambda g: signed(g.machine_claims(tenant=g.region.tenancy), g.machine_key, g.machine),
     "a machine for longer than two minutes": lambda g: signed(
         g.machine_claims(exp=int(g.region.clock.now().timestamp()) + 121), g.machine_key, g.machine
     ),

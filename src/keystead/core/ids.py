@@ -93,9 +93,10 @@ class IdSeries:
         return self._prefix + format(next(self._count), "012o").translate(self._DIGITS)
 
 
-def looks_like_id(text: str) -> bool:
-    """Whether `text` has the shape of an id (of any type)."""
-    return _ID.fullmatch(text) is not None
+def looks_like_id(text: str, kind: ResourceType | None = None) -> bool:
+    """Whether `text` has the shape of an id (of any type, or of `kind`)."""
+    found = _ID.fullmatch(text)
+    return found is not None and kind in (None, found[1])
 
 
 def parse_id(text: str, kind: ResourceType | None = None) -> ParsedId:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from keystead.core.clock import Clock
 from keystead.core.errors import Refusal
-from keystead.core.ids import new_id
+from keystead.core.ids import looks_like_id, new_id
 from keystead.iam.directory import Directory
 from keystead.iam.model import Caller, IssuedToken, Principal
 from keystead.iam.ports import TokenCodec
@@ -113,7 +113,7 @@ class Tokens:
         issued, expires = _moment(claims, "iat"), _moment(claims, "exp")
         machine = claims.get("machine")
         if machine is not None:
-            if machine != subject or expires - issued > MACHINE_LIFETIME:
+            if machine != subject or tenant or expires - issued > MACHINE_LIFETIME:
                 raise invalid_token()
             principal = Principal(subject, "service", "host", tenant, tenant)  # type: ignore[arg-type]  # a machine
         else:
@@ -124,7 +124,10 @@ class Tokens:
             if not isinstance(at, int) or isinstance(at, bool) or at // 1_000_000 != claims["iat"]:
                 raise invalid_token()
             issued = _EPOCH + timedelta(microseconds=at)
-        return Verified(principal, _text(claims, "jti"), issued, expires)
+        token_id = _text(claims, "jti")
+        if not looks_like_id(token_id, "token"):  # a machine writes it, and signing out revokes what it names
+            raise invalid_token()
+        return Verified(principal, token_id, issued, expires)
 
 
 def machine_claims(machine: str, region: str, now: datetime) -> dict[str, str | int]:
