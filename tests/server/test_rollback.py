@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from tests.server.conftest import administrator
@@ -10,6 +11,7 @@ from tests.server.test_state import add_system
 
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.heads import SqlHeads
+from keystead.adapters.sql.store import SqlStore
 from keystead.audit.query import EntryFilter
 from keystead.core.errors import Refusal
 from keystead.core.page import PageRequest
@@ -87,6 +89,27 @@ def test_yesterdays_state_is_refused_until_accepted(region: Effective, template:
         assert [entry.principal_type for entry in found] == ["operator"]
 
     run(region, look)
+
+
+def test_an_acceptance_that_is_cut_off_is_none(
+    region: Effective, template: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raised above the trail but neither fenced nor recorded, old state would open quietly at the next start."""
+    run(region, lambda opened: add_system(opened, template))
+    snapshot(region, tmp_path / "yesterday")
+    run(region, lambda opened: _create_vault(opened, template))
+    bring_back(region, ("state.db",), tmp_path / "yesterday")
+
+    def die(*_: object, **__: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlStore, "write", die)
+        with pytest.raises(KeyboardInterrupt):
+            check(region, accept=True)
+    with pytest.raises(Refusal) as caught:
+        check(region, accept=False)
+    assert caught.value.code == "StateRolledBack"
 
 
 def test_a_trail_that_was_cut_is_refused(region: Effective, template: Made, tmp_path: Path) -> None:

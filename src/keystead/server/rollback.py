@@ -54,11 +54,9 @@ def accept_state(
     with engine.connect() as connection:
         region = str(connection.execute(sa.select(schema.region.c.name)).scalar_one())
         tenancies = [str(found) for found in connection.execute(sa.select(schema.tenancies.c.id)).scalars()]
-    with engine.connect().execution_options(writing=True) as connection, connection.begin():
-        table = schema.region
-        connection.execute(table.update().where(table.c.generation < above).values(generation=above))
     entries = [operator_entry(operation, clock, region, tenancy=tenancy, reason=reason) for tenancy in tenancies]
-    with SqlStore(engine, clock).write(*entries) as tx:
+    # One transaction: half of it would be old state that opens quietly.
+    with SqlStore(engine, clock).write(*entries, above=above) as tx:
         systems = schema.db_systems
         tx.connection.execute(
             systems.update().where(systems.c.state != "DELETED").values(confirmed=False, version=systems.c.version + 1)

@@ -56,8 +56,9 @@ class SqlStore:
             yield SqlTx(connection, 0)
 
     @contextmanager
-    def write(self, *entries: Entry, reserve: bool = False) -> Iterator[SqlTx]:
-        """A change with its audit entries; at least one. `reserve`: it takes access away.
+    def write(self, *entries: Entry, reserve: bool = False, above: int = 0) -> Iterator[SqlTx]:
+        """A change with its audit entries; at least one. `reserve`: it takes access away. `above`: a generation that
+        the change's own is to be higher than, whatever the state is at.
 
         Raises:
             Unavailable: nothing was changed.
@@ -70,7 +71,7 @@ class SqlStore:
             self._engine.connect().execution_options(writing=True) as connection,
             connection.begin(),
         ):
-            generation = self._advance(connection)
+            generation = self._advance(connection, above)
             yield SqlTx(connection, generation)
             rows = [
                 {"id": entry.id, "entry": to_json(dataclasses.replace(entry, generation=generation))}
@@ -113,10 +114,12 @@ class SqlStore:
                 kept.give()
             raise
 
-    def _advance(self, connection: sa.Connection) -> int:
+    def _advance(self, connection: sa.Connection, above: int) -> int:
         table = schema.region
-        connection.execute(table.update().values(generation=table.c.generation + 1, changed_at=self._clock.now()))
-        return int(connection.execute(sa.select(table.c.generation)).scalar_one())
+        held = table.c.generation
+        base = sa.case((held < above, above), else_=held) if above else held
+        connection.execute(table.update().values(generation=base + 1, changed_at=self._clock.now()))
+        return int(connection.execute(sa.select(held)).scalar_one())
 
 
 @contextmanager
