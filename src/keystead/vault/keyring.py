@@ -60,7 +60,7 @@ class Keyring:
         return len(self._entries)
 
     def entries(self) -> Iterable[Entry]:
-        return self._entries.values()
+        return tuple(self._entries.values())  # others may add one while it is walked
 
     def provisional(self, key: Key, first: KeyVersion) -> Entry:
         """An entry for a key that is about to be stored; the ring does not hold it."""
