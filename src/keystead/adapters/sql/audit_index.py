@@ -37,7 +37,7 @@ from keystead.core.page import Page, PageRequest, cut
 BUSY_MS = 10_000
 PIECE_BYTES = 4 * 1024 * 1024
 """Of one segment, read and inserted in one transaction."""
-_GLANCE_BYTES = 128 * 1024
+_GLANCE_BYTES = 8 * 1024
 _TERMS_LIMIT = 100_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
