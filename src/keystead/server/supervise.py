@@ -150,6 +150,7 @@ def _live(task: Task) -> NoReturn:
     code = BROKEN
     try:
         confine.end_with_parent()
+        os.setpgid(0, 0)  # Ctrl-C is for the parent, which then ends us in order
         confine.name_process(f"ks-{task.name}")
         _redirect(task.log)
         for sign in (*_STOPPING, signal.SIGCHLD):
