@@ -24,7 +24,7 @@ from keystead.adapters.mariadb.datadir import NodeDirectories, build, empty
 from keystead.adapters.mariadb.process import Identity, Owner, Process, require_free_port, wait_until_silent
 from keystead.adapters.mariadb.reencrypt import reencrypt
 from keystead.adapters.mariadb.report import report_of
-from keystead.adapters.mariadb.scan import scan
+from keystead.adapters.mariadb.scan import scan, total_size
 from keystead.adapters.mariadb.server import Server
 from keystead.core.errors import Fault, Unavailable
 from keystead.core.secret import Secret
@@ -144,7 +144,7 @@ class MariaDbNode:
                 canaries = admin.plant_canaries().values
                 progress(2, "having changed pages written to disk")
                 admin.write_out()
-        total = max(1, sum(path.stat().st_size for path in self._home.rglob("*") if path.is_file()))
+        total = max(1, total_size([self._home]))
         found = scan(
             self._directories.data,
             temporary=[self._directories.tmp] if self._directories.tmp.is_dir() else [],

@@ -6,6 +6,8 @@ as a leak. What is readable by design is listed with its reason, so that nobody 
 scanned; files that vanish meanwhile are left out.
 """
 
+import contextlib
+import errno
 import os
 import re
 import stat
@@ -22,6 +24,7 @@ Where = Literal["data", "temporary", "log", "backup"]
 CHUNK = 1 << 20
 _CHECKED = 16 << 20  # bytes of each tablespace whose bodies are checked; the others' headers are still read
 _STREAM_MAGIC = b"KSS\x01"
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _NAMES = "names of tables and columns, comments and defaults; no rows"
 _BY_SUFFIX: Mapping[str, tuple[str, str]] = {
@@ -138,9 +141,8 @@ def scan(
     for where, places in roots:
         for root in places:
             in_memory = where == "temporary" and filesystem_type(root) == "tmpfs"
-            for path in _files(root):
-                name = str(path.relative_to(root)) if path != root else path.name
-                finding = reader.file(where, path, name, in_memory)
+            for file in _files(root):
+                finding = reader.file(where, file, in_memory)
                 if finding is not None:
                     found.append(finding)
     return Report(tuple(_judge_aria_log(found)), reader.read)
@@ -149,31 +151,75 @@ def scan(
 def binlog_versions(data: Path) -> dict[str, int]:
     """The data-key version of each binary or relay log in `data` (0: in clear), by file name."""
     versions: dict[str, int] = {}
-    for path in sorted(data.iterdir()):
-        if re.fullmatch(r".+\.\d{6,}", path.name) and path.is_file():
-            with path.open("rb") as stream:
-                header = pages.binlog_header(stream.read(1024))
-            if header is not None:
-                versions[path.name] = header.key_version
+    for name in sorted(os.listdir(data)):
+        if re.fullmatch(r".+\.\d{6,}", name) and (header := pages.binlog_header(_head(data / name, 1024))) is not None:
+            versions[name] = header.key_version
     return versions
 
 
 def redo_version(data: Path) -> int:
     """The data-key version of the redo log in `data` (0: in clear)."""
-    with (data / "ib_logfile0").open("rb") as stream:
-        header = pages.redo_header(stream.read(64))
+    header = pages.redo_header(_head(data / "ib_logfile0", 64))
     return header.key_version if header else 0
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Regular files at or below `root`, sorted, no links followed."""
-    if not root.is_dir():
-        yield root
-        return
-    for directory, names, files in os.walk(root):
-        names.sort()
-        for name in sorted(files):
-            yield Path(directory) / name
+def _head(path: Path, size: int) -> bytes:
+    """The first bytes of a regular file; nothing of what is another thing, a link for example."""
+    try:
+        descriptor = os.open(path, _READ)
+    except OSError:
+        return b""
+    with open(descriptor, "rb") as stream:
+        return stream.read(size) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What stands in a directory that is held open by `directory`. `path` is relative to the root of the walk."""
+
+    directory: int
+    name: str
+    path: str
+
+    def status(self) -> os.stat_result:
+        return os.stat(self.name, dir_fd=self.directory, follow_symlinks=False)
+
+
+def _files(root: Path) -> Iterator[_File]:
+    """Everything but directories at or below `root`, in a stable order; one is good until the next is asked for.
+
+    The directories belong to others, who may put a link in the place of one at any time: each is entered from the one
+    that holds it, by descriptor, so that no path is ever followed twice.
+    """
+    is_tree = root.is_dir()
+    descriptor = os.open(root if is_tree else root.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield from _walk(descriptor, "") if is_tree else (_File(descriptor, root.name, root.name),)
+    finally:
+        os.close(descriptor)
+
+
+def _walk(directory: int, prefix: str) -> Iterator[_File]:
+    inner = []
+    for name in sorted(os.listdir(directory)):
+        file = _File(directory, name, prefix + name)
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(file.status().st_mode):
+                inner.append(file)
+            else:
+                yield file
+    for file in inner:
+        try:
+            descriptor = os.open(file.name, _READ | os.O_DIRECTORY, dir_fd=directory)
+        except FileNotFoundError:
+            continue
+        except OSError:  # a link by now: to be reported as one
+            yield file
+            continue
+        try:
+            yield from _walk(descriptor, f"{file.path}/")
+        finally:
+            os.close(descriptor)
 
 
 def _judge_aria_log(found: list[FileFinding]) -> Iterator[FileFinding]:
@@ -193,23 +239,23 @@ class _Reader:
         self._hits = 0
         self.read = 0
 
-    def file(self, where: Where, path: Path, name: str, in_memory: bool) -> FileFinding | None:
+    def file(self, where: Where, file: _File, in_memory: bool) -> FileFinding | None:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(file.name, _READ, dir_fd=file.directory)
         except FileNotFoundError:
             return None
-        except OSError:  # a link (ELOOP) or a socket (ENXIO): nothing of it is read
-            link = path.is_symlink()
-            return FileFinding(where, name, "link" if link else "socket", 0, False, "" if link else "not a file")
+        except OSError as error:  # a link or a socket (ENXIO): nothing of it is read
+            link = error.errno == errno.ELOOP
+            return FileFinding(where, file.path, "link" if link else "socket", 0, False, "" if link else "not a file")
         with open(descriptor, "rb", buffering=0) as stream:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                return FileFinding(where, name, "socket", 0, False, "not a file")
+                return FileFinding(where, file.path, "socket", 0, False, "not a file")
             self._hits = 0
-            blank = FileFinding(where, name, "empty", status.st_size, False, "empty")
+            blank = FileFinding(where, file.path, "empty", status.st_size, False, "empty")
             if status.st_size == 0:
                 return blank
-            finding = self._judge(blank, stream, path.name)
+            finding = self._judge(blank, stream, file.name)
             for _ in self._chunks(stream):  # whatever the judge left unread
                 pass
         if in_memory:
@@ -302,4 +348,9 @@ def _tallied(blank: FileFinding, tally: Tally) -> FileFinding:
 
 def total_size(paths: Iterable[Path]) -> int:
     """Bytes of all files below `paths`, to show progress against."""
-    return sum(path.lstat().st_size for root in paths for path in _files(root) if path.exists())
+    total = 0
+    for root in paths:
+        for file in _files(root):
+            with contextlib.suppress(FileNotFoundError):
+                total += file.status().st_size
+    return total
