@@ -1,0 +1,173 @@
+"""Every way to lose access to the key fences a real server and gives its reason; it heals by itself, nothing lost."""
+
+import contextlib
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pymysql
+import pytest
+from tests.faults.machine import children, eventually
+from tests.faults.region import Region, System, stop_and_go
+from tests.faults.writer import Writer
+
+from keystead.databases.config import mount_of
+
+pytestmark = pytest.mark.live
+
+STEPS = ["committed", "endpoint_closed", "process_gone", "socket_closed", "restart_refused", "wiped"]
+
+
+@pytest.fixture(scope="module")
+def region() -> Iterator[Region]:
+    with Region.made() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def key(region: Region) -> str:
+    return region.key("finance")
+
+
+@pytest.fixture(scope="module")
+def system(region: Region, key: str) -> System:
+    made = region.create(key, "flights")
+    region.fill(made)
+    return made
+
+
+def lose_and_regain(
+    region: Region,
+    system: System,
+    reason: str,
+    text: str,
+    lose: Callable[[], object],
+    regain: Callable[[], object],
+    *,
+    told: bool = True,
+) -> None:
+    """The whole drill: fenced with receipt and reason, one error packet for clients, healed, nothing lost.
+
+    `told`: the region can be asked while access is gone.
+    """
+    before = region.checksum(system)
+    server = next(found for found in region.servers(system.id) if b"mariadbd" in found.words[0])
+    last = region.fence(system)
+    with Writer(region, system, f"ledger_{reason}") as writer:
+        lose()
+        eventually("the server is gone", lambda: not server.alive, 15)
+        eventually("clients are told why", lambda: one_error_packet(system.port), 10)
+        packet = one_error_packet(system.port)
+        assert re.search(rf"database system {system.name} is INACCESSIBLE: .*{text}", packet), packet
+        with pytest.raises(pymysql.MySQLError, match=rf"INACCESSIBLE.*{text}"):
+            region.sql(system, "SELECT 1")
+        assert not region.servers(system.id), "something of it still runs"
+        if told:
+            shown = region.wait_state(system, "INACCESSIBLE")
+            assert shown["reason"] == reason
+            assert re.search(text, shown["reason_text"])
+        regain()
+        shown = region.wait_state(system, "ACTIVE", 30)
+        assert (shown["reason"], shown["reason_text"]) == ("", "")
+        writer.wait_more()
+    receipt = eventually("the receipt", lambda: (found := region.fence(system)) != last and found)
+    assert receipt["reason"] == reason
+    assert re.search(text, receipt["reason_text"])
+    assert [step["name"] for step in receipt["steps"]] == STEPS
+    times = [step["after_ms"] for step in receipt["steps"]]
+    assert times[0] == 0
+    assert times == sorted(times)
+    assert times[-1] < 5000
+    assert region.checksum(system) == before
+    writer.check()
+
+
+def one_error_packet(port: int) -> str:
+    """What a client that only listens is sent: one ERR packet and the end. Empty: not (yet) that."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as client:
+        client.settimeout(3)
+        sent = b""
+        while piece := client.recv(4096):
+            sent += piece
+        if len(sent) > 7 and sent[3:5] == b"\x00\xff":
+            assert len(sent) == 4 + int.from_bytes(sent[:3], "little"), "more than one packet"
+            assert int.from_bytes(sent[5:7], "little") == 3168
+            return sent[7:].decode()
+    return ""
+
+
+def test_key_disabled(region: Region, system: System, key: str) -> None:
+    lose_and_regain(
+        region, system, "key_disabled", "key 'finance' is DISABLED since .*by admin",
+        lambda: region.disable(key), lambda: region.enable(key),
+    )  # fmt: skip
+
+
+def test_permission_removed(region: Region, system: System) -> None:
+    def remove() -> None:
+        region.call("DELETE", f"/policies/{region.policy}")
+
+    def allow() -> None:
+        region.policy = region.allow_systems()
+
+    lose_and_regain(region, system, "permission", "flights lacks KEY_ASSOCIATE on key 'finance'", remove, allow)
+
+
+def test_identity_deleted(region: Region, system: System) -> None:
+    lose_and_regain(
+        region, system, "identity_deleted", "the identity of flights is deleted",
+        lambda: region.post(f"/db-systems/{system.id}/actions/delete-identity"),
+        lambda: region.post(f"/db-systems/{system.id}/actions/restore-identity"),
+    )  # fmt: skip
+
+
+def test_vault_unreachable(region: Region, system: System) -> None:
+    """The process that answers `host` hangs: the server goes on until lease and grace are over, then it is fenced."""
+    local = region.process("local")
+    frozen = contextlib.ExitStack()
+
+    def lose() -> None:
+        for worker in (local, *children(local.pid)):
+            frozen.enter_context(stop_and_go(worker))
+        assert region.sql(system, "SELECT 1") == ((1,),), "not before the lease is over"
+
+    lose_and_regain(
+        region, system, "vault_unreachable", r"the vault has not answered for \d+ s", lose, frozen.close, told=False
+    )
+
+
+def test_nothing_listens_for_keys_while_fenced(region: Region, system: System, key: str) -> None:
+    """A restart by hand, with the token that the server had, gets nothing: its connection is closed without a byte."""
+    server = next(found for found in region.servers(system.id) if b"mariadbd" in found.words[0])
+    environment = Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
+    token = next(word.removeprefix(b"VAULT_TOKEN=") for word in environment if word.startswith(b"VAULT_TOKEN="))
+    region.learn("token of a node", token)
+    assert b'"data"' in ask_for_key(region, system, token), "while access stands, this is how it is done"
+    region.disable(key)
+    region.wait_state(system, "INACCESSIBLE")
+    assert ask_for_key(region, system, token) == b""
+    region.enable(key)
+    region.wait_state(system, "ACTIVE")
+    assert ask_for_key(region, system, token) == b"", "a new process has a new token"
+
+
+def ask_for_key(region: Region, system: System, token: bytes) -> bytes:
+    """All that the key endpoint answers to the plugin's question for the newest key 1, asked by the system's uid."""
+    mount = mount_of(region.root_compartment, system.id)  # type: ignore[arg-type]
+    request = b"GET /v1/%s/data/1 HTTP/1.1\r\nHost: x\r\nX-Vault-Token: %s\r\n\r\n" % (mount.encode(), token)
+    (uid,) = region.rows("SELECT uid FROM db_systems WHERE id = ?", system.id)[0]
+    program = (
+        "import os, socket, sys\n"
+        "port, uid = map(int, sys.argv[1:])\n"
+        "uid and os.setuid(uid)\n"
+        "asked = socket.create_connection(('127.0.0.1', port), 3)\n"
+        "asked.sendall(sys.stdin.buffer.read())\n"
+        "asked.settimeout(1)\n"
+        "try: sys.stdout.buffer.write(asked.recv(65536))\n"
+        "except ConnectionResetError: pass\n"
+    )
+    words = [sys.executable, "-I", "-c", program, str(region.endpoint_port), str(uid)]
+    return subprocess.run(words, input=request, capture_output=True, check=True, timeout=20).stdout
