@@ -2,13 +2,14 @@
 
 One thread asks the desk (a long poll that returns at once when anything about access changes) and hands each system to
 its keeper; systems are handled in parallel, each by one thread at a time, but a fence waits for nothing else that is
-being done to its system. A second thread watches the silence: when the
-desk does not answer, "unreachable" has its own rule.
+being done to its system, nor for a thread that others keep busy. A second thread watches the silence: when the desk
+does not answer, "unreachable" has its own rule.
 """
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from keystead.core.clock import Clock
@@ -57,6 +58,7 @@ class Agent:
         self._busy: dict[tuple[str, bool], bool] = {}
         self._guard = threading.Lock()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="keeper")
+        self._fences = ThreadPoolExecutor(threads, thread_name_prefix="fence")
         self._stopping = threading.Event()
         self._asking = threading.Lock()
         self._generation = 0
@@ -79,7 +81,8 @@ class Agent:
     def stop(self) -> None:
         """End the loops. Servers go on: they outlive this process and are adopted by the next."""
         self._stopping.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._fences):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def refresh(self) -> None:
         """Ask the desk now, so that a job's step sees what its transaction wrote."""
@@ -120,10 +123,12 @@ class Agent:
             for seen in view.systems:
                 self._keeper_of(seen)
             present = {seen.system.id for seen in view.systems}
-            for gone in [system for system in self._keepers if system not in present]:
-                del self._keepers[gone]
+            gone = [self._keepers.pop(system) for system in list(self._keepers) if system not in present]
         for seen in view.systems:
             self._reconcile(seen.system.id)
+        for keeper in gone:
+            with suppress(RuntimeError):  # the pool is shut down: we are stopping
+                self._fences.submit(self._forget, keeper)
 
     def _keeper_of(self, seen: SystemView) -> Keeper:
         keeper = self._keepers.get(seen.system.id)
@@ -147,7 +152,7 @@ class Agent:
                 return
             self._busy[lane] = False
         try:
-            self._pool.submit(self._work_on, lane)
+            (self._fences if lane[1] else self._pool).submit(self._work_on, lane)
         except RuntimeError:  # the pool is shut down: we are stopping
             self._busy.pop(lane, None)
 
@@ -166,6 +171,12 @@ class Agent:
                     self._busy.pop(lane, None)
                     return
                 self._busy[lane] = False
+
+    def _forget(self, keeper: Keeper) -> None:
+        try:
+            keeper.forget()
+        except Exception as error:
+            self._log("a system that is gone could not be ended", system=keeper.view.system.id, reason=repr(error))
 
     def _standing(self, keeper: Keeper) -> Standing:
         silence = self._clock.monotonic() - self._heard

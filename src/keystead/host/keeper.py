@@ -4,13 +4,14 @@ Invariants:
 - Data keys are in memory here only while access stands; `fence` wipes them.
 - A token lives exactly as long as the process it was made for: voided before a kill, made anew for each start.
 - `fence` waits for nothing: it voids and kills first, whatever step is under way, and takes the lock only to clean up.
-  Each fence advances the epoch; a step that began in an earlier one undoes what it did.
+  Each fence advances the epoch; a step that began in an earlier one is given no keys and undoes what it did.
+- A fence that could not be carried through is due again; what it cannot do to clients (the responder) ends none.
 """
 
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from hashlib import sha256
 
@@ -52,7 +53,9 @@ class Keeper:
         self._clock = clock
         self._doing = threading.RLock()
         self._fencing = threading.Lock()
+        self._gate = threading.Lock()  # held for moments: what a fence takes away is not handed out beside it
         self._fenced = False
+        self._wiped = False
         self._epoch = 0
         self._loss = ("", "")
         self._store_key: StoreKey | None = None
@@ -68,11 +71,12 @@ class Keeper:
 
     def update(self, view: SystemView) -> None:
         """A newer view. New data keys are served at once."""
-        published = view.data_keys != self._view.data_keys
-        self._view = view
-        self._told = False
-        if published and self._token is not None and self._store_key is not None:
-            self._serve_keys(self._token)
+        with self._gate:
+            published = view.data_keys != self._view.data_keys
+            self._view = view
+            self._told = False
+            if published and self._token is not None:
+                self._serve_keys(self._token)
 
     def due(self, standing: Standing) -> Act:
         """What is to be done next."""
@@ -104,6 +108,7 @@ class Keeper:
         with self._fencing:
             if self._receipt is not None and self._fenced and not self._node.running():
                 return self._receipt  # somebody was faster
+            had = self._node.running() or self._view.system.state != "INACCESSIBLE"
             seen = self._clock.now()
             committed = min(since, seen) if since is not None else seen
             steps: list[tuple[str, float]] = [("committed", 0.0)]
@@ -111,25 +116,32 @@ class Keeper:
             def done(step: str) -> None:
                 steps.append((step, (self._clock.now() - committed).total_seconds() * 1000))
 
-            self._fenced = True
-            self._epoch += 1
-            self._loss = (reason, text)
-            self._endpoint.void(self._mount)
-            self._store_key = None
+            self._take_keys(reason, text)
             done("endpoint_closed")
             self._node.kill()
-            self._token = None
             done("process_gone")
             with self._doing:
-                if self._node.silent(5.0):
-                    done("socket_closed")
-                if self._node.prepared() and self._node.refuses_start(self._void_credentials()):
-                    done("restart_refused")
-                self._node.wipe()
-                done("wiped")
-                self._responder.open(self._view.system.port, self._explain())
-            self._receipt = FenceReceipt(self._view.system.id, reason, text, committed, tuple(steps))
-            return self._receipt
+                if self._fenced:  # else access came back while we waited, and it was started again
+                    self._token = None
+                    if self._node.silent(5.0):
+                        done("socket_closed")
+                    if self._node.prepared() and self._node.refuses_start(self._void_credentials()):
+                        done("restart_refused")
+                    self._node.wipe()
+                    done("wiped")
+                    self._wiped = True
+                    with suppress(OSError):  # somebody else has the port: clients are told nothing, and that is all
+                        self._responder.open(self._view.system.port, self._explain())
+            receipt = FenceReceipt(self._view.system.id, reason, text, committed, tuple(steps))
+            if had:  # else it was fenced before we came, and the receipt of that stands
+                self._receipt = receipt
+            return receipt
+
+    def forget(self) -> None:
+        """The desk knows the system no more: nothing of it may go on. What it left on the disk stays."""
+        self._take_keys("key_gone", "the region does not know it")
+        self._node.kill()
+        self._responder.close(self._view.system.port)
 
     # steps of jobs
 
@@ -143,13 +155,17 @@ class Keeper:
             "accounts": self._accounts,
             "adopt": lambda: self._node.drop_administrator(arguments["administrator"]),
             "reencrypt": lambda: self._reencrypt(progress),
-            "verify": lambda: self._node.verify(progress, self._samples(arguments.get("samples", ""))),
+            "verify": lambda: self._node.verify(
+                progress, self._samples(arguments.get("samples", "")), arguments.get("backups", "").split()
+            ),
             "checksums": self._checksums,
             "discard": self.discard,
         }
         if step not in steps:
             raise Refusal("UnknownStep", f"there is no step {step!r}")
-        with self._step(needs_access=step not in ("verify", "discard", "stop")):
+        if step == "verify":  # it only reads, for as long as that takes: a fence need not wait for it
+            return steps[step]() or {}
+        with self._step(needs_access=step not in ("discard", "stop")):
             return steps[step]() or {}
 
     def prepare(self) -> None:
@@ -171,15 +187,19 @@ class Keeper:
         self._responder.close(self._view.system.port)
         try:
             self._node.start(credentials)
-        except KeysteadError:
+        except BaseException:
             self._endpoint.void(self._mount)
             raise
-        if self._epoch != epoch:  # access was lost while it started
+        with self._gate:
+            lost = self._epoch != epoch  # while it started
+            if not lost:
+                self._token = sha256(credentials.token.reveal()).digest()
+                self._serve_keys(self._token)  # with those that were published meanwhile
+                self._fenced = self._wiped = False
+        if lost:
             self._endpoint.void(self._mount)
             self._node.kill()
             raise self._access_lost()
-        self._token = sha256(credentials.token.reveal()).digest()
-        self._fenced = False
         self._failures = 0
 
     def stop(self) -> None:
@@ -227,7 +247,7 @@ class Keeper:
         return mount_of(self._view.system.tenancy, self._view.system.id)
 
     def _observe(self) -> Observed:
-        return Observed(self._node.prepared(), self._node.running(), self._fenced)
+        return Observed(self._node.prepared(), self._node.running(), self._fenced and self._wiped)
 
     @contextmanager
     def _step(self, *, needs_access: bool) -> Iterator[None]:
@@ -265,35 +285,45 @@ class Keeper:
         """Serve the keys of a server that an earlier life of ours started."""
         if self._token is None:
             return
-        try:
-            self._open()
-        except KeysteadError:
-            return  # asked again with the next watch; until then it lives on what it has cached
-        self._serve_keys(self._token)
+        with suppress(KeysteadError):  # asked again with the next watch; until then it lives on what it has cached
+            self._open(self._token)
 
-    def _open(self) -> "_OpenedNode":
+    def _take_keys(self, reason: str, text: str) -> None:
+        """From here on nothing is served, whatever is under way."""
+        with self._gate:
+            self._fenced, self._wiped = True, False
+            self._epoch += 1
+            self._loss = (reason, text)
+            self._store_key = None
+        self._endpoint.void(self._mount)
+
+    def _open(self, token_sha256: bytes | None = None) -> "_OpenedNode":
+        """Open the hierarchy, and serve it to this token. Raises: Refusal; `AccessLost` when a fence came between."""
+        epoch = self._epoch
         opened = self._desk.open_store_key(self._view.system.id)
         material = Secret(opened.store_key)
         system = self._view.system
-        self._store_key = StoreKey(material, system.tenancy, self._region, system.id)
+        store_key = StoreKey(material, system.tenancy, self._region, system.id)
         material.wipe()
+        with self._gate:
+            if self._epoch != epoch or not self._view.granted:
+                raise self._access_lost()
+            self._store_key = store_key
+            if token_sha256 is not None:
+                self._serve_keys(token_sha256)
         return _OpenedNode(opened.tls_key, opened.tls_certificate, opened.authority)
 
     def _credentials(self) -> Credentials:
         """Open the hierarchy and make a token that the endpoint answers. Raises: Refusal."""
-        epoch = self._epoch
-        opened = self._open()
         token = Secret(secrets.token_urlsafe(32).encode())
-        self._serve_keys(sha256(token.reveal()).digest())
-        if self._epoch != epoch or not self._view.granted:
-            self._endpoint.void(self._mount)
-            raise self._access_lost()
+        opened = self._open(sha256(token.reveal()).digest())
         return Credentials(token, opened.tls_key, opened.tls_certificate, opened.authority)
 
     def _void_credentials(self) -> Credentials:
         return Credentials(Secret(secrets.token_urlsafe(32).encode()), b"", b"", b"")
 
     def _serve_keys(self, token_sha256: bytes) -> None:
+        """Have the endpoint answer this token, while the hierarchy is open. The gate is held."""
         store_key = self._store_key
         if store_key is None:
             return
