@@ -63,9 +63,7 @@ class FileBackups:
         return sorted(path.name.removesuffix(SUFFIX) for path in self._directory.glob(f"*{SUFFIX}"))
 
     def _path(self, name: str) -> Path:
-        if _NAME.fullmatch(name) is None or ".." in name:
-            raise Refusal("InvalidId", "not the id of a backup")
-        return self._directory / f"{name}{SUFFIX}"
+        return backup_file(self._directory, name)
 
     def _sync(self) -> None:
         descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -73,3 +71,10 @@ class FileBackups:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def backup_file(directory: Path, name: str) -> Path:
+    """Where a backup's bytes lie. Raises: Refusal `InvalidId`."""
+    if _NAME.fullmatch(name) is None or ".." in name:
+        raise Refusal("InvalidId", "not the id of a backup")
+    return directory / f"{name}{SUFFIX}"

@@ -64,8 +64,9 @@ class Node(Protocol):
 
     def reencrypt(self, number: int, progress: Progress) -> Mapping[str, str]: ...
 
-    def verify(self, progress: Progress, samples: Sequence[bytes]) -> Mapping[str, str]:
-        """Read the bytes on disk; our canaries and the `samples` must be found nowhere in clear."""
+    def verify(self, progress: Progress, samples: Sequence[bytes], backups: Sequence[str]) -> Mapping[str, str]:
+        """Read the bytes on disk, those of the system's own `backups` (by id) among them; our canaries and the
+        `samples` must be found nowhere in clear."""
         ...
 
     def checksums(self) -> Mapping[str, int]: ...

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from keystead.adapters.backup_files import backup_file
 from keystead.adapters.mariadb import accounts
 from keystead.adapters.mariadb.backup import BackupRun, restore_into
 from keystead.adapters.mariadb.client import Admin
@@ -136,7 +137,7 @@ class MariaDbNode:
         with self._admin() as admin:
             return reencrypt(admin, self._directories.data, number, progress)
 
-    def verify(self, progress: Progress, samples: Sequence[bytes]) -> Mapping[str, str]:
+    def verify(self, progress: Progress, samples: Sequence[bytes], backups: Sequence[str]) -> Mapping[str, str]:
         canaries: tuple[bytes, ...] = ()
         if self.running():
             progress(1, "planting canaries")
@@ -149,7 +150,7 @@ class MariaDbNode:
             self._directories.data,
             temporary=[self._directories.tmp] if self._directories.tmp.is_dir() else [],
             logs=sorted(self._home.glob("*.log")),
-            backups=[self._backups] if self._backups.is_dir() else [],
+            backups=[path for path in (backup_file(self._backups, each) for each in backups) if path.is_file()],
             canaries=(*canaries, *samples),
             progress=lambda read: progress(min(98, 2 + read * 96 // total), "reading the bytes on disk"),
         )

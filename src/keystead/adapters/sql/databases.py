@@ -10,9 +10,10 @@ from keystead.adapters.sql import schema
 from keystead.adapters.sql.rows import Table, values
 from keystead.core.ids import DbSystemId
 from keystead.core.page import PageRequest
-from keystead.databases.model import Backup, DbSystem, FenceReceipt, SystemState, WrappedKey
+from keystead.databases.model import Backup, BackupState, DbSystem, FenceReceipt, SystemState, WrappedKey
 
 GONE = "DELETED"
+KEPT = tuple(state for state in get_args(BackupState) if state != GONE)
 LIVING = tuple(state for state in get_args(SystemState) if state != GONE)
 
 
@@ -92,10 +93,10 @@ class SqlDatabaseRows:
         return None if found is None or found.state == GONE else found
 
     def backups(self, tenancy: str, compartment: str, page: PageRequest, name: str | None) -> Sequence[Backup]:
-        living = ("CREATING", "ACTIVE", "DELETING", "FAILED")
-        return self._backups.page(
-            Backup, page, tenancy=tenancy, compartment=compartment, name=name or ..., state=living
-        )
+        return self._backups.page(Backup, page, tenancy=tenancy, compartment=compartment, name=name or ..., state=KEPT)
+
+    def backups_of(self, tenancy: str, system: str) -> Sequence[Backup]:
+        return self._backups.all(Backup, "name", tenancy=tenancy, system=system, state=KEPT)
 
     def change_backup(self, before: Backup, after: Backup) -> bool:
         where = {"tenancy": before.tenancy, "id": before.id, "state": before.state, "version": before.version}
