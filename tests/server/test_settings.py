@@ -95,6 +95,11 @@ def test_where_the_file_is_looked_for() -> None:
     assert find(None, None, {"KEYSTEAD_STATE_DIR": "/f"}) == Path("/f/keystead.toml")
 
 
+def test_the_state_that_was_asked_for_comes_before_the_environments(tmp_path: Path) -> None:
+    (tmp_path / "keystead.toml").write_text("")
+    assert settings.load(state=tmp_path, environment={"KEYSTEAD_STATE_DIR": "/elsewhere"}).state == tmp_path
+
+
 def test_what_is_rendered_reads_back_the_same() -> None:
     text = '[listen]\nport = 9000\nnames = ["a.example"]\n[unseal]\nkey_file = "/etc/x \\"y\\".key"\n'
     found = parse(text).settings

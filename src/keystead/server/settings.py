@@ -215,6 +215,10 @@ def load(
     """
     found = os.environ if environment is None else environment
     file = find_file(config, state, found)
+    if (
+        state is not None
+    ):  # what was asked for comes before the environment, else settings and state would be two regions'
+        found = {name: value for name, value in found.items() if name != "KEYSTEAD_STATE_DIR"}
     try:
         with file.open("rb") as source:
             content = source.read(MAX_FILE_BYTES + 1)
