@@ -5,8 +5,10 @@ It holds no root key: it asks the region for what a system may have, as the mach
 
 import os
 import signal
+import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -72,8 +74,25 @@ def nodes(effective: Effective) -> NodeFactory:
     port = effective.settings.databases.endpoint_port
     for directory in (data, memory):
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+    _require_ours(memory)
+    for directory in (data, memory):
         directory.chmod(0o711)  # systems' uids pass through to their own directories
     return lambda system: MariaDbNode(system, data, memory, port, backups)
+
+
+def _require_ours(directory: Path) -> None:
+    """A tmpfs is anybody's to write to and the name can be guessed: who made it first could change all within.
+
+    Raises: Refusal `DirectoryTaken`.
+    """
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise Refusal(
+            "DirectoryTaken",
+            f"{directory} was made by somebody else (uid {found.st_uid})",
+            hint="look who did, remove it, and start again; or set [databases] tmpfs_dir",
+            kind="conflict",
+        )
 
 
 def stop_databases(effective: Effective) -> list[str]:
