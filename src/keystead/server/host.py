@@ -18,6 +18,7 @@ from keystead.adapters.jose import JoseCodec
 from keystead.adapters.mariadb.node import ADDRESS, MariaDbNode
 from keystead.adapters.sql.store import SqlStore
 from keystead.core.clock import SteadyClock, SystemClock
+from keystead.core.errors import Refusal
 from keystead.databases.node import Node
 from keystead.host.agent import Agent, Rules
 from keystead.host.control import ControlServer
@@ -69,7 +70,7 @@ def host(effective: Effective) -> None:
 
 
 def nodes(effective: Effective) -> NodeFactory:
-    """How a node of this machine is made from its system."""
+    """How a node of this machine is made from its system. Raises: Refusal `DirectoryTaken`."""
     data, memory, backups = effective.data, effective.memory, effective.backups
     port = effective.settings.databases.endpoint_port
     for directory in (data, memory):
