@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 PROGRAM = str(Path(sys.executable).with_name("keystead"))
 PATIENCE = 90.0
 
