@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from keystead.server.settings import load
+
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 PROGRAM = str(Path(sys.executable).with_name("keystead"))
 PATIENCE = 90.0
@@ -45,6 +47,10 @@ class Place:
     @property
     def state(self) -> Path:
         return self.directory / "state"
+
+    @property
+    def memory(self) -> Path:
+        return load(state=self.state, environment={}).memory
 
     def run(self, *arguments: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -172,6 +178,7 @@ def test_up_work_down(place: Place) -> None:
         assert key not in arguments + environment
     place.down()
     assert not any(alive(pid) for pid in pids)
+    assert not place.memory.exists()
     again = place.run("down", "--state", str(place.state))
     assert again.returncode == 1
     assert "no region is running" in again.stderr

@@ -3,6 +3,7 @@
 It holds no root key: it asks the region for what a system may have, as the machine, over the local socket.
 """
 
+import contextlib
 import os
 import signal
 import stat
@@ -65,6 +66,7 @@ def host(effective: Effective) -> None:
         agent.stop()
         control.stop()
         loop.stop()
+        _leave_memory(effective)
     # Steps under way are idempotent and servers outlive us: nothing is worth waiting for, and threads would be.
     os._exit(0)
 
@@ -110,7 +112,15 @@ def stop_databases(effective: Effective) -> list[str]:
         engine.dispose()
     make = nodes(effective)
     with ThreadPoolExecutor(STOP_THREADS) as pool:
-        return [name for name in pool.map(lambda system: _stop(make(system), system.name), systems) if name]
+        stopped = [name for name in pool.map(lambda system: _stop(make(system), system.name), systems) if name]
+    _leave_memory(effective)
+    return stopped
+
+
+def _leave_memory(effective: Effective) -> None:
+    """Take our directory on the tmpfs away once no server needs it."""
+    with contextlib.suppress(OSError):
+        effective.memory.rmdir()
 
 
 def _stop(node: Node, name: str) -> str:
