@@ -1,6 +1,9 @@
 """The fenced responder's packet, and its bounds."""
 
 import asyncio
+import contextlib
+import gc
+import socket
 
 import pymysql
 import pytest
@@ -90,3 +93,23 @@ def test_a_port_in_use() -> None:
         await first.close()
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_who_connects_while_it_closes_is_not_left_waiting(turns: int) -> None:
+    async def story() -> None:
+        refuser = Refuser(MESSAGE)
+        port = await refuser.start("127.0.0.1", 0)
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            for _ in range(turns):  # the connection is in the kernel's queue, accepted, or made
+                await asyncio.sleep(0)
+            await refuser.close()
+            client.settimeout(3)
+            with contextlib.suppress(ConnectionError):
+                await asyncio.to_thread(client.recv, 100)
+
+    gc.disable()  # it would close what was forgotten, at some time
+    try:
+        asyncio.run(story())
+    finally:
+        gc.enable()

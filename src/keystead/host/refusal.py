@@ -65,6 +65,11 @@ class Refuser:
     async def close(self) -> None:
         """Give the port back."""
         if self._server is not None:
+            # Accept no more, and let what was just accepted become a connection: a server that is closed between the
+            # two forgets it, neither answered nor closed, and its client would wait for ever.
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+            await asyncio.sleep(0)
             self._server.close()
             for client in tuple(self._open):
                 client.end()
