@@ -1,5 +1,6 @@
 """The keeper: fences at every point, heals, adopts, backs off, and serves no key once access is lost."""
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -630,3 +631,13 @@ def test_nothing_secret_is_in_what_a_keeper_shows(stage: Stage) -> None:
     for secret in (process.token, *process.keys.values()):
         assert secret.hex() not in shown
         assert repr(secret)[2:-1] not in shown
+
+
+@pytest.mark.parametrize(("given", "asks"), [(0, os.getuid()), (61007, 61007)])
+def test_the_endpoint_answers_the_uid_that_the_server_runs_as(stage: Stage, given: int, asks: int) -> None:
+    """Without root no uids are given out: servers run as we do."""
+    stage.set(uid=given)
+    stage.keeper.apply("prepare", idle, {})
+    stage.keeper.apply("start", idle, {})
+    admitted = [keys.uid for (_, mount), keys in stage.host.endpoint.tokens.items() if mount == stage.mount]
+    assert admitted == [asks]

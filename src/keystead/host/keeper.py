@@ -8,6 +8,7 @@ Invariants:
 - A fence that could not be carried through is due again; what it cannot do to clients (the responder) ends none.
 """
 
+import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -329,7 +330,8 @@ class Keeper:
             return
         versions = {(key.slot, key.number): store_key.open(key) for key in self._view.data_keys}
         latest = {key.slot: key.number for key in self._view.data_keys if key.latest}
-        self._endpoint.admit(token_sha256, self._mount, NodeKeys(versions, latest, self._view.system.uid))
+        uid = self._view.system.uid or os.getuid()  # 0: no uids are given out here, its processes run as we do
+        self._endpoint.admit(token_sha256, self._mount, NodeKeys(versions, latest, uid))
 
     def _accounts(self) -> None:
         self._node.put_administrator(self._view.system.admin_username, self._view.admin_password_hash)
