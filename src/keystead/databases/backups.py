@@ -50,13 +50,17 @@ class BackupSteps(Steps):
         self.files = files
 
     def backup_of(self, job: Job) -> Backup:
-        """The backup that the job is about, and a snapshot as of now. Raises: Canceled when it is gone."""
+        """The backup that the job is about, and a snapshot as of now. Raises: Refusal `BackupGone`."""
+        found = self.find_backup(job)
+        if found is None:
+            raise Refusal("BackupGone", "the backup was deleted", kind="not_found")
+        return found
+
+    def find_backup(self, job: Job) -> Backup | None:
+        """The backup that the job is about, and a snapshot as of now."""
         self.snapshot.refresh()
         with self.store.read() as tx:
-            found = tx.databases.backup(job.tenancy, job.input.get("backup", job.resource))
-        if found is None:
-            raise Canceled
-        return found
+            return tx.databases.backup(job.tenancy, job.input.get("backup", job.resource))
 
     def open_key(self, caller: Caller, key: str, blob: bytes, purpose: Purpose, resource: str) -> Secret:
         """Unwrap as `caller`. Raises: Waiting while it may not be used."""
@@ -69,8 +73,8 @@ class BackupSteps(Steps):
                 raise Waiting(refusal.message) from refusal
             raise
 
-    def set_backup(self, backup: Backup, state: BackupState, caller: Caller, **changes: object) -> None:
-        """Move a backup on; somebody else's move in between wins."""
+    def set_backup(self, backup: Backup, state: BackupState, caller: Caller, **changes: object) -> bool:
+        """Move a backup on; False when somebody else moved it in between: theirs stands."""
         place = self.snapshot.directory.compartment(backup.tenancy, backup.compartment)
         path = place.path if place is not None else (backup.compartment,)
         entry = self.guard.entry(
@@ -83,8 +87,9 @@ class BackupSteps(Steps):
         )
         with self.store.write(entry) as tx:
             current = tx.databases.backup(backup.tenancy, backup.id)
-            if current is not None and current.state == backup.state:
-                tx.databases.change_backup(current, replace(current, state=state, **changes))  # type: ignore[arg-type]
+            if current is None or current.state != backup.state:
+                return False
+            return tx.databases.change_backup(current, replace(current, state=state, **changes))  # type: ignore[arg-type]
 
 
 class TakeBackup(BackupSteps):
@@ -116,13 +121,15 @@ class TakeBackup(BackupSteps):
             material.wipe()
             own.wipe()
         detail = {"data_key_versions": fields_versions(rows), "administrator": system.admin_username}
-        self.set_backup(backup, "ACTIVE", identity, size=size, detail=detail)
+        if not self.set_backup(backup, "ACTIVE", identity, size=size, detail=detail):
+            self.files.delete(backup.id)
+            raise Canceled
         return {"size": str(size)}
 
     def abandon(self, job: Job) -> None:
         try:
             backup, system = self.backup_of(job), self.system(job)
-        except Canceled:
+        except (Canceled, Refusal):
             return
         if backup.state == "CREATING":
             self.files.delete(backup.id)
@@ -144,7 +151,9 @@ class DeleteBackup(BackupSteps):
     steps = ("erase",)
 
     def run(self, step: str, job: Job, progress: Progress) -> Mapping[str, str]:
-        backup = self.backup_of(job)
+        backup = self.find_backup(job)
+        if backup is None:  # deleted, and killed before that was recorded
+            return {}
         self.files.delete(backup.id)
         requester = self.snapshot.directory.principal(job.requester)
         if requester is None:
@@ -215,6 +224,8 @@ class Restore(BackupSteps):
             identity, "MYSQL_INSTANCE_UPDATE", target_of(system, self.snapshot), "TakeOverDataKeys", "succeeded"
         )
         with self.store.write(entry) as tx:
+            if any(row.kind == "data" for row in tx.databases.wrapped(system.tenancy, system.id)):
+                return
             highest = max(number for _, number in keys)
             tx.databases.next_number(system, highest - 1)  # the counter stood at 1
             for (slot, number), key in keys.items():

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from keystead.audit.model import Outcome
 from keystead.core.clock import Clock
-from keystead.core.errors import Refusal, not_found
+from keystead.core.errors import Fault, Refusal, not_found
 from keystead.core.ids import CompartmentId
 from keystead.databases.model import DbSystem, FenceReceipt, SystemState, WrappedKey
 from keystead.databases.ports import DatabaseStore
@@ -101,7 +101,7 @@ class HostDesk:
         self._certificates = certificates
         self._clock = clock
         self._region = region
-        self._answered: dict[str, str] = {}
+        self._answered: dict[str, Access] = {}
 
     def watch(self, caller: Caller) -> HostView:
         """What the caller's machine is to run, and for which systems access stands."""
@@ -156,18 +156,33 @@ class HostDesk:
                 tx.databases.add_receipt(system.tenancy, report.receipt)
 
     def _view(self, caller: Caller, system: DbSystem, hashed: str, wrapped: Sequence[WrappedKey]) -> SystemView:
-        access = self._access(system)
-        answer = "granted" if access.granted else f"{access.loss}: {access.text}"
-        if self._answered.get(system.id) not in (answer, None):
-            as_system = replace(caller, principal=principal_of(system), requester=caller.principal.id)
-            outcome: Outcome = "allowed" if access.granted else "refused"
-            self._guard.record(as_system, "KEY_ASSOCIATE", self._at(system), "RenewLease", outcome, access.text)
-        self._answered[system.id] = answer
+        access = self._told(caller, system, self._access(system))
         store_key = next((key for key in wrapped if key.kind == "store"), None)
         data_keys = [key for key in wrapped if key.kind == "data"]
         return SystemView(
             system, hashed, store_key, data_keys, access.granted, access.loss or "", access.text, access.since
         )
+
+    def _told(self, caller: Caller, system: DbSystem, access: Access) -> Access:
+        """What the machine is told: a change of the answer is recorded, and where it cannot be, only a no is given."""
+        before = self._answered.get(system.id)
+        if before is not None and (before.granted, before.loss) != (access.granted, access.loss):
+            as_system = replace(caller, principal=principal_of(system), requester=caller.principal.id)
+            outcome: Outcome = "allowed" if access.granted else "refused"
+            try:
+                self._guard.record(
+                    as_system,
+                    "KEY_ASSOCIATE",
+                    self._at(system),
+                    "RenewLease",
+                    outcome,
+                    access.text,
+                    reserve=not access.granted,
+                )
+            except Fault:  # tried again with the next watch
+                return before if access.granted else access
+        self._answered[system.id] = access
+        return access
 
     def _access(self, system: DbSystem) -> Access:
         if not system.confirmed:

@@ -6,6 +6,7 @@ access returns.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from keystead.core.clock import Clock
@@ -181,6 +182,20 @@ class Delete(Steps):
     """Remove server, data, keys and identity."""
 
     steps = ("discard", "forget")
+
+    def run(self, step: str, job: Job, progress: Progress) -> Mapping[str, str]:
+        with self.store.read() as tx:
+            found = tx.databases.system(job.tenancy, job.resource)
+        if found is None:  # forgotten, and killed before that was recorded
+            return {}
+        return super().run(step, job, progress)
+
+    def abandon(self, job: Job) -> None:
+        """What could not be deleted is shown as FAILED, and can be deleted again."""
+        with suppress(Canceled):
+            self.set_state(
+                self.system(job), "FAILED", reason="job_failed", reason_text="it could not be deleted; delete it again"
+            )
 
     def do_discard(self, job: Job, system: DbSystem, progress: Progress) -> Mapping[str, str]:
         return self.host.apply(system.id, "discard", progress)

@@ -307,12 +307,9 @@ class Databases:
         backup, target = self._backup(caller, backup_id)
         entry = self._guard.permit_change(caller, "MYSQL_BACKUP_DELETE", target, "DeleteBackup")
         check_version(backup.version, if_match)
-        if backup.state not in ("ACTIVE", "FAILED"):
-            raise Refusal(
-                "IllegalState", f"backup {backup.name!r} is {backup.state}", hint="wait for it", kind="conflict"
-            )
         job = self._job_of(caller, "delete-backup", backup.compartment, backup.id, backup.name, {})
         with self._store.write(entry) as tx:
+            _unattended(tx, backup)
             if not tx.databases.change_backup(backup, replace(backup, state="DELETING")):
                 raise stale()
             tx.jobs.add(job)
@@ -539,6 +536,14 @@ def _unoccupied(tx: DatabaseTx, system: DbSystem) -> None:
             hint=f"follow it with: keystead job wait {other.id}",
             kind="conflict",
         )
+
+
+def _unattended(tx: DatabaseTx, backup: Backup) -> None:
+    """Raises: Refusal `IllegalState` while a job takes or deletes the backup; one left half done has none."""
+    taking = tx.jobs.open_for(backup.tenancy, backup.system)
+    deleting = tx.jobs.open_for(backup.tenancy, backup.id)
+    if deleting is not None or (taking is not None and taking.input.get("backup") == backup.id):
+        raise Refusal("IllegalState", f"backup {backup.name!r} is {backup.state}", hint="wait for it", kind="conflict")
 
 
 def _identity(system: DbSystem, *, deleted: bool) -> ResourceIdentity:

@@ -79,9 +79,15 @@ class Guard:
         outcome: Outcome,
         reason: str = "",
         detail: Mapping[str, str] | None = None,
+        *,
+        reserve: bool = False,
     ) -> None:
-        """Record what became of an act that leaves the database (intent before, outcome after)."""
-        self._log.append(self.entry(caller, permission, target, operation, outcome, reason=reason, detail=detail))
+        """Record what became of an act that leaves the database (intent before, outcome after).
+
+        `reserve`: it takes access away, and may use the space that is kept for that.
+        """
+        entry = self.entry(caller, permission, target, operation, outcome, reason=reason, detail=detail)
+        self._log.append(entry, reserve)
 
     def refuse(self, caller: Caller, permission: str, target: Target, operation: str, refusal: Refusal) -> NoReturn:
         """Record a refusal that a service found (a key in the wrong state, ...) and raise it."""

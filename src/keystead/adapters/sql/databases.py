@@ -106,13 +106,11 @@ class SqlDatabaseRows:
     def add_receipt(self, tenancy: str, receipt: FenceReceipt) -> None:
         table = schema.fence_receipts
         where = {"tenancy": tenancy, "system": receipt.system, "committed_at": receipt.committed_at}
-        changed = {
-            "reason": receipt.reason,
-            "reason_text": receipt.reason_text,
-            "steps": [list(s) for s in receipt.steps],
-        }
-        if not Table(self._connection, table).update(where, **changed):
-            self._connection.execute(table.insert().values(**where, **changed))
+        columns = [table.c[name] == value for name, value in where.items()]
+        if self._connection.execute(sa.select(table.c.system).where(*columns)).first() is not None:
+            return  # told again: what was told first stands
+        told = {"reason": receipt.reason, "reason_text": receipt.reason_text, "steps": [list(s) for s in receipt.steps]}
+        self._connection.execute(table.insert().values(**where, **told))
 
     def last_receipt(self, tenancy: str, system: str) -> FenceReceipt | None:
         columns = schema.fence_receipts.c
