@@ -5,7 +5,8 @@
     <memory root>/<unique>/run/  tmp/                                    the system's uid, 0700, on tmpfs
 
 `node.json` names the running server (pid, start time, boot) and the SHA-256 of its token, so that a later life of
-`host` adopts it; a server or child that no record names is found by its command line and killed.
+`host` adopts it; a server or child that no record names is found by its uid and the
+directories it works in, and killed.
 """
 
 import contextlib
@@ -38,6 +39,7 @@ KEY_PLUGIN = "hashicorp"
 START_SECONDS = 60.0
 REFUSED_SECONDS = 15.0
 STOP_SECONDS = 60.0
+STRAY_ROUNDS = 5
 
 
 class MariaDbNode:
@@ -266,24 +268,38 @@ class MariaDbNode:
             (self._home / "node.json").unlink()
 
     def _kill_strays(self, spare: int) -> None:
-        """End what works on this node's directories and is not the server we hold."""
-        mark = str(self._home).encode()
-        for pid in _pids():
-            if pid == spare or pid == os.getpid():
-                continue
-            with contextlib.suppress(OSError):
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                if any(mark in word for word in words[1:]) and words[0].startswith((b"/usr/", b"mariadb", b"mbstream")):
-                    _kill(pid)
+        """End what works for this system and is not the server we hold; again, while that finds what it had begun."""
+        for _ in range(STRAY_ROUNDS):
+            strays = [pid for pid in _pids() if pid not in (spare, os.getpid()) and self._works_here(pid)]
+            for pid in strays:
+                identity = Identity.of(pid)
+                process = Process.adopt(identity) if identity is not None else None
+                if process is not None:
+                    with process:
+                        if self._works_here(pid):  # held now, so it is not another one that came to its number
+                            process.kill()
+                            process.wait(5.0)
+            if not strays:
+                return
 
+    def _works_here(self, pid: int) -> bool:
+        """Whether a living process is the system's: of its uid, and at work in its directories.
 
-def _kill(pid: int) -> None:
-    identity = Identity.of(pid)
-    process = Process.adopt(identity) if identity is not None else None
-    if process is not None:
-        with process:
-            process.kill()
-            process.wait(5.0)
+        The uid alone does not tell: another region on this machine may give the same one.
+        """
+        with contextlib.suppress(OSError):
+            if Identity.of(pid) is None:
+                return False
+            status = Path(f"/proc/{pid}/status").read_text(encoding="latin-1")
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            mark = str(self._home)
+            named = any(mark.encode() in word for word in words[1:])
+            if f"\nUid:\t{self._owner.uid}\t" not in status:
+                return False
+            if self._owner == Owner.ours():  # so are many others
+                return named and words[0].startswith((b"/usr/", b"mariadb", b"mbstream"))
+            return named or f"{os.readlink(f'/proc/{pid}/cwd')}/".startswith(f"{mark}/")
+        return False
 
 
 def _pids() -> Iterator[int]:
