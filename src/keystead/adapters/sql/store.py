@@ -21,6 +21,7 @@ from keystead.adapters.sql.databases import SqlDatabaseRows
 from keystead.adapters.sql.iam import SqlIamRows
 from keystead.adapters.sql.jobs import SqlJobRows
 from keystead.adapters.sql.reserve import Reserve
+from keystead.adapters.sql.rows import values
 from keystead.adapters.sql.vault import SqlVaultRows
 from keystead.audit.model import Entry
 from keystead.core.clock import Clock, parse_moment
@@ -138,7 +139,7 @@ def translated() -> Iterator[None]:
 
 def to_json(entry: Entry) -> dict[str, Any]:
     """An entry as a JSON object."""
-    return dataclasses.asdict(entry) | {"at": isoformat_exact(entry.at), "detail": dict(entry.detail)}
+    return values(entry) | {"at": isoformat_exact(entry.at), "detail": dict(entry.detail)}
 
 
 def from_json(found: Mapping[str, Any]) -> Entry:
