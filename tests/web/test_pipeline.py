@@ -303,6 +303,12 @@ def test_large_bodies_are_refused(open_client: Any) -> None:
     refused(client.post("/things", raw=b"", headers={"content-length": "9" * 30}), 400, "InvalidParameter")
 
 
+def test_who_has_not_signed_in_sends_little(open_client: Any) -> None:
+    client = open_client(Limits(open_body_bytes=100))
+    refused(client.post("/sign-in", raw=b" " * 101), 413, "TooLarge")
+    assert client.post("/things", {"name": "a" * 200}).status == 201
+
+
 def test_bodies_may_come_in_pieces(client: Client) -> None:
     reply = client.post("/things", chunks=[b'{"na', b'me":"', b'a"}'], headers={"content-type": "application/json"})
     assert reply.status == 201
@@ -458,6 +464,15 @@ def test_a_repetition_gets_the_first_answer_without_its_secret(client: Client, w
     assert again.headers["idempotency-replayed"] == "true"
     assert world.made == ["a"]
     assert all(b"shown-once" not in note.body for note in client.services.idempotency.notes.values())
+
+
+def test_a_repetition_is_recorded(client: Client, log: FakeLog) -> None:
+    client.post("/things", {"name": "a"}, headers={"idempotency-key": "k1"})
+    before = len(log.entries)
+    client.post("/things", {"name": "a"}, headers={"idempotency-key": "k1"})
+    assert [(found.operation, found.outcome, found.code) for found in log.entries[before:]] == [
+        ("Make", "allowed", "Replayed")
+    ]
 
 
 def test_a_key_belongs_to_one_request_and_one_principal(client: Client, world: World) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from keystead.audit.model import Entry
+from keystead.audit.model import Entry, Outcome
 from keystead.core.errors import Fault, KeysteadError, Refusal
 from keystead.core.ids import new_id
 from keystead.iam.model import Caller
@@ -51,6 +51,7 @@ class Limits:
     """What one worker takes on. Bytes, seconds, threads, calls in a queue."""
 
     body_bytes: int = 1 << 20
+    open_body_bytes: int = 16 << 10  # of who has not signed in
     target_bytes: int = 8192
     body_s: float = 30.0
     threads: int = 8
@@ -169,7 +170,7 @@ class Pipeline:
             raise busy()
         if operation.auth:
             exchange.caller = self._authenticate(exchange)
-        body = await self._read(exchange, receive)
+        body = await self._read(exchange, receive, operation)
         call = self._decode(exchange, operation, scope["query_string"], body)
         if self._durable.failing and operation.recorded and not operation.takes_access:
             await self._durable.wait()  # while the audit log cannot be written nothing is begun
@@ -238,16 +239,17 @@ class Pipeline:
             )
         return self._services.iam.authenticate(given[7:].strip().decode(), exchange.source, exchange.request_id)
 
-    async def _read(self, exchange: Exchange, receive: Receive) -> bytes:
-        """The whole body, at most `body_bytes` of it."""
-        limit = self._limits.body_bytes
+    async def _read(self, exchange: Exchange, receive: Receive, operation: Operation) -> bytes:
+        """The whole body, as far as it may be long."""
+        limits = self._limits
+        limit = limits.body_bytes if operation.auth else min(limits.open_body_bytes, limits.body_bytes)
         length = -1
         if exchange.content_length:
             if not exchange.content_length.isdigit() or len(exchange.content_length) > 18:
                 raise Refusal("InvalidParameter", "the Content-Length is not a number")
             length = int(exchange.content_length)
             if length > limit:
-                raise self._too_large()
+                raise _too_large(limit)
             if length == 0:
                 return b""
         elif exchange.method in ("GET", "HEAD"):
@@ -276,13 +278,10 @@ class Pipeline:
             chunk: bytes = message.get("body", b"")
             size += len(chunk)
             if size > limit:
-                raise self._too_large()
+                raise _too_large(limit)
             if size == length or not message.get("more_body", False):
                 return b"".join((*chunks, chunk)) if chunks else chunk
             chunks.append(chunk)
-
-    def _too_large(self) -> HttpRefusal:
-        return HttpRefusal(413, "TooLarge", f"the body is larger than {self._limits.body_bytes} bytes")
 
     def _decode(self, exchange: Exchange, operation: Operation, query: bytes, body: bytes) -> Call[Any, Any]:
         read: Any = NOTHING
@@ -323,6 +322,8 @@ class Pipeline:
         found = store.begin(who.tenancy, who.id, key, mark)
         if found is not None:
             idempotency.check_same(found, mark)
+            again = "the answer to an earlier request with this Idempotency-Key"
+            self._services.log.append(self._entry(exchange, "allowed", "Replayed", again))
             return Answer(found.status, found.body, ((b"idempotency-replayed", b"true"),))
         try:
             answer = self._perform(operation, call)
@@ -377,7 +378,11 @@ class Pipeline:
         if exchange.operation is None or exchange.operation.recorded:
             try:
                 if not (isinstance(error, Refusal) and error.recorded):
-                    self._services.log.append(self._entry(exchange, error))
+                    code = error.code if isinstance(error, KeysteadError) else "InternalError"
+                    told: tuple[Outcome, str] = (
+                        ("refused", error.message) if isinstance(error, Refusal) else ("failed", "")
+                    )
+                    self._services.log.append(self._entry(exchange, told[0], code, told[1]))
                 await self._durable.wait()
             except Exception as failure:
                 self._durable.failing = True
@@ -387,10 +392,9 @@ class Pipeline:
                     error, status = failure, status_of(failure)
         return Answer(status, _encode(reply_to(error, exchange.request_id)), tuple(headers_of(error, status)))
 
-    def _entry(self, exchange: Exchange, error: Exception) -> Entry:
+    def _entry(self, exchange: Exchange, outcome: Outcome, code: str, reason: str) -> Entry:
         operation, caller = exchange.operation, exchange.caller
         principal = caller.principal if caller is not None else None
-        refused = isinstance(error, Refusal)
         what, resource = next(reversed(exchange.parameters.items()), ("", ""))
         return Entry(
             id=new_id("entry", self._services.region),
@@ -409,9 +413,9 @@ class Pipeline:
             resource_type=what.removesuffix("_id"),
             resource_id=resource,
             resource_name="" if operation else _printable(exchange),
-            outcome="refused" if refused else "failed",
-            code=error.code if isinstance(error, KeysteadError) else "InternalError",
-            reason=error.message if isinstance(error, Refusal) else "",
+            outcome=outcome,
+            code=code,
+            reason=reason,
             detail={},
         )
 
@@ -431,6 +435,10 @@ async def _disconnected(receive: Receive) -> None:
     """Returns when the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _too_large(limit: int) -> HttpRefusal:
+    return HttpRefusal(413, "TooLarge", f"the body is larger than {limit} bytes")
 
 
 def _if_match(raw: bytes) -> int | None:
