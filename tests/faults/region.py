@@ -18,6 +18,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+from tests.faults import secrets_left
 from tests.faults.machine import (
     Found,
     children,
@@ -95,7 +97,8 @@ class Region:
         }
         self.secrets: dict[str, bytes] = {}
         self.spoken: list[bytes] = []
-        self.seen_words: set[bytes] = set()
+        self._words: set[bytes] = set()
+        self._closing = threading.Event()
         self.up_process: subprocess.Popen[bytes] | None = None
         self.token = ""
         self.compartment = ""
@@ -109,6 +112,7 @@ class Region:
         """A region that is up, with a compartment, a vault and the policy that systems need."""
         region = cls(settings, base)
         try:
+            threading.Thread(target=region._watch_words, name="words", daemon=True).start()
             region.init()
             region.up()
             region.sign_in()
@@ -181,6 +185,7 @@ class Region:
 
     def destroy(self) -> None:
         """Whatever is left, after a failure too."""
+        self._closing.set()
         for found in self.ours():
             send(found)
         if self.up_process is not None:
@@ -344,6 +349,7 @@ class Region:
         return system
 
     def delete(self, system: System) -> None:
+        secrets_left.learn_keys(self)  # while they can still be opened
         self.done(self.call("DELETE", f"/db-systems/{system.id}")["job"]["id"])
 
     def system(self, system: System) -> Any:
@@ -414,10 +420,17 @@ class Region:
         with contextlib.closing(sqlite3.connect(f"file:{self.state}/state.db?mode=ro", uri=True, timeout=10)) as found:
             return found.execute(query, arguments).fetchall()
 
-    def check_secrets(self) -> None:
-        from tests.faults.secrets_left import check
+    def words_seen(self) -> set[bytes]:
+        """Every command line that was on this machine since the region began, as far as one looks often enough."""
+        return set(self._words)
 
-        check(self)
+    def _watch_words(self) -> None:
+        while not self._closing.wait(0.2):
+            self._words.update(b"\0".join(found.words) for found in everything())
+
+    def check_secrets(self) -> None:
+        """No trace of any secret (secrets_left.py)."""
+        secrets_left.check(self)
 
     def check_nothing_remains(self) -> None:
         """After `close`: no process, no listener, no directory in memory."""
