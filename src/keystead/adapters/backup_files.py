@@ -1,7 +1,12 @@
-"""Backups as files in one directory: whole and durable, or not there."""
+"""Backups as files in one directory: whole and durable, or not there.
+
+<id>.ksb        a whole backup
+<id>.partial    one that is being written, locked (flock) by whoever writes it; what a killed process left is reused
+"""
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -21,17 +26,22 @@ class FileBackups:
         self._directory = directory
 
     def write(self, name: str, chunks: Iterator[bytes]) -> int:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(name)
-        partial = path.with_suffix(".partial")
+        partial = _partial(path)
         size = 0
         try:
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-                for chunk in chunks:
-                    size += file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb") as file:
+                _claim(file.fileno(), partial)
+                try:
+                    for chunk in chunks:
+                        size += file.write(chunk)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    partial.replace(path)
+                except BaseException:
+                    partial.unlink(missing_ok=True)
+                    raise
             self._sync()
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -40,8 +50,6 @@ class FileBackups:
                 "the disk that holds the backups is full" if full else "the store of backups cannot be written",
                 hint="free some space there; the backup is taken again by itself",
             ) from error
-        finally:
-            partial.unlink(missing_ok=True)
         return size
 
     def read(self, name: str) -> Iterator[bytes]:
@@ -53,9 +61,14 @@ class FileBackups:
             raise Refusal("BackupMissing", "the backup's file is not there", kind="not_found") from error
 
     def delete(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._path(name).unlink()
-            self._sync()
+        path = self._path(name)
+        try:
+            _partial(path).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+                self._sync()
+        except OSError as error:
+            raise Unavailable("BackupStoreUnavailable", "the store of backups cannot be written") from error
 
     def names(self) -> Sequence[str]:
         if not self._directory.is_dir():
@@ -78,3 +91,23 @@ def backup_file(directory: Path, name: str) -> Path:
     if _NAME.fullmatch(name) is None or ".." in name:
         raise Refusal("InvalidId", "not the id of a backup")
     return directory / f"{name}{SUFFIX}"
+
+
+def _partial(path: Path) -> Path:
+    return path.with_suffix(".partial")
+
+
+def _claim(descriptor: int, partial: Path) -> None:
+    """Be the only one who writes. Raises: Unavailable while somebody else does; OSError."""
+    busy = Unavailable("BackupBusy", "another process is writing this backup")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise busy from None
+    try:
+        ours = os.path.samestat(os.fstat(descriptor), partial.stat())
+    except FileNotFoundError:
+        ours = False
+    if not ours:  # whoever had it has just finished: what we hold open is the whole backup
+        raise busy
+    os.ftruncate(descriptor, 0)
