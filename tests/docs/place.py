@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -48,8 +48,9 @@ def free_range(size: int) -> str:
 class Place:
     """The machine as a page assumes it; its places and port 8470 are ours here."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, runner: Sequence[str] = ()) -> None:
         self.base = base
+        self._runner = runner
         self.port = free_port()
         first_uid = 62000 + secrets.randbelow(3000)
         self.environment = {
@@ -71,7 +72,7 @@ class Place:
 
     def run_page(self, page: Path) -> None:
         """Run every block of a page; the first that is not as shown ends it. Raises: AssertionError."""
-        shell = Shell(self.environment, ROOT)
+        shell = Shell(self.environment, ROOT, self._runner)
         try:
             for block in blocks(self.here(page.read_text())):
                 wrong = run_block(shell, block, page.name)
@@ -82,7 +83,7 @@ class Place:
     def clean(self) -> None:
         """Stop whatever runs here, and take everything away. Raises: AssertionError when something would not stop."""
         for settings in self.base.rglob("keystead.toml"):
-            _down(settings.parent, self.environment)
+            _down([*self._runner, *_DOWN, str(settings.parent)], self.environment)
         left = list(self._processes())
         for pid in left:
             with suppress(ProcessLookupError):
@@ -104,18 +105,27 @@ class Place:
                         yield int(entry.name)
 
 
-def _down(state: Path, environment: Mapping[str, str]) -> None:
-    asked = [str(PROGRAMS / "keystead"), "down", "--with-databases", "--state", str(state)]
-    subprocess.run(asked, env=dict(environment), capture_output=True, timeout=120, check=False)
+_DOWN = (str(PROGRAMS / "keystead"), "down", "--with-databases", "--state")
+
+
+def _down(command: Sequence[str], environment: Mapping[str, str]) -> None:
+    subprocess.run(command, env=dict(environment), capture_output=True, timeout=120, check=False)
 
 
 @contextmanager
-def place() -> Iterator[Place]:
-    """A place for one page. Database servers run under uids of their own, so they must get through to it."""
-    made = Place(Path(tempfile.mkdtemp(prefix="ks-docs-", dir="/var/tmp")))
-    made.base.chmod(0o711)
-    for ours in SHOWN_PLACES.values():
-        (made.base / ours).parent.mkdir(mode=0o711, exist_ok=True)
+def place(owner: int | None = None) -> Iterator[Place]:
+    """A place for one page, run as `owner`, else as we are.
+
+    Database servers run under uids of their own, so they must get through to it.
+    """
+    runner = () if owner is None else ("setpriv", f"--reuid={owner}", f"--regid={owner}", "--clear-groups")
+    made = Place(Path(tempfile.mkdtemp(prefix="ks-docs-", dir="/var/tmp")), runner)
+    directories = [made.base, *((made.base / ours).parent for ours in SHOWN_PLACES.values())]
+    for directory in directories:
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o711)
+        if owner is not None:
+            os.chown(directory, owner, owner)
     try:
         yield made
     finally:

@@ -21,7 +21,7 @@ import secrets
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -118,11 +118,12 @@ def _loose(line: str) -> str:
 class Shell:
     """One bash for a whole page: directories, variables and functions last from block to block."""
 
-    def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], directory: Path, runner: Sequence[str] = ()) -> None:
+        """`runner`: a program that runs the shell, e.g. as somebody else."""
         self._mark = f"--- {secrets.token_hex(8)}"
         self._output = tempfile.NamedTemporaryFile()  # noqa: SIM115  # closed with the shell
         self._process = subprocess.Popen(
-            ["bash", "--noprofile", "--norc"],
+            [*runner, "bash", "--noprofile", "--norc"],
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -140,6 +141,7 @@ class Shell:
         with tempfile.NamedTemporaryFile("w", suffix=".sh") as script:
             script.write(command + "\n")
             script.flush()
+            Path(script.name).chmod(0o644)
             stdin.write(f". {script.name} </dev/null 2>&1\nprintf '\\n%s %s\\n' '{self._mark}' $?\n")
             stdin.flush()
             end = time.monotonic() + COMMAND_SECONDS

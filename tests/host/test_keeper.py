@@ -1,6 +1,5 @@
 """The keeper: fences at every point, heals, adopts, backs off, and serves no key once access is lost."""
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -633,9 +632,12 @@ def test_nothing_secret_is_in_what_a_keeper_shows(stage: Stage) -> None:
         assert repr(secret)[2:-1] not in shown
 
 
-@pytest.mark.parametrize(("given", "asks"), [(0, os.getuid()), (61007, 61007)])
-def test_the_endpoint_answers_the_uid_that_the_server_runs_as(stage: Stage, given: int, asks: int) -> None:
+@pytest.mark.parametrize(("given", "asks"), [(0, 1234), (61007, 61007)])
+def test_the_endpoint_answers_the_uid_that_the_server_runs_as(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, given: int, asks: int
+) -> None:
     """Without root no uids are given out: servers run as we do."""
+    monkeypatch.setattr("os.getuid", lambda: 1234)
     stage.set(uid=given)
     stage.keeper.apply("prepare", idle, {})
     stage.keeper.apply("start", idle, {})
