@@ -16,7 +16,7 @@ from keystead.core.errors import Fault, Refusal, Unreadable
 from keystead.core.secret import Secret
 from keystead.crypto.envelope import Binding, Kek
 from keystead.crypto.stream import Reader, StreamHeader, decrypt_stream, encrypt_stream, read_header, verify_header
-from keystead.databases.desk import target_of
+from keystead.databases.desk import principal_of, target_of
 from keystead.databases.flows import ACCESS_LOST, Steps, publish
 from keystead.databases.hierarchy import StoreKey
 from keystead.databases.model import Backup, BackupState, DbSystem, WrappedKey
@@ -73,6 +73,17 @@ class BackupSteps(Steps):
                 raise Waiting(refusal.message) from refusal
             raise
 
+    def while_granted(self, system: DbSystem, key: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """`chunks`, for as long as the system may use `key`: a key taken away ends a stream that is under way.
+
+        Raises: Waiting.
+        """
+        for chunk in chunks:
+            access = self.associations.access(principal_of(system), key)
+            if not access.granted:
+                raise Waiting(access.text)
+            yield chunk
+
     def set_backup(self, backup: Backup, state: BackupState, caller: Caller, **changes: object) -> bool:
         """Move a backup on; False when somebody else moved it in between: theirs stands."""
         place = self.snapshot.directory.compartment(backup.tenancy, backup.compartment)
@@ -111,7 +122,7 @@ class TakeBackup(BackupSteps):
         own = self.open_key(identity, backup.key, backup.wrapped, "backup-key", backup.id)
         try:
             fields = header_fields(backup, system, self.region, own, rows, store_key)
-            stream = encrypt_stream(own.reveal(), fields, self._counted(system, progress))
+            stream = encrypt_stream(own.reveal(), fields, self._counted(system, backup.key, progress))
             size = self.files.write(backup.id, stream)
         except Refusal as refusal:
             if refusal.code in ACCESS_LOST:
@@ -135,9 +146,9 @@ class TakeBackup(BackupSteps):
             self.files.delete(backup.id)
             self.set_backup(backup, "FAILED", self.identity(job, system), reason_text="it could not be completed")
 
-    def _counted(self, system: DbSystem, progress: Progress) -> Iterator[bytes]:
+    def _counted(self, system: DbSystem, key: str, progress: Progress) -> Iterator[bytes]:
         done, told = 0, 0
-        for chunk in self.host.backup(system.id):
+        for chunk in self.while_granted(system, key, self.host.backup(system.id)):
             done += len(chunk)
             yield chunk
             if done - told >= _REPORT_EVERY:
@@ -183,7 +194,7 @@ class Restore(BackupSteps):
             self._take_over_keys(job, system, backup, own, header)
             chunks = decrypt_stream(own.reveal(), source, header)
             progress(5, "reading the backup")
-            return self._send(system, chunks)
+            return self._send(system, self.while_granted(system, backup.key, chunks))
         finally:
             own.wipe()
 

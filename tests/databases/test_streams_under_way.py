@@ -1,0 +1,88 @@
+"""A key that is taken away ends what streams under it, also where another key guards the system itself."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fakes.calls import active, make_things
+from tests.fakes.domain import REGION, DomainRegion, make_region
+
+from keystead.databases.backups import BackupSteps, Restore, TakeBackup
+from keystead.jobs.model import Job
+from keystead.jobs.runner import Waiting
+
+PIECE = bytes(1 << 20)
+
+
+def nothing(*_: object) -> None:
+    """Nothing happens."""
+
+
+@dataclass
+class Store:
+    """A `Host` and `BackupFiles` in memory; `between` is called after the first piece of a stream."""
+
+    between: Callable[[], object] = nothing
+    pieces: list[bytes] = field(default_factory=list)
+    restored: int = 0
+
+    def backup(self, system: str) -> Iterator[bytes]:
+        yield PIECE
+        self.between()
+        yield PIECE
+
+    def write(self, name: str, chunks: Iterator[bytes]) -> int:
+        self.pieces = list(chunks)
+        return sum(map(len, self.pieces))
+
+    def read(self, name: str) -> Iterator[bytes]:
+        return iter(self.pieces)
+
+    def restore(self, system: str, chunks: Iterator[bytes]) -> Mapping[str, str]:
+        for chunk in chunks:
+            self.restored += len(chunk)
+            self.between()
+            self.between = nothing
+        return {}
+
+
+@dataclass
+class Stage:
+    """A system, a backup of it that is to be taken under a key of its own, and how to take that key away."""
+
+    region: DomainRegion
+    system: str
+    job: Job
+    disable: Callable[[], object]
+
+    def flow(self, kind: type[BackupSteps], store: Any) -> BackupSteps:
+        found = self.region
+        return kind(found.guard, found.snapshot, found.store, found.associations, store, found.clock, REGION, store)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    region = make_region(tmp_path)
+    things = make_things(region, region.admin)
+    key = region.vaults.create_key(region.admin, things.compartment, things.vault, "for-backups")
+    _, job = region.databases.create_backup(region.admin, things.system, "tuesday", key.id)
+    return Stage(region, things.system, job, lambda: region.vaults.disable(region.admin, key.id))
+
+
+def test_a_backup_ends(stage: Stage) -> None:
+    store = Store(between=stage.disable)
+    with pytest.raises(Waiting, match="DISABLED"):
+        stage.flow(TakeBackup, store).run("take", stage.job, nothing)
+    assert store.pieces == []
+
+
+def test_a_restore_ends(stage: Stage) -> None:
+    store = Store()
+    stage.flow(TakeBackup, store).run("take", stage.job, nothing)
+    active(stage.region, stage.system)
+    store.between = stage.disable
+    with pytest.raises(Waiting, match="DISABLED"):
+        stage.flow(Restore, store).run("receive", replace(stage.job, kind="restore"), nothing)
+    assert 0 < store.restored < 2 * len(PIECE)
