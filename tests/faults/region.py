@@ -227,6 +227,15 @@ class Region:
         send(found)
         return found
 
+    def kill_up(self) -> None:
+        """SIGKILL to `up`; what it runs ends with it, database servers go on."""
+        assert self.up_process is not None
+        others = [found for found in self.ours() if found.name.startswith("ks-") or found.name == "keystead"]
+        self.up_process.kill()
+        self.up_process.wait(10)
+        self.up_process = None
+        eventually("its children have ended", lambda: not any(found.alive for found in others), 15)
+
     def wait_back(self, name: str, before: Found, seconds: float = 10.0) -> Found:
         """Until it was started again and says that it works."""
 

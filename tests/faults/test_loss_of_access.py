@@ -3,14 +3,16 @@
 import contextlib
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pymysql
 import pytest
-from tests.faults.machine import children, eventually
+from tests.faults.machine import Found, children, eventually
 from tests.faults.region import Region, System, stop_and_go
 from tests.faults.writer import Writer
 
@@ -54,7 +56,7 @@ def lose_and_regain(
     `told`: the region can be asked while access is gone.
     """
     before = region.checksum(system)
-    server = next(found for found in region.servers(system.id) if b"mariadbd" in found.words[0])
+    server = the_server(region, system)
     last = region.fence(system)
     with Writer(region, system, f"ledger_{reason}") as writer:
         lose()
@@ -139,9 +141,111 @@ def test_vault_unreachable(region: Region, system: System) -> None:
     )
 
 
+def test_state_database_hangs(region: Region, system: System) -> None:
+    """Nobody can read the state: that is no positive answer either."""
+    locked = contextlib.ExitStack()
+
+    def lose() -> None:
+        locked.enter_context(locked_out(region))
+        assert region.sql(system, "SELECT 1") == ((1,),), "not before the lease is over"
+
+    lose_and_regain(
+        region, system, "vault_unreachable", r"the vault has not answered for \d+ s", lose, locked.close, told=False
+    )
+
+
+def test_state_database_is_written_to_for_long(region: Region, system: System, key: str) -> None:
+    """A writer that holds the database keeps nobody from reading it: systems go on, whoever writes is told to wait."""
+    before = region.fence(system)
+    server = the_server(region, system)
+    with Writer(region, system, "ledger_busy") as writer:
+        with contextlib.closing(sqlite3.connect(region.state / "state.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            deadline = time.monotonic() + 5  # longer than lease and grace
+            while time.monotonic() < deadline:
+                writer.wait_more(5)
+            other.execute("ROLLBACK")
+        writer.wait_more()
+    assert server.alive
+    assert region.fence(system) == before
+    writer.check()
+
+
+def test_work_is_dead_while_a_key_is_disabled(region: Region, system: System, key: str) -> None:
+    """`host` needs nobody's help to fence, and its report waits for nobody."""
+    with contextlib.ExitStack() as frozen:
+        lose_and_regain(
+            region, system, "key_disabled", "key 'finance' is DISABLED since .*by admin",
+            lambda: (frozen.enter_context(stop_and_go(region.process("work"))), region.disable(key)),
+            lambda: region.enable(key),
+        )  # fmt: skip
+
+
+def test_host_hangs_while_a_key_is_disabled(region: Region, system: System, key: str) -> None:
+    """The gap that the threat model names: it lasts as long as `host` is away, and not a second longer."""
+    server = the_server(region, system)
+    host = region.process("host")
+    with stop_and_go(host):
+        region.disable(key)
+        assert region.get(f"/keys/{key}")["state"] == "DISABLED"
+        assert server.alive
+        region.kill("host")
+    began = time.monotonic()
+    eventually("the server is gone", lambda: not server.alive, 10)
+    assert time.monotonic() - began < 5
+    assert region.wait_state(system, "INACCESSIBLE")["reason"] == "key_disabled"
+    region.enable(key)
+    region.wait_state(system, "ACTIVE")
+
+
+def test_everything_of_ours_is_killed_while_a_key_is_disabled(region: Region, system: System, key: str) -> None:
+    """`up` and all it runs: the server outlives them, is adopted, and what was committed in between is carried out."""
+    server = the_server(region, system)
+    with Writer(region, system, "ledger_up") as writer:
+        region.kill_up()
+        writer.wait_more()
+        region.up()
+        assert region.wait_state(system, "ACTIVE")
+        writer.wait_more()
+        assert server.alive, "adopted, not started again"
+    writer.check()
+    region.disable(key)
+    region.kill_up()
+    region.up()
+    eventually("the server is gone", lambda: not server.alive, 10)
+    region.wait_state(system, "INACCESSIBLE")
+    region.enable(key)
+    region.wait_state(system, "ACTIVE")
+    writer.check()
+
+
+def the_server(region: Region, system: System) -> Found:
+    return next(found for found in region.servers(system.id) if b"mariadbd" in found.words[0])
+
+
+@contextlib.contextmanager
+def locked_out(region: Region) -> Iterator[None]:
+    """Every reader and writer of the state database has to wait: all locks of its WAL index are taken."""
+    program = (
+        "import fcntl, sys\n"
+        "index = open(sys.argv[1], 'r+b')\n"
+        "fcntl.lockf(index, fcntl.LOCK_EX, 8, 120)\n"  # the eight lock bytes of https://sqlite.org/walformat.html
+        "print('locked', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    words = [sys.executable, "-I", "-c", program, str(region.state / "state.db-shm")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"locked\n"
+            yield
+        finally:
+            holder.kill()
+
+
 def test_nothing_listens_for_keys_while_fenced(region: Region, system: System, key: str) -> None:
     """A restart by hand, with the token that the server had, gets nothing: its connection is closed without a byte."""
-    server = next(found for found in region.servers(system.id) if b"mariadbd" in found.words[0])
+    server = the_server(region, system)
     environment = Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
     token = next(word.removeprefix(b"VAULT_TOKEN=") for word in environment if word.startswith(b"VAULT_TOKEN="))
     region.learn("token of a node", token)
