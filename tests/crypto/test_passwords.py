@@ -1,5 +1,6 @@
 """Argon2id password hashes as PHC strings."""
 
+import threading
 import time
 
 import pytest
@@ -15,7 +16,7 @@ GOLDEN = "$argon2id$v=19$m=65536,t=3,p=4$QBLpnNdZp3XSVKr+t/S50A$TT3inzz7CGV3uAVm
 
 def test_right_and_wrong() -> None:
     stored = passwords.hash(Secret(b"open sesame"))
-    assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=1$")
     assert passwords.verify(stored, Secret(b"open sesame"))
     assert not passwords.verify(stored, Secret(b"open sesamE"))
     assert not passwords.verify(stored, Secret(b""))
@@ -31,6 +32,24 @@ def test_hashes_of_other_costs_still_open() -> None:
 
 def test_golden_hash_opens_for_ever() -> None:
     assert passwords.verify(GOLDEN, Secret("pässword".encode()))
+    assert passwords.needs_rehash(GOLDEN)  # four lanes
+
+
+def test_many_at_once_come_to_an_end() -> None:
+    def check(turn: int) -> None:
+        if turn % 2:
+            ended.append(passwords.verify(GOLDEN, Secret("pässword".encode())))
+        else:
+            ended.append(passwords.verify(passwords.hash(Secret(b"a")), Secret(b"a")))
+
+    ended: list[bool] = []
+    threads = [threading.Thread(target=check, args=(turn,), daemon=True) for turn in range(6)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 60
+    while len(ended) < len(threads) and time.monotonic() < deadline:
+        threads[len(ended)].join(0.1)
+    assert ended == [True] * 6
 
 
 @pytest.mark.parametrize(

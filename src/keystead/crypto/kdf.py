@@ -5,7 +5,10 @@
 and keys from passphrases: Argon2id (RFC 9106), whose cost travels with what it protects.
 """
 
+import contextlib
 import struct
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives import constant_time, hashes, hmac
@@ -20,6 +23,8 @@ MIN_MEMORY_KIB = 8 * 1024
 MAX_MEMORY_KIB = 2 * 1024 * 1024
 MAX_ITERATIONS = 16
 MAX_LANES = 16
+
+_lanes_in_use = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,20 @@ class Cost:
             and 1 <= self.lanes <= MAX_LANES
         ):
             raise ValueError("the Argon2id cost is out of bounds")
+
+
+@contextlib.contextmanager
+def argon2id_lanes(lanes: int) -> Iterator[None]:
+    """Hold while an Argon2id of so many lanes is computed.
+
+    With more than one lane OpenSSL computes on threads of one pool, and two computations that share it wait for each
+    other for ever (measured with OpenSSL 4.0: three at once never ended). So these go one after the other.
+    """
+    if lanes == 1:
+        yield
+        return
+    with _lanes_in_use:
+        yield
 
 
 def subkey(root: bytes, purpose: str, context: bytes = b"") -> bytes:
@@ -72,7 +91,8 @@ def passphrase_key(passphrase: bytes, salt: bytes, cost: Cost) -> bytes:
     derive = Argon2id(
         salt=salt, length=KEY_BYTES, iterations=cost.iterations, lanes=cost.lanes, memory_cost=cost.memory_kib
     )
-    return derive.derive(passphrase)
+    with argon2id_lanes(cost.lanes):
+        return derive.derive(passphrase)
 
 
 def mac(key: bytes, data: bytes) -> bytes:
