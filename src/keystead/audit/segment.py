@@ -20,11 +20,10 @@ Drawn in docs/formats/audit-segment.md; golden vector in tests/vectors/.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from json.encoder import encode_basestring as _quoted
-from operator import attrgetter
 from typing import Any, Literal
 
 from keystead.audit.model import Entry, Head
@@ -42,28 +41,11 @@ LINE_LIMIT = 64 * 1024
 _CLIP = 256
 _CLIP_DETAILS = 12
 _FRAGMENTS_LIMIT = 4096
-_ZERO = timedelta(0)
 _NO_DETAIL = '{},"generation":0,"id":'
-_repeating = attrgetter(
-    "action",
-    "code",
-    "compartment",
-    "operation",
-    "outcome",
-    "principal_id",
-    "principal_name",
-    "principal_type",
-    "reason",
-    "requester",
-    "resource_id",
-    "resource_name",
-    "resource_type",
-    "source",
-    "tenancy",
-    "token_id",
-)
-
-_TEXTS = tuple(f.name for f in fields(Entry) if f.name not in ("at", "detail", "generation"))
+# What lies between `at` and `request_id`, and between that and `detail`, repeats from entry to entry.
+_WHO = slice(Entry._fields.index("tenancy"), Entry._fields.index("request_id"))
+_WHAT = slice(Entry._fields.index("action"), Entry._fields.index("detail"))
+_TEXTS = tuple(name for name in Entry._fields if name not in ("at", "detail", "generation"))
 
 State = Literal["clean", "torn", "broken"]
 
@@ -154,24 +136,24 @@ class Encoder:
         for entry in entries:
             sequence += 1
             try:
-                line = f'{self._body(entry)}{previous}","sequence":{sequence}{self._suffix}'.encode()
+                line = self._line(entry, previous, sequence)
             except (ValueError, TypeError, AttributeError):
-                line = f'{self._body(mended(entry))}{previous}","sequence":{sequence}{self._suffix}'.encode()
+                line = self._line(mended(entry), previous, sequence)
             if len(line) > LINE_LIMIT:
-                line = f'{self._body(clipped(mended(entry)))}{previous}","sequence":{sequence}{self._suffix}'.encode()
+                line = self._line(clipped(mended(entry)), previous, sequence)
             previous = sha256(line).hexdigest()
             lines.append(line + b"\n")
         return lines, Head(sequence, previous)
 
-    def _body(self, entry: Entry) -> str:
-        key = _repeating(entry)
+    def _line(self, entry: Entry, previous: str, sequence: int) -> bytes:
+        key = (entry[_WHO], entry[_WHAT])
         parts = self._known.get(key)
         if parts is None:
             if len(self._known) >= _FRAGMENTS_LIMIT:
                 self._known.clear()
             parts = self._known[key] = _fragments(entry)
         at = entry.at
-        if at.utcoffset() is not _ZERO and at.utcoffset() != _ZERO:
+        if at.tzinfo is not UTC:
             at = at.astimezone(UTC)
         if entry.detail or entry.generation:
             middle = f'{canonical(dict(entry.detail)).decode()},"generation":{entry.generation:d},"id":'
@@ -179,8 +161,8 @@ class Encoder:
             middle = _NO_DETAIL
         return (
             f"{parts[0]}{at.isoformat(timespec='microseconds')[:26]}{parts[1]}{middle}{_quoted(entry.id)}"
-            f"{parts[2]}{_quoted(entry.request_id)}{parts[3]}"
-        )
+            f'{parts[2]}{_quoted(entry.request_id)}{parts[3]}{previous}","sequence":{sequence}{self._suffix}'
+        ).encode()
 
 
 def _fragments(entry: Entry) -> tuple[str, str, str, str]:
@@ -220,7 +202,7 @@ def mended(entry: Any) -> Entry:
         "detail": {text(key).encode("ascii", "replace").decode(): text(value) for key, value in pairs},
         "generation": generation if isinstance(generation, int) else 0,
     }
-    return replace(entry, **known | {name: text(getattr(entry, name)) for name in _TEXTS})
+    return entry._replace(**known | {name: text(getattr(entry, name)) for name in _TEXTS})
 
 
 def clipped(entry: Entry) -> Entry:
@@ -231,7 +213,7 @@ def clipped(entry: Entry) -> Entry:
 
     known: dict[str, Any] = {name: cut(getattr(entry, name)) for name in _TEXTS}
     known["detail"] = {cut(key): cut(value) for key, value in list(entry.detail.items())[:_CLIP_DETAILS]}
-    return replace(entry, **known)
+    return entry._replace(**known)
 
 
 def encode_line(entry: Entry, writer: str, head: Head) -> tuple[bytes, Head]:
@@ -276,7 +258,8 @@ def scan(data: bytes, writer: str, head: Head, until: int | None = None) -> Scan
         sequence += 1
         lines.append((at, end, previous))
         at = end + 1
-    rest = len(data) if not data.endswith(b"\0") else len(data.rstrip(b"\0"))
+    unused = data[at:]
+    rest = at if unused == bytes(len(unused)) else len(data.rstrip(b"\0"))  # comparing is a hundred times quicker
     if rest - at > GROUP_LIMIT and sequence != until:
         return _broken(lines, head, f"more than one group after entry {sequence} is unreadable")
     state: State = "torn" if rest > at else "clean"

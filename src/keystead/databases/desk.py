@@ -144,7 +144,7 @@ class HostDesk:
         if report.receipt is not None:
             detail |= {name: f"{at:.1f} ms" for name, at in report.receipt.steps}
         entry = self._guard.permit_change(caller, "HOST_REPORT", self._at(system), "ReportNode", detail)
-        entry = replace(entry, outcome="succeeded", reason=report.text)
+        entry = entry._replace(outcome="succeeded", reason=report.text)
         with self._store.write(entry) as tx:
             current = tx.databases.system(system.tenancy, system.id)
             if current is None:

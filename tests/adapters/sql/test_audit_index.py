@@ -208,7 +208,7 @@ def test_a_lost_index_is_made_again(
 def test_pieces_smaller_than_a_segment(
     journal: SegmentJournal, index: AuditIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_index, "_GLANCE_BYTES", 1000)
+    monkeypatch.setattr(audit_index, "_GLANCES", (1000,))
     monkeypatch.setattr(audit_index, "PIECE_BYTES", 3000)
     write(journal, *(entry(number) for number in range(60)))
     assert index.integrate().entries == 60

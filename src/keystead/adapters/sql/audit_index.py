@@ -37,7 +37,7 @@ from keystead.core.page import Page, PageRequest, cut
 BUSY_MS = 10_000
 PIECE_BYTES = 4 * 1024 * 1024
 """Of one segment, read and inserted in one transaction."""
-_GLANCE_BYTES = 8 * 1024
+_GLANCES = (4 * 1024, 256 * 1024)
 _TERMS_LIMIT = 100_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -274,9 +274,14 @@ class AuditIndex:
             os.close(fd)
 
     def _scan(self, fd: int, place: _Place) -> tuple[Scan, bytes]:
-        data = os.pread(fd, _GLANCE_BYTES, place.end)
-        if len(data) == _GLANCE_BYTES and not data.endswith(b"\0"):
-            data = os.pread(fd, PIECE_BYTES, place.end)
+        data = b""
+        for size in (*_GLANCES, PIECE_BYTES):  # most often there is nothing new, or little
+            data = os.pread(fd, size, place.end)
+            unused = data.find(b"\0")
+            if unused >= 0:
+                data = data[:unused]
+            if len(data) < size:
+                break
         return scan(data, place.writer, place.head), data
 
     def _take(self, place: _Place, found: Scan, data: bytes, begin: int) -> int:

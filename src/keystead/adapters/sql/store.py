@@ -7,7 +7,6 @@ rows of the hot path are stamped with it.
 A write that takes access away says so (`reserve`): on a full disk it finds the space kept for such (reserve.py).
 """
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,7 +20,6 @@ from keystead.adapters.sql.databases import SqlDatabaseRows
 from keystead.adapters.sql.iam import SqlIamRows
 from keystead.adapters.sql.jobs import SqlJobRows
 from keystead.adapters.sql.reserve import Reserve
-from keystead.adapters.sql.rows import values
 from keystead.adapters.sql.vault import SqlVaultRows
 from keystead.audit.model import Entry
 from keystead.core.clock import Clock, parse_moment
@@ -74,10 +72,7 @@ class SqlStore:
         ):
             generation = self._advance(connection, above)
             yield SqlTx(connection, generation)
-            rows = [
-                {"id": entry.id, "entry": to_json(dataclasses.replace(entry, generation=generation))}
-                for entry in entries
-            ]
+            rows = [{"id": entry.id, "entry": to_json(entry._replace(generation=generation))} for entry in entries]
             connection.execute(schema.audit_outbox.insert(), rows)
 
     @contextmanager
@@ -139,7 +134,7 @@ def translated() -> Iterator[None]:
 
 def to_json(entry: Entry) -> dict[str, Any]:
     """An entry as a JSON object."""
-    return values(entry) | {"at": isoformat_exact(entry.at), "detail": dict(entry.detail)}
+    return entry._asdict() | {"at": isoformat_exact(entry.at), "detail": dict(entry.detail)}
 
 
 def from_json(found: Mapping[str, Any]) -> Entry:
