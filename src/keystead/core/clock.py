@@ -39,17 +39,17 @@ class SteadyClock:
 
     def __init__(self, inner: Clock, not_before: datetime | None = None) -> None:
         self._inner = inner
-        self._highest = max(inner.now(), not_before) if not_before else inner.now()
-        self._at = inner.monotonic()
+        highest = max(inner.now(), not_before) if not_before else inner.now()
+        self._highest = (highest, inner.monotonic())
 
     def now(self) -> datetime:
-        elapsed = self._inner.monotonic() - self._at
-        steady = self._highest + timedelta(seconds=elapsed)
-        wall = self._inner.now()
-        if wall > steady:
-            self._highest, self._at = wall, self._inner.monotonic()
+        wall, at = self._inner.now(), self._inner.monotonic()
+        highest, since = self._highest
+        elapsed = at - since
+        if (wall - highest).total_seconds() > elapsed:
+            self._highest = (wall, at)
             return wall
-        return steady
+        return highest + timedelta(seconds=elapsed)
 
     def monotonic(self) -> float:
         return self._inner.monotonic()

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import constant_time, hashes, hmac
+from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from keystead.core.errors import Refusal, Unreadable
@@ -131,6 +131,10 @@ class Kek:
         header += commitment
         return header + AESGCM(key).encrypt(_NONCE, plaintext, header + encoded)
 
+    def sealed(self, blob: bytes) -> bool:
+        """Whether `blob` says that this version of this key made it. Nothing of that is authenticated: see `peek`."""
+        return blob.startswith(self._prefix)
+
     def open(self, blob: bytes, binding: Binding) -> bytes:
         """Decrypt a blob that `seal` made with this key for this `binding`.
 
@@ -142,7 +146,7 @@ class Kek:
             key, commitment = self._derive(blob[: self._commitment_at], encoded)
             text_at = self._text_at
             header = blob[:text_at]
-            if constant_time.bytes_eq(commitment, header[self._commitment_at :]):
+            if secrets.compare_digest(commitment, header[self._commitment_at :]):
                 try:
                     return AESGCM(key).decrypt(_NONCE, blob[text_at:], header + encoded)
                 except InvalidTag:

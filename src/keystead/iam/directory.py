@@ -29,7 +29,7 @@ class Directory:
         self._groups_of: dict[str, frozenset[str]] = {}
         self._policies: dict[str, dict[str, Policy]] = {}
         self._compiled: dict[str, PolicySet] = {}
-        self._identities: dict[str, Principal] = {}
+        self._principals: dict[str, Principal] = {}
         self._machines: dict[str, Machine] = {}
         self._revoked: dict[str, datetime] = {}
         self._lock = Lock()
@@ -47,7 +47,7 @@ class Directory:
             self._compartments[compartment.id] = compartment
             self._compiled.pop(compartment.tenancy, None)
         for user in changes.users:
-            self._users[user.id] = user
+            self._put_user(user)
         for group, deleted in changes.groups:
             self._put_group(group, deleted)
         for membership in changes.memberships:
@@ -91,13 +91,7 @@ class Directory:
 
     def principal(self, principal: str) -> Principal | None:
         """An active user, or the living identity of a resource."""
-        user = self._users.get(principal)
-        if user is not None:
-            if user.state != "ACTIVE":
-                return None
-            root = self._compartments[user.tenancy].id
-            return Principal(principal, "user", user.name, user.tenancy, root)  # type: ignore[arg-type]  # same id
-        return self._identities.get(principal)
+        return self._principals.get(principal)
 
     def voided(self, subject: str, issued_at: datetime) -> bool:
         """Whether what was issued to, or as, `subject` at that time has been revoked."""
@@ -124,6 +118,14 @@ class Directory:
     def groups_in(self, tenancy: str) -> Iterable[Group]:
         return [found for found in self._groups.values() if found.tenancy == tenancy]
 
+    def _put_user(self, user: User) -> None:
+        self._users[user.id] = user
+        if user.state == "ACTIVE":
+            root = self._compartments[user.tenancy].id
+            self._principals[user.id] = Principal(user.id, "user", user.name, user.tenancy, root)  # type: ignore[arg-type]  # same id
+        else:
+            self._principals.pop(user.id, None)
+
     def _put_group(self, group: Group, deleted: bool) -> None:
         if deleted:
             self._groups.pop(group.id, None)
@@ -147,9 +149,9 @@ class Directory:
     def _put_identities(self, changes: IdentityChanges) -> None:
         for identity in changes.identities:
             if identity.deleted:
-                self._identities.pop(identity.id, None)
+                self._principals.pop(identity.id, None)
             else:
-                self._identities[identity.id] = Principal(
+                self._principals[identity.id] = Principal(
                     identity.id,  # type: ignore[arg-type]  # ids of resources are principal ids
                     identity.type,
                     identity.name,

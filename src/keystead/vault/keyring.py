@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from keystead.core.errors import Fault, Unreadable
 from keystead.core.secret import Secret
-from keystead.crypto.envelope import Binding, Kek
+from keystead.crypto.envelope import Binding, Kek, peek
 from keystead.iam.directory import Directory
 from keystead.iam.model import Target
 from keystead.vault.model import Key, KeyVersion
@@ -27,6 +27,7 @@ class Entry:
     delegate: Target
     versions: dict[int, KeyVersion] = field(default_factory=dict)
     keks: dict[int, Kek] = field(default_factory=dict, repr=False)
+    bindings: dict[str, Binding] = field(default_factory=dict, repr=False)
 
 
 class Keyring:
@@ -75,6 +76,25 @@ class Keyring:
                 raise Unreadable
             found = Kek(self._sealing.open(version.wrapped, self._binding(entry.key, number)), entry.key.id, number)
             entry.keks[number] = found
+        return found
+
+    def kek_of(self, entry: Entry, blob: bytes) -> Kek:
+        """The cipher object of the version that `blob` names. Raises: Unreadable (another key's, or none at all)."""
+        current = entry.keks.get(entry.key.current)
+        if current is not None and current.sealed(blob):
+            return current
+        header = peek(blob)
+        if header.key_id != entry.key.id:
+            raise Unreadable
+        return self.kek(entry, header.key_version)
+
+    def binding(self, entry: Entry, use: str, associated_data: bytes) -> Binding:
+        """What customers' ciphertexts made with a key for one use are bound to."""
+        if associated_data:
+            return Binding(use, entry.key.tenancy, self._region, "", entry.key.id, associated_data)
+        found = entry.bindings.get(use)
+        if found is None:
+            found = entry.bindings[use] = Binding(use, entry.key.tenancy, self._region, "", entry.key.id)
         return found
 
     def seal_material(self, key: Key, number: int, material: Secret) -> bytes:

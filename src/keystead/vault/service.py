@@ -16,7 +16,6 @@ from keystead.core.errors import Refusal, Unreadable, not_found
 from keystead.core.ids import CompartmentId, KeyId, KeyVersionId, VaultId, new_id, parse_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.core.secret import Secret
-from keystead.crypto.envelope import Binding, Kek, peek
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Target
 from keystead.iam.names import check_name
@@ -195,9 +194,9 @@ class Vaults:
         entry = self._usable(caller, "KEY_DECRYPT", entry, "Rewrap")
         made = None
         for use in ("customer-key", "customer-data"):
-            binding = self._binding(entry, use, associated_data)
+            binding = self._keyring.binding(entry, use, associated_data)
             try:
-                material = self._kek_for(entry, blob).open(blob, binding)
+                material = self._keyring.kek_of(entry, blob).open(blob, binding)
             except Unreadable:
                 continue
             made = self._keyring.kek(entry, entry.key.current).seal(material, binding)
@@ -235,7 +234,7 @@ class Vaults:
         self._guard.require(caller, "KEY_ENCRYPT", entry.target, operation)
         entry = self._usable(caller, "KEY_ENCRYPT", entry, operation)
         version = entry.key.current
-        blob = self._keyring.kek(entry, version).seal(plaintext, self._binding(entry, use, associated_data))
+        blob = self._keyring.kek(entry, version).seal(plaintext, self._keyring.binding(entry, use, associated_data))
         self._guard.record(caller, "KEY_ENCRYPT", entry.target, operation, "allowed")
         return Ciphertext(blob, version)
 
@@ -246,20 +245,11 @@ class Vaults:
         self._guard.require(caller, "KEY_DECRYPT", entry.target, operation)
         entry = self._usable(caller, "KEY_DECRYPT", entry, operation)
         try:
-            opened = self._kek_for(entry, blob).open(blob, self._binding(entry, use, associated_data))
+            opened = self._keyring.kek_of(entry, blob).open(blob, self._keyring.binding(entry, use, associated_data))
         except Unreadable as refusal:
             self._guard.refuse(caller, "KEY_DECRYPT", entry.target, operation, refusal)
         self._guard.record(caller, "KEY_DECRYPT", entry.target, operation, "allowed")
         return opened
-
-    def _kek_for(self, entry: Entry, blob: bytes) -> Kek:
-        header = peek(blob)
-        if header.key_id != entry.key.id:
-            raise Unreadable
-        return self._keyring.kek(entry, header.key_version)
-
-    def _binding(self, entry: Entry, use: Use, associated_data: bytes) -> Binding:
-        return Binding(use, entry.key.tenancy, self._region, "", entry.key.id, associated_data)
 
     def _current(self, entry: Entry) -> Entry:
         """The key as of the Guard's look at the generation."""
