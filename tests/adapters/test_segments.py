@@ -110,6 +110,40 @@ def test_all_that_is_taken_while_the_disk_is_busy_is_one_write(opened: Callable[
     assert disk.writes == before + 2
 
 
+def test_a_journal_that_gathers_writes_when_a_barrier_asks(opened: Callable[..., SegmentJournal]) -> None:
+    disk = FailingDisk()
+    journal = opened(disk=disk, gather=True)
+    before = disk.writes
+    for number in range(20):
+        journal.append(entry(number))
+    assert disk.writes == before
+    journal.barrier().wait(PATIENCE)
+    assert disk.writes == before + 1
+    journal.append(entry(20)).wait(PATIENCE)  # without a barrier: a little later, by itself
+    assert disk.writes == before + 2
+    assert journal.barrier().done
+
+
+def test_many_threads_that_gather_lose_nothing(
+    opened: Callable[..., SegmentJournal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keystead.adapters.segments.GATHER_S", 0.0005)  # so that both ways of waking meet
+    journal = opened(segment_bytes=256 * 1024, gather=True)
+
+    def act(start: int) -> None:
+        for number in range(start, start + 200):
+            receipt = journal.append(entry(number))
+            (receipt if number % 3 else journal.barrier()).wait(PATIENCE)
+
+    threads = [threading.Thread(target=act, args=(n * 1000,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = read(tmp_path / "audit")
+    assert sorted(one.id for one in found) == sorted(entry(n * 1000 + m).id for n in range(8) for m in range(200))
+
+
 def test_many_threads_lose_nothing(opened: Callable[..., SegmentJournal], tmp_path: Path) -> None:
     journal = opened(segment_bytes=256 * 1024)
 

@@ -3,7 +3,9 @@
     append --(lock)--> group --(flusher: encode, write, sync)--> receipt -> waiters and callbacks
 
 All entries taken while the disk is busy form the next group, share its sync and its receipt. Taking one costs a lock
-and a list append; the flusher releases the GIL once per group.
+and a list append; the flusher releases the GIL once per group. A journal that gathers is for processes in which a
+barrier follows every entry: a group is written when the barrier asks for it, so that all requests of one turn of an
+event loop are in it, and the flusher is woken once.
 
 What was taken is written, or the journal says otherwise until it is:
 
@@ -35,6 +37,8 @@ RESERVE_BYTES = 1024 * 1024
 PENDING_LIMIT = 16 * 1024
 """Entries that may wait for a disk that does not answer; more are refused."""
 PROBE_S = 0.5
+GATHER_S = 0.25
+"""How long an entry without a barrier may wait in a journal that gathers."""
 WRITERS = 256
 """Processes of one name at most."""
 SPILL_SHARE = 0.5
@@ -102,10 +106,11 @@ def _settled(error: Fault | None) -> GroupReceipt:
 class _Group:
     """Entries taken since the last group was. `receipt` is for all of them, `urgent_receipt` for urgent ones."""
 
-    __slots__ = ("entries", "receipt", "urgent", "urgent_receipt")
+    __slots__ = ("entries", "receipt", "rung", "urgent", "urgent_receipt")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.rung = False
         self.urgent: set[int] = set()
         self.receipt = GroupReceipt()
         self.urgent_receipt = GroupReceipt()
@@ -118,14 +123,15 @@ class _Group:
 class SegmentJournal:
     """`audit.ports.Journal` on segment files. Make it with `open_journal`."""
 
-    def __init__(self, files: SegmentFiles, writer: str, lock_fd: int, probe_s: float) -> None:
+    def __init__(self, files: SegmentFiles, writer: str, lock_fd: int, probe_s: float, gather: bool = False) -> None:
         self.writer = writer
+        self._gather = gather
         self._files = files
         self._lock_fd = lock_fd
         self._probe_s = probe_s
         self._probe_at = 0.0
         self._lock = threading.Lock()
-        self._bell = threading.Lock()  # released once for each group that is not empty, and on close
+        self._bell = threading.Lock()  # released once for each group that is to be written, and on close
         self._bell.acquire()
         self._group = _Group()
         self._writing: _Group | None = None
@@ -151,11 +157,11 @@ class SegmentJournal:
                 raise _unavailable(self._why)
             group = self._group
             entries = group.entries
-            if not entries:
-                self._bell.release()
-            elif len(entries) >= PENDING_LIMIT:
+            if len(entries) >= PENDING_LIMIT:
                 raise _unavailable("the disk does not keep up")
             entries.append(entry)
+            if not self._gather:
+                self._ring(group)
             if reserve:
                 group.urgent.add(id(entry))
                 return group.urgent_receipt
@@ -166,6 +172,7 @@ class SegmentJournal:
             if self._backlog:
                 return _settled(_unavailable(self._why))
             if self._group.entries:
+                self._ring(self._group)
                 return self._group.receipt
             writing = self._writing
         return writing.receipt if writing is not None else _settled(None)
@@ -177,24 +184,32 @@ class SegmentJournal:
                 return
             self._stopping = True
             self._mode, self._why = "closed", "it is closed"
-            if not self._group.entries:
-                self._bell.release()
+            self._ring(self._group)
         self._flusher.join(timeout)
         if not self._flusher.is_alive():
             self._files.close()
             os.close(self._lock_fd)
 
+    def _ring(self, group: _Group) -> None:
+        """Wake the flusher for this group, once. With the lock held."""
+        if not group.rung:
+            group.rung = True
+            self._bell.release()
+
     def _run(self) -> None:
+        patience = GATHER_S if self._gather else -1
         while not self._stopping or self._group.entries:  # nothing is taken once it stops
-            rung = self._bell.acquire(timeout=-1 if self._mode == "open" else self._probe_s)
+            rung = self._bell.acquire(timeout=patience if self._mode == "open" else self._probe_s)
             if self._mode != "open":
                 self._probe()
-            if rung:
-                self._flush()
+            if rung or self._group.entries:
+                self._flush(rung)
 
-    def _flush(self) -> None:
+    def _flush(self, rung: bool) -> None:
         with self._lock:
             group, self._group = self._group, _Group()
+            if group.rung and not rung:
+                self._bell.acquire()  # rung since we looked
             self._writing = group
         try:
             error, urgent_error = self._write(group)
@@ -285,13 +300,15 @@ def open_journal(
     reserve_bytes: int = RESERVE_BYTES,
     skip_broken: bool = False,
     probe_s: float = PROBE_S,
+    gather: bool = False,
     disk: Disk | None = None,
 ) -> SegmentJournal:
     """A journal for this process in `directory` (made when missing), as writer `<name>-<n>`, n the first that is free.
 
     A writer's chain is continued by whichever process of its name comes next. `sync`: whether receipts wait for the
     disk (`synced`) or only for the kernel (`written`: what was acknowledged can be lost when the power fails).
-    `skip_broken`: leave chains that were changed as they are, for `verify` to show, and begin another.
+    `gather`: a barrier follows every entry, and begins the writing. `skip_broken`: leave chains that were changed as
+    they are, for `verify` to show, and begin another.
 
     Raises:
         Fault: `AuditBroken`: a chain was changed; `AuditUnavailable`: no space, or the disk fails.
@@ -314,7 +331,7 @@ def open_journal(
                 if skip_broken and fault.code == "AuditBroken":
                     continue
                 raise
-            return SegmentJournal(files, writer, lock_fd, probe_s)
+            return SegmentJournal(files, writer, lock_fd, probe_s, gather)
     except OSError as error:
         raise _unavailable(str(error.strerror).lower()) from error
     raise _unavailable(f"{WRITERS} processes named {name} write already")

@@ -157,7 +157,7 @@ def _worker(effective: Effective, root: RootKey, part: Part) -> "App":
     from keystead.server.wiring import open_region, serve_app
 
     confine.end_with_parent(signal.SIGKILL)
-    return serve_app(open_region(effective, root, f"serve-{part}"))
+    return serve_app(open_region(effective, root, f"serve-{part}", gather=True))
 
 
 class _Descriptor(type(Path())):  # type: ignore[misc]  # the platform's path type

@@ -92,8 +92,10 @@ class Region:
         self.engine.dispose()
 
 
-def open_region(effective: Effective, root: RootKey, process: str) -> Region:
+def open_region(effective: Effective, root: RootKey, process: str, *, gather: bool = False) -> Region:
     """Join everything for this process. `process` names its audit segments. The root key is wiped.
+
+    `gather`: each audit entry is followed by a barrier, as the HTTP pipeline does it (see adapters/segments).
 
     Raises:
         Refusal: `StateMissing`, `StateOlder`, `StateNewer`, `InvalidAuthority`, `NoMachine`.
@@ -108,7 +110,12 @@ def open_region(effective: Effective, root: RootKey, process: str) -> Region:
     directory = Directory()
     snapshot = Snapshot(directory, Keyring(root.subkey("vault-store"), directory, region), OncePerTurn(freshness))
     journal = open_journal(
-        effective.state / SEGMENTS, process, region, sync=effective.settings.audit.sync, skip_broken=True
+        effective.state / SEGMENTS,
+        process,
+        region,
+        sync=effective.settings.audit.sync,
+        gather=gather,
+        skip_broken=True,
     )
     log = AuditLog(journal)
     guard = Guard(directory, snapshot.refresh, log, clock, region)
@@ -232,16 +239,13 @@ def serve_app(region: Region) -> "App":
     )
     app = make_app(services(region), limits)
 
-    async def closing(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "lifespan":
-            await app(scope, receive, send)
-            return
+    async def live(scope: Any, receive: Any, send: Any) -> None:
         try:
             await app(scope, receive, send)
         finally:
             region.close()
 
-    return closing
+    return lambda scope, receive, send: (live if scope["type"] == "lifespan" else app)(scope, receive, send)
 
 
 class Argon2id:

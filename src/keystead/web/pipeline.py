@@ -37,6 +37,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+MET_LIMIT = 4096
+
 JSON: Header = (b"content-type", b"application/json")
 OCTETS: Header = (b"content-type", b"application/octet-stream")
 NO_STORE: Header = (b"cache-control", b"no-store")
@@ -122,10 +124,9 @@ class Pipeline:
     """One worker's pipeline. Belongs to one event loop."""
 
     def __init__(self, services: Services, table: Iterable[Operation], limits: Limits) -> None:
-        operations = tuple(table)
         self._services = services
         self._limits = limits
-        self._router = Router(operations)
+        self._router = Router(table)
         self._durable = Durable(services.log)
         self._watch = GenerationWatch(services.generation)
         self._pool = Pool("web", limits.threads, limits.queue, busy)
@@ -134,13 +135,8 @@ class Pipeline:
         self._ids = count(1)
         self._worker = secrets.token_hex(6)
         self._in_flight = 0
-        # The hot path: cryptography with one key is found by two slices of the path and one look-up.
-        self._hot_prefix = f"{ROOT}/keys/".encode()
-        self._hot = {
-            operation.path.rpartition("/")[2].encode(): operation
-            for operation in operations
-            if operation.runs == "loop" and operation.path.startswith("/keys/{key_id}/actions/")
-        }
+        # The hot path: the targets of cryptography met before, so that finding them again is one look-up.
+        self._met: dict[tuple[str, bytes], tuple[Operation, dict[str, str]]] = {}
 
     def close(self) -> None:
         """Let what has begun end."""
@@ -203,13 +199,10 @@ class Pipeline:
 
     def _route(self, exchange: Exchange) -> Operation:
         raw = exchange.raw_path
-        if exchange.method == "POST" and raw.startswith(self._hot_prefix):
-            key, _, verb = raw[len(self._hot_prefix) :].partition(b"/actions/")
-            hot = self._hot.get(verb)
-            if hot is not None and b"/" not in key and b"%" not in key:
-                exchange.operation = hot
-                exchange.parameters = read_parameters(hot, (key.decode("latin-1"),))
-                return hot
+        met = self._met.get((exchange.method, raw))
+        if met is not None:
+            exchange.operation, exchange.parameters = met
+            return met[0]
         if len(raw) > self._limits.target_bytes:
             raise HttpRefusal(414, "TargetTooLong", "the request target is too long")
         found = self._router.find(exchange.method, raw.decode("latin-1"))
@@ -226,6 +219,10 @@ class Pipeline:
             )
         exchange.operation = found.operation
         exchange.parameters = read_parameters(found.operation, found.values)
+        if found.operation.runs == "loop":
+            if len(self._met) >= MET_LIMIT:
+                self._met.clear()
+            self._met[exchange.method, raw] = (found.operation, exchange.parameters)
         return found.operation
 
     def _authenticate(self, exchange: Exchange) -> Caller:
