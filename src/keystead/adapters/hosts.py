@@ -51,29 +51,42 @@ class SocketHost:
             return _result(stream, _ignore)
 
     @contextmanager
-    def _connection(self) -> Iterator[BinaryIO]:
+    def _connection(self) -> Iterator["_Stream"]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(CONNECT_SECONDS)
             try:
                 connection.connect(str(self._path))
                 connection.settimeout(SILENCE_SECONDS)
-                with connection.makefile("rwb") as stream:
-                    yield cast(BinaryIO, stream)
+                with connection.makefile("rb") as source:
+                    yield _Stream(connection, source)
             except OSError as error:
                 raise Unavailable(
                     "HostUnavailable", "the machine that runs the database does not answer", hint="is `host` running?"
                 ) from error
 
 
+class _Stream:
+    """Both directions of a connection. Writing is not buffered: what could not be sent is not tried again on closing,
+    where its failure would take the place of the answer.
+    """
+
+    def __init__(self, connection: socket.socket, source: BinaryIO) -> None:
+        self.write = connection.sendall
+        self.read = source.read
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
 def _ignore(percent: int, words: str) -> None:
     """Progress that nobody asked for."""
 
 
-def _send(stream: BinaryIO, request: Mapping[str, Any]) -> None:
+def _send(stream: _Stream, request: Mapping[str, Any]) -> None:
     write_frame(stream, b"J", json.dumps(request).encode())
 
 
-def _result(stream: BinaryIO, progress: Progress) -> Mapping[str, str]:
+def _result(stream: _Stream, progress: Progress) -> Mapping[str, str]:
     while True:
         kind, body = read_frame(stream)
         match kind:

@@ -7,7 +7,7 @@ does not answer, "unreachable" has its own rule.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -98,7 +98,7 @@ class Agent:
                 self._keepers.pop(system, None)
         return result
 
-    def backup(self, system: str) -> Iterator[bytes]:
+    def backup(self, system: str) -> Generator[bytes, None, None]:
         return self._fresh(system).backup()
 
     def restore(self, system: str, chunks: Iterator[bytes]) -> Mapping[str, str]:

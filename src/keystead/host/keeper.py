@@ -11,7 +11,7 @@ Invariants:
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from hashlib import sha256
@@ -221,7 +221,7 @@ class Keeper:
         self._token, self._store_key = None, None
         self._node.discard()
 
-    def backup(self) -> Iterator[bytes]:
+    def backup(self) -> Generator[bytes, None, None]:
         """A physical backup as a stream; the child has a token of its own for as long as it runs."""
         with self._step(needs_access=True):
             token = self._credentials().token

@@ -55,7 +55,7 @@ def host(effective: Effective) -> None:
         grace = None if settings.access.grace_seconds < 0 else float(settings.access.grace_seconds)
         rules = Rules(float(settings.access.lease_seconds), grace)
         agent = Agent(desk, nodes(effective), loop, loop, clock, rules, log.warning)
-        control = ControlServer(agent, effective.runtime / CONTROL_NAME)
+        control = ControlServer(agent, effective.runtime / CONTROL_NAME, log.error)
         control.start()
         stopping = threading.Event()
         for sign in (signal.SIGTERM, signal.SIGINT):
