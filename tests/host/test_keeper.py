@@ -276,7 +276,7 @@ def test_the_receipt_counts_from_the_commit(stage: Stage) -> None:
     assert dict(receipt.steps)["process_gone"] == 750.0
 
 
-@pytest.mark.parametrize("point", ["kill", "killed", "silent", "refuses_start", "wipe"])
+@pytest.mark.parametrize("point", ["kill", "killed", "silent", "wipe"])
 def test_a_fence_that_fails_half_way_is_carried_through_the_next_time(stage: Stage, point: str) -> None:
     stage.run()
     stage.disable()
@@ -294,6 +294,23 @@ def test_a_fence_that_fails_half_way_is_carried_through_the_next_time(stage: Sta
     stage.assert_fenced()
     assert stage.state() == ("INACCESSIBLE", "key_disabled")
     assert stage.host.desk.reports[-1].receipt is not None
+
+
+def test_a_start_that_cannot_be_tried_does_not_hold_up_a_fence(stage: Stage) -> None:
+    stage.run()
+    stage.disable()
+
+    def fail(system: str, here: str) -> None:
+        if here == "refuses_start":
+            raise OSError("no space left")
+
+    stage.host.at = fail
+    stage.reconcile()
+    stage.assert_fenced()
+    receipt = stage.host.desk.reports[-1].receipt
+    assert receipt is not None
+    assert "wiped" in dict(receipt.steps)
+    assert "restart_refused" not in dict(receipt.steps), "what was not seen is not claimed"
 
 
 def test_a_port_that_somebody_took_does_not_spoil_a_fence(stage: Stage) -> None:

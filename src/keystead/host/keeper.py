@@ -120,13 +120,14 @@ class Keeper:
             self._take_keys(reason, text)
             done("endpoint_closed")
             self._node.kill()
-            done("process_gone")
+            if not self._node.running():
+                done("process_gone")
             with self._doing:
                 if self._fenced:  # else access came back while we waited, and it was started again
                     self._token = None
                     if self._node.silent(5.0):
                         done("socket_closed")
-                    if self._node.prepared() and self._node.refuses_start(self._void_credentials()):
+                    if self._start_is_refused():
                         done("restart_refused")
                     self._node.wipe()
                     done("wiped")
@@ -137,6 +138,13 @@ class Keeper:
             if had:  # else it was fenced before we came, and the receipt of that stands
                 self._receipt = receipt
             return receipt
+
+    def _start_is_refused(self) -> bool:
+        """Whether a start was tried and seen refused; on a full disk it cannot be tried, and the fence goes on."""
+        try:
+            return self._node.prepared() and self._node.refuses_start(self._void_credentials())
+        except (KeysteadError, OSError):
+            return False
 
     def forget(self) -> None:
         """The desk knows the system no more: nothing of it may go on. What it left on the disk stays."""

@@ -26,7 +26,7 @@ from keystead.adapters.mariadb.datadir import NodeDirectories, build, empty
 from keystead.adapters.mariadb.process import Identity, Owner, Process, require_free_port, wait_until_silent
 from keystead.adapters.mariadb.reencrypt import reencrypt
 from keystead.adapters.mariadb.report import report_of
-from keystead.adapters.mariadb.scan import scan, total_size
+from keystead.adapters.mariadb.scan import redo_version, scan, total_size
 from keystead.adapters.mariadb.server import Server
 from keystead.core.errors import Fault, Unavailable
 from keystead.core.secret import Secret
@@ -137,7 +137,9 @@ class MariaDbNode:
 
     def reencrypt(self, number: int, progress: Progress) -> Mapping[str, str]:
         with self._admin() as admin:
-            return reencrypt(admin, self._directories.data, number, progress)
+            done = reencrypt(admin, self._directories.data, number, progress)
+        self._renew_redo_log(number)
+        return done
 
     def verify(self, progress: Progress, samples: Sequence[bytes], backups: Sequence[str]) -> Mapping[str, str]:
         canaries: tuple[bytes, ...] = ()
@@ -207,6 +209,16 @@ class MariaDbNode:
             shape=Shape.for_memory(self._system.memory_mb),
             redo_log_extra=(self._home / "REDO_EXTRA").exists(),
         )
+
+    def _renew_redo_log(self, number: int) -> None:
+        """Let the next start write a fresh redo log, under the newest key: it does so when the log's size differs."""
+        if redo_version(self._directories.data) >= number:
+            return
+        mark = self._home / "REDO_EXTRA"
+        if mark.exists():
+            mark.unlink()
+        else:
+            self._write(mark.name, b"")
 
     def _place(self, credentials: Credentials) -> None:
         """Directories, configuration and TLS files, as a start needs them."""

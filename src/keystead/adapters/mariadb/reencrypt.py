@@ -1,7 +1,7 @@
 """Rewriting a server's data under its newest data keys, online, and saying truly what still needs the old.
 
-The order is that of `client.py`; nothing is called retired that a file still names: the redo log keeps its version till
-the server is started with another log size, binary logs until they expire.
+The order is that of `client.py`; nothing is called retired that a file still names: the redo log keeps its version
+until the next restart (node.py gives it another log size then, so it is written anew), binary logs until they expire.
 """
 
 import json
@@ -53,7 +53,7 @@ def still_needed(data: Path, number: int) -> dict[str, list[str]]:
     needed: dict[str, list[str]] = {}
     redo = redo_version(data)
     if 0 < redo < number:
-        needed.setdefault(str(redo), []).append("ib_logfile0 (until a start with another redo log size)")
+        needed.setdefault(str(redo), []).append("ib_logfile0 (until the next restart)")
     for name, version in binlog_versions(data).items():
         if 0 < version < number:
             needed.setdefault(str(version), []).append(f"{name} (until it expires)")
