@@ -52,12 +52,16 @@ def start(stage: Stage) -> None:
     stage.show.prove("serve, work and host are running", roles <= set(running), f"up in {milliseconds(said.seconds)}")
 
 
-def login(stage: Stage, who: str) -> None:
-    """Sign in; the password goes through standard input."""
+def login(stage: Stage, *people: str) -> None:
+    """Sign in; passwords go through standard input."""
+    stage.together([[(who, _login(stage, who), f"{stage.password(who)}\n")] for who in people])
+
+
+def _login(stage: Stage, who: str) -> list[str]:
     url, ca = stage.region["url"], str(stage.state / "ca.pem")
     within = ["-c", COMPARTMENT] if who != ADMIN else []
     words = ["login", "--url", url, "--ca", ca, "--tenancy", stage.region["tenancy"], "--user", who, *within]
-    stage.run(who, *words, "--password-stdin", secret=f"{stage.password(who)}\n")
+    return [*words, "--password-stdin"]
 
 
 def _prove_root_key(stage: Stage) -> None:
@@ -101,9 +105,10 @@ def separate_duties(stage: Stage) -> None:
     show = stage.show
     _people(stage)
     stage.run(OFFICER, "vault", "create", "prod")
-    for name in ("finance", "ledger", "backups"):
-        key = stage.run(OFFICER, "key", "create", name, "--vault", "prod", "--algorithm", "AES-256").data
-        stage.known[f"key {name}"] = key["id"]
+    names = ("finance", "ledger", "backups")
+    options = ["--vault", "prod", "--algorithm", "AES-256"]
+    for answers in stage.together([[(OFFICER, ["key", "create", name, *options], "")] for name in names]):
+        stage.known[f"key {answers[0].data['name']}"] = answers[0].data["id"]
     refused = stage.run(DBA, "db", "create", "flights", "--key", "finance", "--memory", "512", fine=(1,))
     show.did(f"refused: {refused.error['message']}\nhint:    {refused.error['hint']}")
     named = "KEY_ASSOCIATE" in refused.error["message"]
@@ -135,15 +140,17 @@ def remember(stage: Stage, made: dict) -> None:  # type: ignore[type-arg]  # a J
 
 
 def _people(stage: Stage) -> None:
-    show = stage.show
     compartment = stage.run(ADMIN, "compartment", "create", COMPARTMENT).data
     stage.known["compartment"] = compartment["id"]
-    for who, group in _GROUPS.items():
-        user = stage.run(ADMIN, "user", "create", who).data
-        stage.place.keep(**{who: user["password"]})
-        stage.run(ADMIN, "group", "create", group)
-        stage.run(ADMIN, "group", "add-member", group, who)
+    made = stage.together([
+        [
+            (ADMIN, ["user", "create", who], ""),
+            (ADMIN, ["group", "create", group], ""),
+            (ADMIN, ["group", "add-member", group, who], ""),
+        ]
+        for who, group in _GROUPS.items()
+    ])  # fmt: skip
+    stage.place.keep(**{who: answers[0].data["password"] for who, answers in zip(_GROUPS, made, strict=True)})
     stage.run(ADMIN, "policy", "create", "duties", *(word for each in _DUTIES for word in ("-s", each)))
-    for who in _GROUPS:
-        login(stage, who)
-    show.did("olivia is security officer, david DBA, ada auditor; policy keeps their duties apart")
+    login(stage, *_GROUPS)
+    stage.show.did("olivia is security officer, david DBA, ada auditor; policy keeps their duties apart")

@@ -1,6 +1,7 @@
 """What the steps share: the place, what is shown, the people, and what is known by now."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,23 @@ class Stage:
             )
         return said
 
+    def together(self, chains: Sequence[Sequence[tuple[str, Sequence[str], str]]]) -> list[list[Said]]:
+        """Run chains of commands (who, words, secret) beside each other, and show them in their order.
+
+        Raises:
+            Unexpected: one of them failed.
+        """
+
+        def chained(chain: Sequence[tuple[str, Sequence[str], str]]) -> list[Said]:
+            return [self._commands.run(who, words, secret=secret) for who, words, secret in chain]
+
+        with self.show.waiting("commands"), ThreadPoolExecutor(len(chains)) as pool:
+            ended = list(pool.map(chained, chains))
+        for chain, answers in zip(chains, ended, strict=True):
+            for (who, _, _), said in zip(chain, answers, strict=True):
+                self._shown(who, said, (0,))
+        return ended
+
     def quietly(self, *words: str) -> Said:
         """Run a command that is no part of the show, as nobody."""
         return self._commands.run(None, words)
@@ -68,3 +86,11 @@ class Stage:
     def password(self, name: str) -> str:
         """A password of this run."""
         return self.place.credentials[name]
+
+    def _shown(self, who: str, said: Said, fine: tuple[int, ...]) -> Said:
+        self.show.command(who, said.line.replace(f"{self.place.directory}/", ""), said.seconds)
+        if said.code not in fine:
+            raise Unexpected(
+                f"{said.line} ended with {said.code}: {said.error['message']} {said.error.get('hint', '')}"
+            )
+        return said

@@ -120,8 +120,7 @@ def _bring_back(stage: Stage, file: Path) -> None:
         f"state of {told['created_at']}, {told['fenced_systems']} system to be confirmed")  # fmt: skip
     stage.state = place.restored
     region.start(stage)
-    for who in (ADMIN, DBA, AUDITOR):
-        region.login(stage, who)
+    region.login(stage, ADMIN, DBA, AUDITOR)
     systems = stage.run(DBA, "db", "list").data
     living = [system for system in systems if system["state"] != "DELETED"]
     number, text, _ = clients.refusal(stage, "copy")
@@ -130,7 +129,7 @@ def _bring_back(stage: Stage, file: Path) -> None:
         [(it["name"], it["state"], it["reason"]) for it in living] == [("copy", "INACCESSIBLE", "unconfirmed")]
         and number != 0,
         ", ".join(f"{it['name']} {it['state']} ({it['reason']})" for it in living))  # fmt: skip
-    stage.run(DBA, "db", "confirm", "copy")
+    stage.run(ADMIN, "db", "confirm", "copy", "-c", "prod")
     answered = clients.first_answer(stage, "copy", 60)
     stage.place.record()
     found, _ = clients.checksums(stage, "copy") if answered else ({}, 0.0)
