@@ -59,7 +59,17 @@ def test_audit_table(signed_in: Keystead, region: Region) -> None:
     ]
     lines = signed_in("audit", "list").out.splitlines()
     assert lines[0].split() == ["TIME", "WHO", "OPERATION", "PERMISSION", "RESOURCE", "FROM", "OUTCOME", "WHY"]
-    assert lines[1].split() == [MOMENT, "olivia", "DisableKey", "KEY_DISABLE", "key", "finance", "127.0.0.1", "allowed", "-"]
+    assert lines[1].split() == [
+        MOMENT,
+        "olivia",
+        "DisableKey",
+        "KEY_DISABLE",
+        "key",
+        "finance",
+        "127.0.0.1",
+        "allowed",
+        "-",
+    ]
     assert "flights (mysqldbsystem)" in lines[2]
     assert lines[2].endswith("key finance is disabled")
 

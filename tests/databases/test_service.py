@@ -66,10 +66,7 @@ def rows(region: DomainRegion) -> dict[str, int]:
         "audit_outbox",
     )
     with region.store.read() as tx:
-        return {
-            table: tx.connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()
-            for table in tables
-        }
+        return {table: tx.connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one() for table in tables}
 
 
 def create(region: DomainRegion, things: Things, name: str = "trains", **wanted: Any) -> Created:
