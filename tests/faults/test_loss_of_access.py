@@ -258,11 +258,11 @@ def test_nothing_listens_for_keys_while_fenced(region: Region, system: System, k
     assert ask_for_key(region, system, token) == b"", "a new process has a new token"
 
 
-def ask_for_key(region: Region, system: System, token: bytes) -> bytes:
-    """All that the key endpoint answers to the plugin's question for the newest key 1, asked by the system's uid."""
+def ask_for_key(region: Region, system: System, token: bytes, uid: int | None = None) -> bytes:
+    """All that the key endpoint answers to the plugin's question for key 1, asked by the system's uid or by `uid`."""
     mount = mount_of(region.root_compartment, system.id)  # type: ignore[arg-type]
     request = b"GET /v1/%s/data/1 HTTP/1.1\r\nHost: x\r\nX-Vault-Token: %s\r\n\r\n" % (mount.encode(), token)
-    (uid,) = region.rows("SELECT uid FROM db_systems WHERE id = ?", system.id)[0]
+    own = region.rows("SELECT uid FROM db_systems WHERE id = ?", system.id)[0][0]
     program = (
         "import os, socket, sys\n"
         "port, uid = map(int, sys.argv[1:])\n"
@@ -273,5 +273,5 @@ def ask_for_key(region: Region, system: System, token: bytes) -> bytes:
         "try: sys.stdout.buffer.write(asked.recv(65536))\n"
         "except ConnectionResetError: pass\n"
     )
-    words = [sys.executable, "-I", "-c", program, str(region.endpoint_port), str(uid)]
+    words = [sys.executable, "-I", "-c", program, str(region.endpoint_port), str(own if uid is None else uid)]
     return subprocess.run(words, input=request, capture_output=True, check=True, timeout=20).stdout

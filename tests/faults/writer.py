@@ -28,12 +28,14 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self.acknowledged: list[int] = []
         self.refusals: list[str] = []
+        self._first = 0
 
     def __enter__(self) -> "Writer":
-        self._region.sql(
+        ((self._first,),) = self._region.sql(
             self._system,
             "CREATE DATABASE IF NOT EXISTS shop",
             f"CREATE TABLE IF NOT EXISTS shop.{self._table} (id INT PRIMARY KEY, text VARCHAR(40)) ENGINE=InnoDB",
+            f"SELECT COALESCE(MAX(id), 0) FROM shop.{self._table}",
         )
         self._thread.start()
         self.wait(len(self.acknowledged) + 3)
@@ -59,7 +61,7 @@ class Writer:
         assert not lost, f"{len(lost)} of {len(self.acknowledged)} acknowledged rows are lost: {lost[:10]}"
 
     def _run(self) -> None:
-        number = 0
+        number = self._first
         while not self._stopping.is_set():
             try:
                 with contextlib.closing(self._region.connect(self._system, 3.0)) as connection:
