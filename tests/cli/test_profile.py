@@ -1,5 +1,6 @@
 """The configuration file."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,11 @@ def test_which_profile(home: Path, keystead: Keystead, monkeypatch: pytest.Monke
     assert "profile 'lab' does not say where" in keystead("status").err
     assert "profile 'other' does not" in keystead("--profile", "other", "status").err
     assert keystead("--profile", "../x", "status").code == 2
+
+
+def test_profiles_written_at_once_are_all_there(tmp_path: Path) -> None:
+    path = tmp_path / "home" / "config.toml"
+    names = [f"p{number}" for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: Profiles(path).save(name, Profile(url=f"https://{name}:1")), names))
+    assert [Profiles(path).load(name).url for name in names] == [f"https://{name}:1" for name in names]

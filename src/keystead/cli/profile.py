@@ -14,10 +14,13 @@ token is only ever sent to the URL that issued it. Unknown settings are refused.
 section and leaves the rest of the file, comments too, as it is.
 """
 
+import fcntl
 import json
 import os
 import re
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -98,6 +101,10 @@ class Profiles:
     def save(self, name: str, profile: Profile) -> None:
         """Write `profile` as section `name`, when it differs from what is there."""
         name = _checked_name(name)
+        with _alone(self.path.parent):
+            self._save(name, profile)
+
+    def _save(self, name: str, profile: Profile) -> None:
         if self.path.exists() and self.load(name) == profile:
             return
         text = self.path.read_text() if self.path.exists() else ""
@@ -108,7 +115,6 @@ class Profiles:
         wanted.setdefault("profiles", {})[name] = told
         if _parsed(changed) != wanted:
             raise usage(f"{self.path}: cannot change [profiles.{name}] by itself", "write it as a table of its own")
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write(self.path, changed)
 
     def _read(self) -> dict[str, object]:
@@ -155,6 +161,21 @@ class TokenFile:
     def remove(self) -> None:
         """Forget the token."""
         self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """While nobody else changes a file in `directory`, which is made if need be."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise CliError(f"cannot use {directory}: {error.strerror}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _checked_name(name: object) -> str:
