@@ -7,6 +7,7 @@ processes and the objects here that stand for `host`, what is in memory does not
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -18,11 +19,16 @@ from keystead.databases.config import mount_of
 from keystead.databases.desk import HostView, Opened, Report
 from keystead.databases.model import DbSystem
 from keystead.databases.node import Credentials, Progress
+from keystead.databases.plan import Standing
 from keystead.databases.ports import Step
 from keystead.host.endpoint import NodeKeys
 from keystead.host.keeper import Keeper
 
 SLOTS = (1, 2)
+
+
+class Killed(BaseException):
+    """As kill -9: whoever works here is gone, and with it what it had in memory."""
 
 
 class FakeEndpoint:
@@ -91,7 +97,9 @@ class Process:
 
 @dataclass
 class Disk:
-    """A data directory: complete or not, and what it holds. `pages` are the numbers of the keys they are under."""
+    """A data directory: complete or not, and what it holds. `pages` are the numbers of the keys they are under, and
+    `under` tells which keys those were, by their SHA-256: pages open with no others.
+    """
 
     prepared: bool = False
     pages: set[int] = field(default_factory=set)
@@ -148,17 +156,19 @@ class FakeNode:
         return self.process is not None
 
     def adopt(self) -> bytes | None:
+        for stray in self.machine.children.pop(self.system.id, []):
+            stray.dead = True
         return sha256(self.process.token).digest() if self.process is not None else None
 
     def prepare(self, credentials: Credentials) -> None:
         self.machine.disks[self.system.id] = Disk()
         self.machine.memory.add(self.system.id)
-        child = self._child(credentials.token)
-        self.at("prepare")
-        number = self._latest(child)
-        self.at("preparing")
-        self._alive(child, "PrepareFailed")
-        self.disk.pages, self.disk.under = {number}, {number: child.keys[1, number]}
+        with self._child(credentials.token) as child:
+            self.at("prepare")
+            number = self._latest(child)
+            self.at("preparing")
+            self._alive(child, "PrepareFailed")
+            self.disk.pages, self.disk.under = {number}, {number: sha256(child.keys[1, number]).digest()}
         self.disk.prepared = True
 
     def start(self, credentials: Credentials) -> None:
@@ -220,7 +230,7 @@ class FakeNode:
         found = self.endpoint.ask(process.token, self.mount, 1, number)
         if found is None:
             raise Unavailable("NoKey", "the new data key is not served")
-        self.disk.pages, self.disk.under = {number}, {number: found[1]}
+        self.disk.pages, self.disk.under = {number}, {number: sha256(found[1]).digest()}
         return {"pages": "1"}
 
     def verify(self, progress: Progress, samples: Sequence[bytes], backups: Sequence[str]) -> Mapping[str, str]:
@@ -234,31 +244,30 @@ class FakeNode:
 
     def backup(self, token: Secret) -> Iterator[bytes]:
         self._server()
-        child = self._child(token)
-        for number in self.disk.pages:
-            if self.endpoint.ask(child.token, self.mount, 1, number) is None:
-                raise Unavailable("BackupFailed", "no key")
-        content = {"pages": sorted(self.disk.pages), "rows": self.disk.rows, "accounts": self.disk.accounts}
-        content["under"] = {str(number): key.hex() for number, key in self.disk.under.items()}
-        data = json.dumps(content).encode()
-        for start in range(0, len(data), 16):
-            self.at("backup")
-            self._alive(child, "BackupFailed")
-            yield data[start : start + 16]
+        with self._child(token) as child:
+            for number in self.disk.pages:
+                if self.endpoint.ask(child.token, self.mount, 1, number) is None:
+                    raise Unavailable("BackupFailed", "no key")
+            data = self._image()
+            for start in range(0, len(data), 100):
+                self.at("backup")
+                self._alive(child, "BackupFailed")
+                yield data[start : start + 100]
 
     def restore(self, chunks: Iterator[bytes], credentials: Credentials) -> Mapping[str, str]:
         self.machine.disks[self.system.id] = Disk()
-        child = self._child(credentials.token)
-        data = b""
-        for chunk in chunks:
-            self.at("restore")
-            self._alive(child, "RestoreFailed")
-            data += chunk
-        content = json.loads(data)
-        under = {int(number): bytes.fromhex(key) for number, key in content["under"].items()}
-        for number, key in under.items():
-            if self.endpoint.ask(child.token, self.mount, 1, number) != (number, key):
-                raise Unavailable("RestoreFailed", "the pages cannot be read")
+        with self._child(credentials.token) as child:
+            data = b""
+            for chunk in chunks:
+                self.at("restore")
+                self._alive(child, "RestoreFailed")
+                data += chunk
+            content = json.loads(data)
+            under = {int(number): bytes.fromhex(digest) for number, digest in content["under"].items()}
+            for number, digest in under.items():
+                found = self.endpoint.ask(child.token, self.mount, 1, number)
+                if found is None or sha256(found[1]).digest() != digest:
+                    raise Unavailable("RestoreFailed", "the pages cannot be read")
         self.machine.disks[self.system.id] = Disk(
             True, set(content["pages"]), under, content["rows"], content["accounts"]
         )
@@ -283,15 +292,33 @@ class FakeNode:
             if found is None:
                 raise Unavailable("ServerDidNotStart", "it got no keys")
             process.keys[slot, found[0]] = found[1]
-        for number, key in self.disk.under.items():
-            if self.endpoint.ask(process.token, self.mount, 1, number) != (number, key):
+        for number, digest in self.disk.under.items():
+            found = self.endpoint.ask(process.token, self.mount, 1, number)
+            if found is None or sha256(found[1]).digest() != digest:
                 raise Unavailable("ServerDidNotStart", "it cannot read its pages")
         return process
 
-    def _child(self, token: Secret) -> Process:
+    @contextmanager
+    def _child(self, token: Secret) -> Iterator[Process]:
+        """A process that works for the server. It ends with its work, but not with a `host` that is killed."""
         child = Process(token.reveal(), {})
-        self.machine.children.setdefault(self.system.id, []).append(child)
-        return child
+        of_system = self.machine.children.setdefault(self.system.id, [])
+        of_system.append(child)
+        try:
+            yield child
+        except Killed:
+            raise
+        except BaseException:
+            _remove(of_system, child)
+            raise
+        _remove(of_system, child)
+
+    def _image(self) -> bytes:
+        """The bytes of a physical backup."""
+        disk = self.disk
+        under = {str(number): digest.hex() for number, digest in disk.under.items()}
+        content = {"pages": sorted(disk.pages), "under": under, "rows": disk.rows, "accounts": disk.accounts}
+        return json.dumps(content).encode()
 
     def _latest(self, process: Process) -> int:
         found = self.endpoint.ask(process.token, self.mount, 1)
@@ -308,6 +335,11 @@ class FakeNode:
     def _alive(self, process: Process, code: str) -> None:
         if process.dead:
             raise Unavailable(code, "it was killed")
+
+
+def _remove(processes: list[Process], process: Process) -> None:
+    """By identity: two may look alike."""
+    processes[:] = [each for each in processes if each is not process]
 
 
 class LocalDesk:
@@ -343,7 +375,8 @@ class LocalDesk:
 class LocalHost:
     """The port `Host` of databases: keepers over fake nodes, asked in the caller's own thread.
 
-    As the agent does, it looks at the desk before each step; unlike it, it does nothing by itself.
+    As the agent does, it looks at the desk before each step, and brings a system in line when it sees it for the first
+    time; unlike it, it does nothing else by itself.
     """
 
     def __init__(self, region: DomainRegion, machine: Machine | None = None) -> None:
@@ -353,6 +386,7 @@ class LocalHost:
         self.keepers: dict[str, Keeper] = {}
         self.nodes: dict[str, FakeNode] = {}
         self.at: Callable[[str, str], None] = nothing
+        self.resumes = True
 
     def keeper(self, system: str) -> Keeper:
         """The keeper of a system, with the newest view."""
@@ -363,9 +397,10 @@ class LocalHost:
                 continue
             node = FakeNode(seen.system, self.machine, self.endpoint, lambda system, point: self.at(system, point))
             self.nodes[seen.system.id] = node
-            self.keepers[seen.system.id] = Keeper(
-                seen, view.region, node, self.desk, self.endpoint, self.responder, self.desk.region.clock
-            )
+            keeper = Keeper(seen, view.region, node, self.desk, self.endpoint, self.responder, self.desk.region.clock)
+            self.keepers[seen.system.id] = keeper
+            if self.resumes:
+                keeper.reconcile(Standing(seen.granted, 0.0, 10.0, None))
         if system not in self.keepers:
             raise Refusal("NotFound", "no such system", kind="not_found")
         return self.keepers[system]

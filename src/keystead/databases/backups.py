@@ -119,6 +119,7 @@ class TakeBackup(BackupSteps):
         store_row = next(row for row in rows if row.kind == "store")
         material = self.open_key(identity, system.key, store_row.blob, "store-key", system.id)
         store_key = StoreKey(material, system.tenancy, self.region, system.id)
+        material.wipe()
         own = self.open_key(identity, backup.key, backup.wrapped, "backup-key", backup.id)
         try:
             fields = header_fields(backup, system, self.region, own, rows, store_key)
@@ -129,7 +130,6 @@ class TakeBackup(BackupSteps):
                 raise Waiting(refusal.message) from refusal
             raise
         finally:
-            material.wipe()
             own.wipe()
         detail = {"data_key_versions": fields_versions(rows), "administrator": system.admin_username}
         if not self.set_backup(backup, "ACTIVE", identity, size=size, detail=detail):
