@@ -23,16 +23,18 @@ def restore_and_part(stage: Stage) -> None:
     show.prove("it has data keys of its own: its pages were rewritten under them", found and not old & set(found),
         ", ".join(f"version {version}: {pages:,} pages" for version, pages in found.items()))  # fmt: skip
     _part(stage)
+    stage.run(DBA, "backup", "create", "copy", "--name", "tuesday", "--key", "backups")
     report = data.verified(stage, "copy")
-    hits, backups = (
-        sum(file["canary_hits"] for file in report["files"]),
-        [file for file in report["files"] if file["kind"] == "backup"],
-    )
+    hits = sum(file["canary_hits"] for file in report["files"])
+    backups = [file for file in report["files"] if file["kind"] == "backup"]
     show.prove(
-        "the copy and the backups on disk are encrypted too",
+        "the copy and a backup of it are encrypted on disk too",
         report["holds"] and not hits and backups and all(file["encrypted"] for file in backups),
-        f"{len(report['files'])} files, {len(backups)} of them backups",
+        f"{len(report['files'])} files, {len(backups)} of them a backup",
     )
+    redo = {version for file in report["files"] if file["kind"] == "redo log" for version in file["key_versions"]}
+    show.prove("the restart wrote a fresh redo log under the new data key", redo == set(found),
+        f"version {', '.join(sorted(redo))}")  # fmt: skip
     data.search(stage, "our own search of the bytes, backups included, finds nothing of the data set")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from demo import clients, region
 from demo.commands import Said
 from demo.show import megabytes, milliseconds
-from demo.stage import ADMIN, AUDITOR, DBA, Stage
+from demo.stage import ADMIN, AUDITOR, COMPARTMENT, DBA, Stage
 
 # who, what they did, on what, what came of it: each of these has to be on record
 _ACTS = (
@@ -129,7 +129,10 @@ def _bring_back(stage: Stage, file: Path) -> None:
         [(it["name"], it["state"], it["reason"]) for it in living] == [("copy", "INACCESSIBLE", "unconfirmed")]
         and number != 0,
         ", ".join(f"{it['name']} {it['state']} ({it['reason']})" for it in living))  # fmt: skip
-    stage.run(ADMIN, "db", "confirm", "copy", "-c", "prod")
+    refused = stage.run(DBA, "db", "confirm", "copy", fine=(1,))
+    show.prove("whoever may not enable the key may not confirm", "KEY_UPDATE" in refused.error["message"],
+        refused.error["message"])  # fmt: skip
+    stage.run(ADMIN, "db", "confirm", "copy", "-c", COMPARTMENT)
     answered = clients.first_answer(stage, "copy", 60)
     stage.place.record()
     found, _ = clients.checksums(stage, "copy") if answered else ({}, 0.0)
