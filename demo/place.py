@@ -13,6 +13,7 @@ begins; a directory that is not a demonstration's is never touched.
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import random
@@ -54,7 +55,8 @@ class Place:
         self.key_file = self.directory / "keys" / "root.key"
         self.credentials_file = self.directory / "credentials.json"
         self.home = self.directory / "home"
-        self.memory = Path("/dev/shm") / f"{self.directory.name}-{os.getpid()}"
+        self._prefix = f"keystead-demo-{hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:12]}-"
+        self.memory = Path("/dev/shm") / f"{self._prefix}{os.getpid()}"
         self.credentials: dict[str, str] = {}
 
     def earlier(self) -> bool:
@@ -70,7 +72,7 @@ class Place:
         ended = processes.end([*left, *processes.started_in(self.directory)])
         with contextlib.suppress(OSError, ValueError, KeyError):
             memory = Path(json.loads((self.directory / _MARK).read_text())["memory"])
-            if memory.parent == self.memory.parent and memory.name.startswith(self.directory.name):
+            if memory.parent == self.memory.parent and memory.name.startswith(self._prefix):
                 shutil.rmtree(memory, ignore_errors=True)
         for child in self.directory.iterdir():
             if child.is_dir() and not child.is_symlink():
@@ -130,11 +132,11 @@ class Place:
 
     def remove(self) -> None:
         """Remove everything that the run wrote."""
-        shutil.rmtree(self.memory, ignore_errors=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def close(self) -> None:
-        """Let another run have the directory."""
+        """Let another run have the directory. What lay in memory is gone in any case."""
+        shutil.rmtree(self.memory, ignore_errors=True)
         os.close(self._handle)
 
     def _recorded(self) -> list[Identity]:

@@ -1,5 +1,6 @@
 """The demonstration, as `make demo` runs it: every proof holds and nothing is left, also when it is ended half-way."""
 
+import hashlib
 import os
 import re
 import signal
@@ -92,7 +93,8 @@ def command(directory: Path) -> list[str]:
 
 def left(directory: Path) -> list[str]:
     """What still runs or lies about."""
-    found = [str(path) for path in (directory, *Path("/dev/shm").glob(f"{directory.name}-*")) if path.exists()]
+    unique = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
+    found = [str(path) for path in (directory, *Path("/dev/shm").glob(f"*{unique}*")) if path.exists()]
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().decode(errors="replace")
