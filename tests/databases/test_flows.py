@@ -87,7 +87,7 @@ def test_killed_at_any_point_it_ends_as_it_should_have(
         system, job = run_act(work, act, number)
         if many is None:
             many = len(work.meter.passed)
-            assert many > 3
+            assert many
         where = (number, work.meter.passed[-1])
         assert (job.state, job.error) == ("SUCCEEDED", ""), where
         expected = {"stop": "INACTIVE", "delete": "DELETED"}.get(act, "ACTIVE")
