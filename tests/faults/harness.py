@@ -126,13 +126,13 @@ def check_machine(region: Region) -> None:
         assert running == (["mariadbd"] if state == "ACTIVE" else []), f"{ident} is {state}: {running}"
         assert listens(port) or state in ("INACTIVE", "FAILED", "CREATING")
     homes = {ident.rpartition(".")[2] for ident in systems}
-    assert _names(region.base / "data") == homes
+    assert _names(region.data) == homes
     assert _names(region.memory) <= homes
     used = {port for _, port in systems.values()}
     stray = [port for port in region.ports if port not in used and listens(port)]
     assert not stray, f"something listens on {stray}"
     kept = {f"{ident}.ksb" for (ident,) in region.rows("SELECT id FROM backups WHERE state = 'ACTIVE'")}
-    assert _names(region.base / "backups") == kept
+    assert _names(region.backups) == kept
     assert not region.rows("SELECT id FROM jobs WHERE state IN ('ACCEPTED', 'IN_PROGRESS')")
 
 

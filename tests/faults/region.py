@@ -74,10 +74,17 @@ class System:
 class Region:
     """One region. `Region.made()` is a context manager that makes, starts and closes one."""
 
-    def __init__(self, settings: Mapping[str, str] | None = None, base: Path | None = None) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        base: Path | None = None,
+        data: Path | None = None,
+        backups: Path | None = None,
+    ) -> None:
         self.base = base or Path(tempfile.mkdtemp(prefix="ksf-"))
-        self.base.mkdir(exist_ok=True)
         self.base.chmod(0o711)
+        self.data, self.backups = data or self.base / "data", backups or self.base / "backups"
         self.mark = secrets.token_hex(8)
         self.state, self.key_file = self.base / "state", self.base / "root.key"
         self.credentials_file, self.lives, self.kills = self.base / "credentials.json", 0, 0
@@ -85,8 +92,8 @@ class Region:
         self.ports = free_block(12)
         first_uid = 62000 + secrets.randbelow(200) * 12
         self.settings = {
-            "databases.data_dir": str(self.base / "data"),
-            "databases.backup_dir": str(self.base / "backups"),
+            "databases.data_dir": str(self.data),
+            "databases.backup_dir": str(self.backups),
             "databases.endpoint_port": str(self.endpoint_port),
             "databases.ports": f"{self.ports[0]}-{self.ports[-1]}",
             "databases.uids": f"{first_uid}-{first_uid + 11}",
@@ -108,9 +115,12 @@ class Region:
 
     @classmethod
     @contextlib.contextmanager
-    def made(cls, settings: Mapping[str, str] | None = None, base: Path | None = None) -> Iterator["Region"]:
-        """A region that is up, with a compartment, a vault and the policy that systems need."""
-        region = cls(settings, base)
+    def made(cls, settings: Mapping[str, str] | None = None, **places: Path) -> Iterator["Region"]:
+        """A region that is up, with a compartment, a vault and the policy that systems need.
+
+        `places`: directories that are there already: base, data, backups.
+        """
+        region = cls(settings, **places)
         try:
             threading.Thread(target=region._watch_words, name="words", daemon=True).start()
             region.init()
@@ -165,10 +175,14 @@ class Region:
 
         def healthy() -> bool:
             if process.poll() is not None:
-                raise RuntimeError(f"up ended with {process.returncode}: {tail(self.log)}")
+                raise RuntimeError(f"up ended with {process.returncode}: {tail(self.log)}{self.tails()}")
             return "region is up" in tail(self.log)
 
         eventually("the region is up", healthy, seconds, 0.05)
+
+    def tails(self) -> str:
+        """The ends of the region's logs, for the message of a failure."""
+        return "".join(f"\n{path.name}: {tail(path)}" for path in sorted((self.state / "log").glob("*.log")))
 
     def down(self, *more: str) -> None:
         self.cli("down", "--state", str(self.state), *more)
@@ -213,7 +227,7 @@ class Region:
             with contextlib.suppress(OSError):
                 if f"{MARK}={self.mark}".encode() in Path(f"/proc/{found.pid}/environ").read_bytes().split(b"\0"):
                     marked.append(found)
-        return [*marked, *(found for found in of_directory(self.base) if found not in marked)]
+        return [*marked, *(found for found in of_directory(self.base, self.data) if found not in marked)]
 
     def process(self, name: str) -> Found:
         """One of the processes that `up` keeps running: http, local, work, host."""
@@ -249,7 +263,7 @@ class Region:
 
     def servers(self, system: str) -> list[Found]:
         """MariaDB's processes that work for a system: server, bootstrap, backup, prepare."""
-        home = self.base / "data" / system.rpartition(".")[2]
+        home = self.data / system.rpartition(".")[2]
         return [found for found in of_directory(home) if Path(os.fsdecode(found.words[0])).name in _MARIADB]
 
     # REST
@@ -452,7 +466,7 @@ class Region:
         unique = system.id.rpartition(".")[2]
         assert not self.servers(system.id)
         assert not listens(system.port)
-        for place in (self.base / "data" / unique, self.memory / unique):
+        for place in (self.data / unique, self.memory / unique):
             assert not place.exists(), f"{place} remains: {list(place.rglob('*'))}"
 
 

@@ -112,7 +112,7 @@ def forms(secret: bytes) -> set[bytes]:
 
 def in_files(region: "Region") -> Iterator[tuple[str, str]]:
     """What lies on disk or in tmpfs."""
-    places = [str(place) for place in (region.base, region.memory) if place.exists()]
+    places = [str(place) for place in _places(region)]
     by_form = {form: what for what, secret in region.secrets.items() for form in forms(secret)}
     lines = [form for form in by_form if form.isascii() and form.decode().isprintable()]
     with tempfile.NamedTemporaryFile(prefix="patterns-") as patterns:  # outside the places that are searched
@@ -162,12 +162,16 @@ def _secrets_in(region: "Region", content: bytes) -> list[str]:
 
 def _papers(region: "Region") -> Iterator[Path]:
     """Files that could hold raw bytes of a key: all but MariaDB's large ones, which are random or zero throughout."""
-    for place in (region.base, region.memory):
+    for place in _places(region):
         for directory, _, names in os.walk(place):
             for name in names:
                 path = Path(directory) / name
                 if path.is_file() and not path.is_symlink() and not _allowed(region, str(path)):
                     yield path
+
+
+def _places(region: "Region") -> list[Path]:
+    return [place for place in {region.base, region.data, region.backups, region.memory} if place.exists()]
 
 
 def _allowed(region: "Region", name: str) -> bool:

@@ -85,7 +85,7 @@ def test_nothing_is_left(region: Region) -> None:
 def test_what_is_left_would_be_found(region: Region) -> None:
     """The search itself: secrets of each kind, in each form, put where they must not be."""
     planted = {}
-    places = (region.state / "log", region.base / "data", region.memory)
+    places = (region.state / "log", region.data, region.memory)
     whats = ("the root key", "security token", "plaintext of flights", "region's passphrase")
     for number, (what, place, form) in enumerate(product(whats, places, FORMS)):
         path = place / f"planted-{number}"
