@@ -60,6 +60,7 @@ def test_the_environment_overrides_the_file() -> None:
         ("[region]\nname = 'Home!'\n", "[region] name: expected `str` matching", ""),
         ("[databases]\nports = '5-3'\n", "[databases] ports is not a range", ""),
         ("[databases]\nuids = 'many'\n", "[databases] uids: expected `str` matching", ""),
+        (f"[databases]\ntmpfs_dir = '/dev/shm/{'x' * 60}'\n", "tmpfs_dir is too long", "107"),
         ("[unseal]\nkey_file = '/srv/region/root.key'\n", "lies in the state directory", "elsewhere"),
         ("[unseal]\nkey_file = 'root.key'\n", "absolute", ""),
         ("[listen\n", "is not TOML", ""),

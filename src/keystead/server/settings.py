@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from keystead.core.errors import Refusal
+from keystead.databases.config import MAX_SOCKET_PATH
 
 FILE_NAME = "keystead.toml"
 MAX_FILE_BYTES = 256 * 1024
@@ -349,6 +350,14 @@ def _check_whole(made: Effective) -> None:
         ranged(getattr(settings.databases, name), f"[databases] {name}")
     if not settings.listen.tls and settings.listen.host not in ("127.0.0.1", "::1", "localhost"):
         raise _invalid("[listen] tls = false is accepted on loopback only", 'set host = "127.0.0.1", or tls = true')
+    # <region>/<32 letters of the system's id>/run/mysql.sock, as the node lays it out
+    longest = made.memory / ("x" * 32) / "run" / "mysql.sock"
+    length = len(os.fsencode(longest))
+    if length > MAX_SOCKET_PATH:
+        raise _invalid(
+            f"[databases] tmpfs_dir is too long: sockets in it would have paths of {length} characters",
+            f"{MAX_SOCKET_PATH} is the most that the system takes: choose a shorter directory on a tmpfs",
+        )
     key_file = made.key_file
     if key_file is not None and not key_file.is_absolute():
         raise _invalid(f"[unseal] key_file must be an absolute path: {key_file}")
