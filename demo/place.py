@@ -55,7 +55,8 @@ class Place:
         self.key_file = self.directory / "keys" / "root.key"
         self.credentials_file = self.directory / "credentials.json"
         self.home = self.directory / "home"
-        self._prefix = f"keystead-demo-{hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:12]}-"
+        # short: there are sockets in it, whose paths have at most 107 characters
+        self._prefix = f"ks-demo-{hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:8]}-"
         self.memory = Path("/dev/shm") / f"{self._prefix}{os.getpid()}"
         self.credentials: dict[str, str] = {}
 

@@ -93,7 +93,7 @@ def command(directory: Path) -> list[str]:
 
 def left(directory: Path) -> list[str]:
     """What still runs or lies about."""
-    unique = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
+    unique = hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]
     found = [str(path) for path in (directory, *Path("/dev/shm").glob(f"*{unique}*")) if path.exists()]
     for process in Path("/proc").glob("[0-9]*"):
         try:
