@@ -1,6 +1,7 @@
-"""What every test shares: hypothesis budgets."""
+"""What every test shares: hypothesis budgets, and a Ctrl-C that arrives."""
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -8,3 +9,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("quick", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+# Whoever runs the tests in the background ignores SIGINT, and children would inherit that; some tests send it to them.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
