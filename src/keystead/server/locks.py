@@ -4,6 +4,7 @@ A lock is a file held by flock(2); it says who holds it, for the message to the 
 only the lock on it means anything.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -45,7 +46,8 @@ class Lock:
                 kind="conflict",
             )
         os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, json.dumps({"pid": os.getpid(), "what": what}).encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk nobody is told who holds it: held it is
+            os.pwrite(self._handle, json.dumps({"pid": os.getpid(), "what": what}).encode(), 0)
 
     def release(self) -> None:
         """Let another one have it."""

@@ -1,5 +1,9 @@
-"""Logs: JSON lines on standard error, for machines first. Secrets have no way in: nobody logs values of requests."""
+"""Logs: JSON lines on standard error, for machines first. Secrets have no way in: nobody logs values of requests.
 
+On a full disk a line may be lost; whoever had something to say goes on.
+"""
+
+import contextlib
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -19,12 +23,24 @@ def configure(process: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(_Unfailing()),  # type: ignore[arg-type]  # all it needs
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
     root.handlers[:] = [_Forward()]
     root.setLevel(logging.WARNING)
+
+
+class _Unfailing:
+    """Standard error, but what cannot be written stops nobody: least of all `host`, which would not fence any more."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
 
 
 def _name(process: str, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

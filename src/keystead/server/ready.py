@@ -1,5 +1,6 @@
 """A process says that it works: a file in the runtime directory that holds its pid."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -7,11 +8,12 @@ from keystead.server.settings import Effective
 
 
 def mark_ready(effective: Effective, name: str) -> None:
-    """Say that this process works."""
+    """Say that this process works. It works also when that cannot be said, on a full disk."""
     path = _path(effective, name)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(str(os.getpid()))
-    beside.replace(path)
+    with contextlib.suppress(OSError):
+        beside.write_text(str(os.getpid()))
+        beside.replace(path)
 
 
 def is_ready(effective: Effective, name: str, pid: int) -> bool:

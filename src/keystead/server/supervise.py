@@ -134,11 +134,11 @@ class Supervisor:
         child.deaths = 0 if now - child.born > STEADY_SECONDS else child.deaths
         child.due = now + DELAYS[min(child.deaths, len(DELAYS) - 1)]
         child.deaths += 1
-        self._restarted(child.task.name, code)
+        with contextlib.suppress(OSError):  # it cannot be said on a full disk, but it is done
+            self._restarted(child.task.name, code)
 
     def _start(self, child: _Child) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         child.pid = os.fork()
         child.born = time.monotonic()
         if not child.pid:
@@ -168,9 +168,14 @@ def _live(task: Task) -> NoReturn:
         words = {"refused": "InternalError", "message": f"internal error ({type(error).__name__})", "hint": ""}
         print(json.dumps({**words, "frames": frames}), file=sys.stderr)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         os._exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # a full disk
+            stream.flush()
 
 
 def _told(task: Task) -> Refusal:
