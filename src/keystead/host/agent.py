@@ -9,7 +9,6 @@ does not answer, "unreachable" has its own rule.
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 
 from keystead.core.clock import Clock
@@ -58,7 +57,6 @@ class Agent:
         self._busy: dict[tuple[str, bool], bool] = {}
         self._guard = threading.Lock()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="keeper")
-        self._fences = ThreadPoolExecutor(threads, thread_name_prefix="fence")
         self._stopping = threading.Event()
         self._asking = threading.Lock()
         self._generation = 0
@@ -81,8 +79,7 @@ class Agent:
     def stop(self) -> None:
         """End the loops. Servers go on: they outlive this process and are adopted by the next."""
         self._stopping.set()
-        for pool in (self._pool, self._fences):
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def refresh(self) -> None:
         """Ask the desk now, so that a job's step sees what its transaction wrote."""
@@ -127,8 +124,7 @@ class Agent:
         for seen in view.systems:
             self._reconcile(seen.system.id)
         for keeper in gone:
-            with suppress(RuntimeError):  # the pool is shut down: we are stopping
-                self._fences.submit(self._forget, keeper)
+            _at_once(self._forget, keeper)
 
     def _keeper_of(self, seen: SystemView) -> Keeper:
         keeper = self._keepers.get(seen.system.id)
@@ -151,8 +147,11 @@ class Agent:
                 self._busy[lane] = True
                 return
             self._busy[lane] = False
+        if lane[1]:
+            _at_once(self._work_on, lane)
+            return
         try:
-            (self._fences if lane[1] else self._pool).submit(self._work_on, lane)
+            self._pool.submit(self._work_on, lane)
         except RuntimeError:  # the pool is shut down: we are stopping
             self._busy.pop(lane, None)
 
@@ -189,3 +188,8 @@ class Agent:
                     systems = list(self._keepers)
                 for system in systems:
                     self._reconcile(system)
+
+
+def _at_once(work: Callable[..., None], what: object) -> None:
+    """In a thread of its own: taking access away waits for no thread of the pool."""
+    threading.Thread(target=work, args=(what,), name="fence", daemon=True).start()
