@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ class Stage:
         Raises:
             Unexpected: its exit code is not in `fine`.
         """
-        with self.show.waiting(spelled(words[:3])):
+        # what draws a progress bar itself needs no other sign of life
+        with nullcontext() if on_terminal else self.show.waiting(spelled(words[:3])):
             said = self._commands.run(
                 who if profile else None,
                 words,

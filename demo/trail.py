@@ -10,7 +10,7 @@ from typing import Any
 from demo import clients, region
 from demo.commands import Said
 from demo.show import megabytes, milliseconds
-from demo.stage import ADMIN, AUDITOR, COMPARTMENT, DBA, Stage
+from demo.stage import ADMIN, AUDITOR, COMPARTMENT, DBA, OFFICER, Stage
 
 # who, what they did, on what, what came of it: each of these has to be on record
 _ACTS = (
@@ -120,7 +120,7 @@ def _bring_back(stage: Stage, file: Path) -> None:
         f"state of {told['created_at']}, {told['fenced_systems']} system to be confirmed")  # fmt: skip
     stage.state = place.restored
     region.start(stage)
-    region.login(stage, ADMIN, DBA, AUDITOR)
+    region.login(stage, ADMIN, OFFICER, DBA, AUDITOR)
     systems = stage.run(DBA, "db", "list").data
     living = [system for system in systems if system["state"] != "DELETED"]
     number, text, _ = clients.refusal(stage, "copy")
