@@ -5,7 +5,7 @@ On a full disk a line may be lost; whoever had something to say goes on.
 
 import contextlib
 import logging
-import sys
+import os
 from collections.abc import MutableMapping
 from functools import partial
 from typing import Any
@@ -32,15 +32,17 @@ def configure(process: str) -> None:
 
 
 class _Unfailing:
-    """Standard error, but what cannot be written stops nobody: least of all `host`, which would not fence any more."""
+    """Standard error, but what cannot be written stops nobody: least of all `host`, which would not fence any more.
+
+    Written past the stream's buffer: what stays there would fail the next one to flush it, such as a fork.
+    """
 
     def write(self, text: str) -> None:
         with contextlib.suppress(OSError):
-            sys.stderr.write(text)
+            os.write(2, text.encode(errors="replace"))
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError):
-            sys.stderr.flush()
+        """Nothing waits here."""
 
 
 def _name(process: str, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
