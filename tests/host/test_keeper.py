@@ -328,6 +328,21 @@ def test_a_port_that_somebody_took_does_not_spoil_a_fence(stage: Stage) -> None:
     assert stage.state()[0] == "INACCESSIBLE"
 
 
+def test_an_endpoint_that_hangs_does_not_keep_the_process_alive(stage: Stage) -> None:
+    stage.run()
+    void = stage.host.endpoint.void
+
+    def hang(mount: str) -> None:
+        void(mount)
+        raise TimeoutError
+
+    stage.host.endpoint.void = hang  # type: ignore[method-assign]
+    stage.disable()
+    stage.reconcile()
+    stage.assert_fenced()
+    assert stage.state()[0] == "INACCESSIBLE"
+
+
 STEPS: dict[str, Callable[[Stage], object]] = {
     "prepare": lambda s: s.host.keepers[s.system].apply("prepare", idle, {}),
     "start": lambda s: s.host.keepers[s.system].apply("start", idle, {}),

@@ -304,7 +304,10 @@ class Keeper:
             self._epoch += 1
             self._loss = (reason, text)
             self._store_key = None
-        self._endpoint.void(self._mount)
+        with suppress(
+            OSError, RuntimeError
+        ):  # its loop hangs or has ended: the tokens were forgotten before it was asked
+            self._endpoint.void(self._mount)
 
     def _open(self, token_sha256: bytes | None = None) -> "_OpenedNode":
         """Open the hierarchy, and serve it to this token. Raises: Refusal; `AccessLost` when a fence came between."""

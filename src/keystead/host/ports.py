@@ -37,7 +37,11 @@ class Endpoint(Protocol):
         ...
 
     def void(self, mount: str) -> None:
-        """Forget every token of the mount and reset its open connections."""
+        """Forget every token of the mount, and then reset its open connections.
+
+        Raises:
+            OSError: only the latter failed.
+        """
         ...
 
 
