@@ -31,6 +31,11 @@ class Rules:
     lease: float = 10.0
     grace: float | None = 900.0
 
+    @property
+    def watch(self) -> float:
+        """Seconds that one question may wait for news: an idle region must answer well within the lease."""
+        return min(WATCH_SECONDS, self.lease / 4)
+
 
 class Agent:
     """Keeps the nodes of one machine."""
@@ -69,7 +74,7 @@ class Agent:
         silence.start()
         while not self._stopping.is_set():
             try:
-                view = self._desk.watch(self._generation, WATCH_SECONDS)
+                view = self._desk.watch(self._generation, self._rules.watch)
             except KeysteadError as error:
                 self._log("the desk does not answer", code=error.code, reason=error.message)
                 self._stopping.wait(RETRY_SECONDS)
@@ -182,7 +187,7 @@ class Agent:
         return Standing(keeper.view.granted, silence, self._rules.lease, self._rules.grace)
 
     def _watch_silence(self) -> None:
-        while not self._stopping.wait(SILENCE_CHECK_SECONDS):
+        while not self._stopping.wait(min(SILENCE_CHECK_SECONDS, self._rules.lease / 4)):
             if self._clock.monotonic() - self._heard > self._rules.lease:
                 with self._guard:
                     systems = list(self._keepers)
