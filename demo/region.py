@@ -32,7 +32,10 @@ def create_region(stage: Stage) -> None:
     stage.state = place.state
     place.keep(**{"url": stage.region["url"], "passphrase of the region": stage.region["passphrase"]})
     place.keep(admin=stage.region["password"])
-    show.did(f"state directory, certificate authority, administrator 'admin', passphrase: {milliseconds(said.seconds)}")
+    show.did(
+        f"state directory, root key, certificate authority, administrator: {milliseconds(said.seconds)}\n"
+        f"the password and the region's passphrase are shown once; here they are kept in {place.credentials_file.name}"
+    )
     _prove_root_key(stage)
     start(stage)
     _prove_listening(stage)
