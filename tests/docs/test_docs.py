@@ -24,7 +24,7 @@ _HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 # What a reader must never meet: numbers of a tracker, paths and hosts of whoever wrote it, real-looking secrets.
 FOREIGN = {
     "number of an issue": r"(?i)\bissues? +#?\d|(?<![&\w/])#\d+\b",
-    "somebody's machine": r"/work/|/tmp/ks|/tmp/r\d|/home/\w|/Users/|/root/(?!keystead)",
+    "somebody's machine": r"/home/\w|/Users/|/root/(?!keystead)",
     "a package index": r"(?i)pypi\.org|files\.pythonhosted|--index-url|artifactory",
     "not about the product": r"(?i)\b(assistant|chatbot|LLM|helper agent|session \d)\b",
     "a promise": r"(?i)\b(coming soon|todo|tbd|fixme|will be (?:added|supported) soon)\b",
