@@ -26,7 +26,6 @@ FOREIGN = {
     "number of an issue": r"(?i)\bissues? +#?\d|(?<![&\w/])#\d+\b",
     "somebody's machine": r"/home/\w|/Users/|/root/(?!keystead)",
     "a package index": r"(?i)pypi\.org|files\.pythonhosted|--index-url|artifactory",
-    "not about the product": r"(?i)\b(assistant|chatbot|LLM|helper agent|session \d)\b",
     "a promise": r"(?i)\b(coming soon|todo|tbd|fixme|will be (?:added|supported) soon)\b",
     "a long secret": r"\b(?=[A-Za-z0-9+/]{43}=)[A-Za-z0-9+/]{43}=",
 }
