@@ -1,24 +1,38 @@
 """`work`: the outbox reaches the trail once, leases of an earlier life are gone, heads are remembered."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
+import pytest
 import sqlalchemy as sa
 from tests.server.conftest import administrator
 
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.heads import SqlHeads
+from keystead.adapters.write_events import watch_segments, watch_state
 from keystead.audit.query import EntryFilter
 from keystead.core.ids import new_id
 from keystead.core.page import PageRequest
+from keystead.server import work
 from keystead.server.init import Made
 from keystead.server.wiring import Region, runners
-from keystead.server.work import Clerk, release_leases
+from keystead.server.work import Clerk, Moves, release_leases
 
 
 def outbox(opened: Region) -> int:
     with opened.store.read() as tx:
         return tx.connection.execute(sa.select(sa.func.count()).select_from(schema.audit_outbox)).scalar_one()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread does by itself."""
+    tick = threading.Event()
+    for _ in range(2000):
+        if condition():
+            return
+        tick.wait(0.005)
+    raise AssertionError("it did not come to be")
 
 
 def entries(opened: Region, template: Made, operation: str) -> int:
@@ -74,6 +88,44 @@ def test_a_clean_stop_leaves_nothing_behind(opened: Region, template: Made) -> N
     heads = SqlHeads(opened.engine)
     assert heads.noted() == opened.index.heads()
     assert heads.noted()
+
+
+def test_the_clerk_follows_what_events_tell_of(opened: Region, template: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "HEADS_SECONDS", 1e6)  # not by looking without being told
+    events = watch_segments(opened.effective.state / "audit")
+    assert events is not None
+    clerk, stopping = Clerk(opened, events), threading.Event()
+    thread = threading.Thread(target=clerk.run, args=(stopping,))
+    thread.start()
+    caller = administrator(opened, template)
+    for _ in range(3):
+        opened.vaults.get_vault(
+            caller, opened.vaults.create_vault(caller, template.tenancy_id, new_id("vault", "home")).id
+        )
+        opened.log.barrier().wait(10)
+        until(lambda: opened.index.heads().get(opened.journal.writer) == opened.journal._files.head)
+    stopping.set()
+    thread.join()
+    events.close()
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_runners_learn_that_the_state_moved(opened: Region, template: Made, told: bool) -> None:
+    events = watch_state(opened.effective.state / "state.db") if told else None
+    moves, stopping = Moves(opened.freshness.generation, events), threading.Event()
+    thread = threading.Thread(target=moves.run, args=(stopping,))
+    thread.start()
+    seen = moves.wait(0, 10)
+    assert seen == opened.freshness.generation()
+    assert moves.wait(seen, 0.05) == seen
+    opened.vaults.create_vault(administrator(opened, template), template.tenancy_id, "a")
+    assert moves.wait(seen, 10) > seen
+    ended = threading.Thread(target=moves.wait, args=(opened.freshness.generation(), 1000))
+    ended.start()
+    stopping.set()
+    thread.join()
+    ended.join(10)
+    assert not ended.is_alive(), "at the end nobody waits any more"
 
 
 def test_heads_are_replaced_not_piled_up(opened: Region, template: Made) -> None:

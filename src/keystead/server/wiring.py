@@ -25,6 +25,7 @@ from keystead.adapters.sql.heads import SqlHeads
 from keystead.adapters.sql.idempotency import SqlIdempotency
 from keystead.adapters.sql.reserve import Reserve
 from keystead.adapters.sql.store import SqlStore
+from keystead.adapters.write_events import watch_state
 from keystead.audit.service import AuditLog
 from keystead.core.clock import Clock, SteadyClock, SystemClock
 from keystead.core.ids import new_id
@@ -182,6 +183,7 @@ def services(region: Region) -> "Services":
         version=__version__,
         generation=region.freshness.generation,
         sealed=lambda: False,
+        events=lambda: watch_state(region.effective.state / STATE_FILE),
     )
 
 

@@ -3,14 +3,14 @@
 - Runners: threads that lease jobs and bring them as far as they go (jobs/runner.py).
 - The outbox: entries that state changes left as rows are copied to a segment, by id, and the rows removed once they are
   durable there. A copy made twice counts once (the index knows the ids).
-- The index: every writer's segments are followed continuously, at most 0.1 s behind.
+- The index: every writer's segments are followed continuously, 0.1 s behind.
 - The heads: what the trail looked like is noted in the state, so that neither can be brought back alone (law 11).
 """
 
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -19,11 +19,13 @@ import structlog
 
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.heads import SqlHeads
+from keystead.adapters.write_events import HOT_S, WriteEvents, watch_segments, watch_state
 from keystead.core.errors import KeysteadError
 from keystead.jobs.runner import Runner
 from keystead.seal.service import RootKey
 from keystead.server import logs
 from keystead.server.locks import Lock
+from keystead.server.opening import SEGMENTS, STATE_FILE
 from keystead.server.ready import mark_ready
 from keystead.server.settings import Effective
 from keystead.server.wiring import Region, open_region, runners
@@ -32,7 +34,8 @@ LOCK_NAME: Final = "work.lock"
 PATIENCE_SECONDS: Final = 5.0
 AUDIT_SECONDS: Final = 0.1
 HEADS_SECONDS: Final = 2.0
-IDLE_SECONDS: Final = 0.05
+IDLE_SECONDS: Final = 0.02
+SELDOM_SECONDS: Final = 0.25
 RETRY_SECONDS: Final = 1.0
 LEASES_SECONDS: Final = 5.0
 _log = structlog.get_logger()
@@ -48,11 +51,13 @@ def work(effective: Effective, root: RootKey) -> None:
         region = open_region(effective, root, "work")
         try:
             release_leases(region)
-            threads = [_thread("audit", Clerk(region).run, stopping)]
+            clerk = Clerk(region, watch_segments(effective.state / SEGMENTS))
+            moves = Moves(region.freshness.generation, watch_state(effective.state / STATE_FILE))
+            threads = [_thread("audit", clerk.run, stopping), _thread("moves", moves.run, stopping)]
             made = runners(region)
             threads.append(_thread("leases", lambda stop: keep_leases(made, stop), stopping))
             for runner in made:
-                threads.append(_thread("runner", _Jobs(region, runner.run_one).run, stopping))
+                threads.append(_thread("runner", _Jobs(region, moves, runner.run_one).run, stopping))
             mark_ready(effective, "work")
             stopping.wait()
             for thread in threads:
@@ -78,17 +83,20 @@ def keep_leases(made: Sequence[Runner], stopping: threading.Event) -> None:
 class Clerk:
     """Copies the outbox, follows the segments, notes the heads."""
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, region: Region, events: WriteEvents | None = None) -> None:
         self._region = region
+        self._events = events
         self._heads = SqlHeads(region.engine)
         self._noted = time.monotonic()
+        self._looked = 0.0
+        self._problems: Mapping[str, str] = {}
         self._generation = 0
 
     def run(self, stopping: threading.Event) -> None:
         """Until told to stop; then once more, so that a clean stop leaves nothing behind."""
         while not stopping.wait(AUDIT_SECONDS):
             self._once()
-        self._noted = 0.0
+        self._noted = self._looked = 0.0
         self._once()
 
     def _once(self) -> None:
@@ -97,13 +105,17 @@ class Clerk:
             if generation != self._generation:  # every entry in the outbox came with a new one
                 self.copy_outbox()
                 self._generation = generation
-            problems = self._region.index.integrate().problems
-            if time.monotonic() - self._noted > HEADS_SECONDS:
-                self._noted = time.monotonic()
+            now = time.monotonic()
+            if self._events is None or self._events.seen() or now - self._looked > HEADS_SECONDS:
+                self._looked = now
+                self._problems = self._region.index.integrate().problems
+            if now - self._noted > HEADS_SECONDS:
+                self._noted = now
                 self._heads.note(self._region.index.heads())
-                for writer, problem in problems.items():
+                for writer, problem in self._problems.items():
                     _log.error("the audit trail is broken", writer=writer, problem=problem)
         except KeysteadError as error:
+            self._looked = 0.0
             _log.error("the audit trail could not be brought up to date", code=error.code, reason=error.message)
             time.sleep(RETRY_SECONDS)
 
@@ -123,20 +135,55 @@ class Clerk:
         return count
 
 
+class Moves:
+    """Asks for the generation, so that those who wait for it to move need not: one wake-up for all of them."""
+
+    def __init__(self, generation: Callable[[], int], events: WriteEvents | None) -> None:
+        self._ask = generation
+        self._events = events
+        self._generation = 0
+        self._changed = threading.Condition()
+        self._ended = False
+
+    def run(self, stopping: threading.Event) -> None:
+        """Until told to stop; then nobody waits any more."""
+        hot_until = time.monotonic() + HOT_S
+        while not stopping.is_set():
+            with suppress(KeysteadError):  # the state does not answer: those who look for work say so
+                now = self._ask()
+                if now != self._generation:
+                    self._tell(now, ended=False)
+            if self._events is None or time.monotonic() < hot_until:
+                stopping.wait(IDLE_SECONDS)
+            if self._events is not None and self._events.wait(0.0 if time.monotonic() < hot_until else SELDOM_SECONDS):
+                hot_until = time.monotonic() + HOT_S
+        self._tell(self._generation, ended=True)
+
+    def wait(self, seen: int, seconds: float) -> int:
+        """The generation, when it is another than `seen`, or after `seconds`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._generation != seen, seconds)
+            return self._generation
+
+    def _tell(self, generation: int, *, ended: bool) -> None:
+        with self._changed:
+            self._generation, self._ended = generation, ended
+            self._changed.notify_all()
+
+
 class _Jobs:
     """One runner. Looks when something was committed (a new job always is), and each second for those put back."""
 
-    def __init__(self, region: Region, run_one: Callable[[], bool]) -> None:
+    def __init__(self, region: Region, moves: Moves, run_one: Callable[[], bool]) -> None:
         self._region = region
+        self._moves = moves
         self._run_one = run_one
-        self._generation = 0
-        self._looked = 0.0
 
     def run(self, stopping: threading.Event) -> None:
+        seen = 0
         while not stopping.is_set():
             try:
-                if self._due() and self._waiting() and self._run_one():
-                    self._looked = 0.0
+                if self._waiting() and self._run_one():
                     continue
             except KeysteadError as error:
                 _log.error("a job could not be looked after", code=error.code, reason=error.message)
@@ -144,14 +191,7 @@ class _Jobs:
             except Exception as error:
                 _log.error("a job could not be looked after", error=type(error).__name__)
                 stopping.wait(RETRY_SECONDS)
-            stopping.wait(IDLE_SECONDS)
-
-    def _due(self) -> bool:
-        generation, now = self._region.freshness.generation(), time.monotonic()
-        if generation == self._generation and now - self._looked < RETRY_SECONDS:
-            return False
-        self._generation, self._looked = generation, now
-        return True
+            seen = self._moves.wait(seen, RETRY_SECONDS)
 
     def _waiting(self) -> bool:
         columns = schema.jobs.c

@@ -128,7 +128,7 @@ class Pipeline:
         self._limits = limits
         self._router = Router(table)
         self._durable = Durable(services.log)
-        self._watch = GenerationWatch(services.generation)
+        self._watch = GenerationWatch(services.generation, services.events)
         self._pool = Pool("web", limits.threads, limits.queue, busy)
         self._sign_ins = Pool("sign-in", limits.sign_in_threads, limits.sign_in_queue, too_many_sign_ins)
         self._patience = Patience(limits.body_s)

@@ -18,6 +18,18 @@ class Verification:
     problems: tuple[str, ...] = ()
 
 
+class StateEvents(Protocol):
+    """Word that the region's state is being written: a hint, a little before the change can be read."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when there is something to be `seen`."""
+        ...
+
+    def seen(self) -> bool:
+        """Whether the state was written since the last call. Does not block."""
+        ...
+
+
 class AuditTrail(Protocol):
     """The integrated audit log of the caller's tenancy."""
 

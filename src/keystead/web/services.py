@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from keystead.jobs.service import Jobs
     from keystead.vault.service import Vaults
     from keystead.web.idempotency import IdempotencyStore
-    from keystead.web.ports import AuditTrail
+    from keystead.web.ports import AuditTrail, StateEvents
 
 
 class StateKeeper(Protocol):
@@ -34,7 +34,8 @@ class Services:
     """Everything the handlers and the pipeline call.
 
     `generation` is the region's generation as last committed (cheap: asked every few milliseconds while a long poll
-    waits). `sealed` says whether the region's root key is closed.
+    waits and something is being written). `events` opens what tells of writing (None: nothing does). `sealed` says
+    whether the region's root key is closed.
     """
 
     iam: "Iam"
@@ -51,3 +52,4 @@ class Services:
     version: str
     generation: Callable[[], int]
     sealed: Callable[[], bool]
+    events: "Callable[[], StateEvents | None]" = lambda: None
