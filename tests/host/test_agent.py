@@ -79,7 +79,8 @@ class Hall:
         return self.nodes[system.id]
 
     def run(self) -> None:
-        threading.Thread(target=self.agent.run, daemon=True).start()
+        self.thread = threading.Thread(target=self.agent.run, daemon=True)
+        self.thread.start()
 
     def system(self, name: str, key: str | None = None) -> str:
         """A system that runs and is ACTIVE."""
@@ -326,6 +327,8 @@ def test_stopping_leaves_servers_running(hall: Hall) -> None:
     hall.run()
     eventually(lambda: hall.desk.watches > 1)
     hall.agent.stop()
+    hall.thread.join(PATIENCE)
+    watched = hall.desk.watches
     hall.disable()
-    time.sleep(0.1)
     assert system in hall.machine.processes
+    assert hall.desk.watches == watched
