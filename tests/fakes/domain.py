@@ -81,6 +81,9 @@ class PlainHasher:
     def verify(self, encoded: str, password: Secret) -> bool:
         return encoded == "plain:" + password.reveal().decode()
 
+    def decoy(self, password: Secret) -> bool:
+        return False
+
 
 class NoCertificates:
     authority = b"authority"

@@ -56,6 +56,9 @@ class PlainHasher:
     def verify(self, encoded: str, password: Secret) -> bool:
         return encoded == self.hash(password)
 
+    def decoy(self, password: Secret) -> bool:
+        return False
+
 
 class FakeCertificates:
     """Texts instead of certificates."""

@@ -53,7 +53,6 @@ class Iam:
         self._log = log
         self._clock = clock
         self._region = region
-        self._decoy = hasher.hash(fresh_password())
 
     def sign_in(self, tenancy_name: str, user_name: str, password: Secret, source: str, request_id: str) -> IssuedToken:
         """Exchange a password for a security token of one hour.
@@ -66,14 +65,12 @@ class Iam:
         self._guard.refresh()
         began = self._clock.now()
         tenancy = self._directory.tenancy_named(tenancy_name)
-        user, encoded = None, self._decoy
+        found = None
         if tenancy is not None:
             with self._store.read() as tx:
                 found = tx.iam.user_by_name(tenancy.id, user_name)
-            if found is not None:
-                user, encoded = found
-        right = self._hasher.verify(encoded, password)
-        principal = self._unchanged(user) if user is not None else None
+        right = self._hasher.decoy(password) if found is None else self._hasher.verify(found[1], password)
+        principal = self._unchanged(found[0]) if found is not None else None
         place = (CompartmentId(tenancy.id),) if tenancy is not None else ()
         who = principal or Principal("", "user", user_name[:64], tenancy.id if tenancy else "", "")  # type: ignore[arg-type]
         caller = Caller(who, request_id, source)

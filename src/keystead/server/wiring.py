@@ -259,6 +259,9 @@ class Argon2id:
     def verify(self, encoded: str, password: Secret) -> bool:
         return passwords.verify(encoded, password)
 
+    def decoy(self, password: Secret) -> bool:
+        return passwords.decoy(password)
+
 
 def _last_change(engine: sa.Engine) -> datetime:
     with engine.connect() as connection:
