@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -102,6 +102,7 @@ class Region:
             "listen.workers": "1",
             **(settings or {}),
         }
+        self.launcher = [PROGRAM]
         self.secrets: dict[str, bytes] = {}
         self.spoken: list[bytes] = []
         self._words: set[bytes] = set()
@@ -115,12 +116,15 @@ class Region:
 
     @classmethod
     @contextlib.contextmanager
-    def made(cls, settings: Mapping[str, str] | None = None, **places: Path) -> Iterator["Region"]:
+    def made(
+        cls, settings: Mapping[str, str] | None = None, launcher: Sequence[str] = (PROGRAM,), **places: Path
+    ) -> Iterator["Region"]:
         """A region that is up, with a compartment, a vault and the policy that systems need.
 
-        `places`: directories that are there already: base, data, backups.
+        `launcher`: what runs `up`. `places`: directories that are there already: base, data, backups.
         """
         region = cls(settings, **places)
+        region.launcher = list(launcher)
         try:
             threading.Thread(target=region._watch_words, name="words", daemon=True).start()
             region.init()
@@ -165,7 +169,7 @@ class Region:
         self.lives, self.kills = self.lives + 1, 0
         with self.log.open("xb") as log:
             self.up_process = subprocess.Popen(
-                [PROGRAM, "up", "--state", str(self.state), *more],
+                [*self.launcher, "up", "--state", str(self.state), *more],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(),
             )  # fmt: skip
         return self.up_process

@@ -2,6 +2,9 @@
 
 Every request carries a token of two minutes that the machine signs with its own key; nothing secret of the region is
 kept here. One connection per call: calls are few, and a broken one says nothing about the next.
+
+Tokens go by the region's time. It need not be ours (a clock was set back, and one of both began anew since): a refusal
+says what time it is there, and the request is signed again.
 """
 
 import http.client
@@ -9,6 +12,8 @@ import json
 import socket
 import threading
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,7 @@ from keystead.iam.tokens import MACHINE_LIFETIME, machine_claims
 
 BASE = "/keystead/v1"
 TIMEOUT_SECONDS = 5.0
+TOLERANCE = timedelta(seconds=5)
 _KINDS = {400: "bad_request", 401: "unauthenticated", 403: "denied", 404: "not_found", 409: "conflict", 412: "stale"}
 
 
@@ -36,6 +42,7 @@ class ApiDesk:
         self._clock = clock
         self._token = ""
         self._until = clock.now()
+        self._ahead = timedelta(0)
         self._lock = threading.Lock()
         self._views = msgspec.json.Decoder(HostView)
 
@@ -68,27 +75,46 @@ class ApiDesk:
         self._ask("/host/reports", body, TIMEOUT_SECONDS)
 
     def _ask(self, path: str, body: dict[str, Any] | None, timeout: float) -> bytes:
+        content = None if body is None else json.dumps(body).encode()
+        status, date, answer = self._send(path, content, timeout)
+        if status == HTTPStatus.UNAUTHORIZED and self._take_time(date):
+            status, date, answer = self._send(path, content, timeout)
+        if status >= 400:
+            raise _error(status, answer)
+        return answer
+
+    def _send(self, path: str, content: bytes | None, timeout: float) -> tuple[int, str, bytes]:
         connection = _UnixConnection(self._path, timeout)
         headers = {"Authorization": f"Bearer {self._bearer()}", "Content-Type": "application/json"}
         try:
-            connection.request("POST", BASE + path, None if body is None else json.dumps(body).encode(), headers)
+            connection.request("POST", BASE + path, content, headers)
             response = connection.getresponse()
-            answer = response.read()
+            return response.status, response.headers.get("Date", ""), response.read()
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable("DeskUnavailable", "the region does not answer") from error
         finally:
             connection.close()
-        if response.status >= 400:
-            raise _error(response.status, answer)
-        return answer
 
     def _bearer(self) -> str:
         with self._lock:
-            now = self._clock.now()
+            now = self._clock.now() + self._ahead
             if now >= self._until:
                 self._token = self._codec.sign(machine_claims(self._machine, self._region, now))
                 self._until = now + MACHINE_LIFETIME - timedelta(seconds=30)
             return self._token
+
+    def _take_time(self, date: str) -> bool:
+        """Go by the region's time from now on; False when we do already."""
+        try:
+            there = parsedate_to_datetime(date)
+        except ValueError:
+            return False
+        with self._lock:
+            ahead = there - self._clock.now()
+            if abs(ahead - self._ahead) < TOLERANCE:
+                return False
+            self._ahead, self._until = ahead, there
+            return True
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -387,7 +387,8 @@ class Pipeline:
                     _report(exchange, failure)
                 if status < 500:  # an answer that could not be recorded is not given
                     error, status = failure, status_of(failure)
-        return Answer(status, _encode(reply_to(error, exchange.request_id)), tuple(headers_of(error, status)))
+        headers = headers_of(error, status, self._services.clock.now())
+        return Answer(status, _encode(reply_to(error, exchange.request_id)), tuple(headers))
 
     def _entry(self, exchange: Exchange, outcome: Outcome, code: str, reason: str) -> Entry:
         operation, caller = exchange.operation, exchange.caller

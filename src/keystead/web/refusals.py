@@ -5,6 +5,9 @@
 A `Fault` or a bug shows its request id and nothing else: what went wrong is for the operator's log.
 """
 
+from datetime import datetime
+from email.utils import format_datetime
+
 import msgspec
 
 from keystead.core.errors import Fault, Kind, Refusal, Unavailable
@@ -66,11 +69,12 @@ def status_of(error: BaseException) -> int:
             return 500
 
 
-def headers_of(error: BaseException, status: int) -> list[tuple[bytes, bytes]]:
-    """Headers an error brings besides the usual ones."""
+def headers_of(error: BaseException, status: int, now: datetime) -> list[tuple[bytes, bytes]]:
+    """Headers an error brings besides the usual ones. Whoever is not let in learns the time that tokens go by."""
     headers: list[tuple[bytes, bytes]] = list(error.headers) if isinstance(error, HttpRefusal) else []
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+        headers.append((b"date", format_datetime(now, usegmt=True).encode()))
     if status in (429, 503):
         headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
     return headers
