@@ -19,6 +19,7 @@ from keystead.databases.hierarchy import StoreKey
 from keystead.databases.model import LEGAL, Act, DbSystem, SystemState, WrappedKey
 from keystead.databases.placement import Placement
 from keystead.databases.service import Created, NewSystem
+from keystead.iam.model import Caller
 
 ALL = PageRequest(1000)
 
@@ -535,3 +536,39 @@ def test_a_restore_is_a_system_of_its_own_with_no_data_keys_yet(region: DomainRe
     assert (made.system.restored_from, made.system.key, made.job.kind) == (things.backup, another, "restore")
     assert [key.kind for key in wrapped(region, made.system.id)] == ["store"]
     assert dict(made.job.input) == {"backup": things.backup}
+
+
+# somebody else writes the same system in between
+
+
+@pytest.mark.parametrize("act", ["delete", "stop", "update", "confirm"])
+def test_what_jobs_and_the_machine_write_meanwhile_is_in_nobodys_way(
+    region: DomainRegion, things: Things, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    """Between reading and writing the machine reports: without an If-Match the act goes on from what is there now."""
+    made = create(region, things).system.id
+    active(region, made)
+    databases = region.databases
+    read = databases._system
+
+    def read_and_report(caller: Caller, system_id: str) -> DbSystem:
+        found = read(caller, system_id)
+        with region.store.note() as tx:
+            now = tx.databases.system(found.tenancy, found.id)
+            assert now is not None
+            tx.databases.change(now, replace(now, reason_text=now.reason_text + "."))
+        return found
+
+    monkeypatch.setattr(databases, "_system", read_and_report)
+    acts: dict[str, Callable[..., object]] = {
+        "delete": databases.delete,
+        "stop": databases.stop,
+        "confirm": databases.confirm,
+        "update": lambda caller, system_id: databases.update_system(caller, system_id, deletion_protection=True),
+    }
+    acts[act](region.admin, made)
+    version = stored(region, made).version
+    refusal = refused(
+        lambda: databases.update_system(region.admin, made, deletion_protection=False, if_match=version)
+    )
+    assert refusal.code == "Stale"

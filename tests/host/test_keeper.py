@@ -633,6 +633,38 @@ def test_a_server_that_does_not_start_is_tried_ever_more_rarely(stage: Stage) ->
     assert not stage.host.endpoint.answers(stage.mount)
 
 
+@pytest.mark.parametrize("point", ["start", "starting", "ready"])
+def test_a_restart_that_a_fence_ends_does_not_hide_why(stage: Stage, point: str) -> None:
+    """The server died, and the key is disabled while it is started again: the reason is the key."""
+    stage.run()
+    stage.node.kill()
+    keeper, lost, killed = stage.keeper, threading.Event(), threading.Event()
+
+    def fence() -> None:
+        lost.wait(10)
+        stage.disable()
+        keeper.update(_seen(stage))
+        stage.host.desk.gone = True  # the fence itself cannot tell; what is told later must be right too
+        keeper.reconcile(stage.standing())
+
+    def happen(system: str, here: str) -> None:
+        if here == "killed":
+            killed.set()
+        elif here == point and not lost.is_set():
+            lost.set()
+            assert killed.wait(10)
+
+    stage.host.at = happen
+    thread = threading.Thread(target=fence)
+    thread.start()
+    keeper.reconcile(stage.standing())
+    thread.join(10)
+    stage.host.desk.gone = False
+    keeper.reconcile(stage.standing())
+    stage.assert_fenced()
+    assert stage.state() == ("INACCESSIBLE", "key_disabled")
+
+
 def test_a_failed_system_comes_back_when_it_starts_at_last(stage: Stage) -> None:
     stage.run()
     stage.node.kill()

@@ -118,10 +118,9 @@ class Databases:
         system = self._system(caller, system_id)
         detail = {"deletion_protection": str(deletion_protection)}
         entry = self._guard.permit_change(caller, "MYSQL_INSTANCE_UPDATE", self._at(system), "UpdateDbSystem", detail)
-        check_version(system.version, if_match)
-        changed = replace(system, deletion_protection=deletion_protection)
         with self._store.write(entry) as tx:
-            return _saved(tx, system, changed)
+            current = _now(tx, system, if_match)
+            return _saved(tx, current, replace(current, deletion_protection=deletion_protection))
 
     def start(self, caller: Caller, system_id: str, if_match: int | None = None) -> Job:
         return self._act(
@@ -193,11 +192,14 @@ class Databases:
         after = replace(
             before, parent=wanted, parent_version=sealed.key_version, blob=sealed.blob, created_at=self._clock.now()
         )
-        changed = replace(system, key=KeyId(wanted), key_version=sealed.key_version, service_managed=key_id is None)
         with self._store.write(entry) as tx:
             if not tx.databases.replace_store_key(system.tenancy, before, after):
                 raise stale()
-            return _saved(tx, system, changed)
+            current = _now(tx, system, if_match)
+            changed = replace(
+                current, key=KeyId(wanted), key_version=sealed.key_version, service_managed=key_id is None
+            )
+            return _saved(tx, current, changed)
 
     def revalidate(self, caller: Caller, system_id: str) -> DbSystem:
         """Ask for access to be checked now. `host` checks all the time, so this only says what it would find."""
@@ -220,7 +222,8 @@ class Databases:
             self._guard.require(caller, "KEY_UPDATE", key.target, "ConfirmDbSystem")
         entry = self._guard.permit_change(caller, "MYSQL_INSTANCE_UPDATE", self._at(system), "ConfirmDbSystem")
         with self._store.write(entry) as tx:
-            return _saved(tx, system, replace(system, confirmed=True))
+            current = _now(tx, system, None)
+            return _saved(tx, current, replace(current, confirmed=True))
 
     def delete_identity(self, caller: Caller, system_id: str) -> DbSystem:
         """Take the system's own identity away: it loses every key and is fenced."""
@@ -449,8 +452,10 @@ class Databases:
                 tx.jobs.cancel_for(system.tenancy, system.id, self._clock.now())
             else:
                 _unoccupied(tx, system)
+            current = _now(tx, system, if_match)
+            check_legal(current, act)
             if changes:
-                _saved(tx, system, replace(system, reason="", reason_text="", **changes))  # type: ignore[arg-type]
+                _saved(tx, current, replace(current, reason="", reason_text="", **changes))  # type: ignore[arg-type]
             tx.jobs.add(job)
         return job
 
@@ -525,6 +530,15 @@ class Databases:
 
     def _in(self, place: Compartment, kind: str) -> Target:
         return Target(kind, place.id, place.name, place.tenancy, place.path)
+
+
+def _now(tx: DatabaseTx, system: DbSystem, if_match: int | None) -> DbSystem:
+    """The system as of this transaction: jobs and its machine write it too. Raises: Refusal (gone, not `if_match`)."""
+    current = tx.databases.system(system.tenancy, system.id)
+    if current is None:
+        raise not_found("database system")
+    check_version(current.version, if_match)
+    return current
 
 
 def _saved(tx: DatabaseTx, before: DbSystem, after: DbSystem) -> DbSystem:

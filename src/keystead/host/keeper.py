@@ -276,15 +276,19 @@ class Keeper:
         """Start, unless a step is under way or the last failure is too recent."""
         if self._clock.monotonic() < self._retry_at or not self._doing.acquire(blocking=False):
             return
+        epoch = self._epoch
         try:
             if self._token is not None and not self._node.running():
                 self._token = None
                 self._endpoint.void(self._mount)
             self.start()
         except KeysteadError as error:
+            with self._gate:
+                if self._epoch != epoch:  # a fence came between: what it says is why
+                    return
+                self._loss = ("start_failed", error.message)
             self._failures += 1
             self._retry_at = self._clock.monotonic() + BACKOFF[min(self._failures, len(BACKOFF) - 1)]
-            self._loss = ("start_failed", error.message)
             if self._failures == FAILED_AFTER:
                 self._report(Report(self._view.system.id, "failed", "start_failed", error.message))
         finally:
@@ -373,7 +377,8 @@ class Keeper:
         """Report where what the desk believes differs from what is; once for each view."""
         system, running = self._view.system, self._node.running()
         if self._receipt is not None:
-            if self._report(Report(system.id, "fenced", *self._loss, receipt=self._receipt)):
+            receipt = self._receipt
+            if self._report(Report(system.id, "fenced", receipt.reason, receipt.reason_text, receipt)):
                 self._receipt = None
         elif self._told:
             return
