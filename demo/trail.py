@@ -10,7 +10,7 @@ from typing import Any
 from demo import clients, region
 from demo.commands import Said
 from demo.show import megabytes, milliseconds
-from demo.stage import ADMIN, AUDITOR, COMPARTMENT, DBA, OFFICER, Stage
+from demo.stage import ADMIN, AUDITOR, DBA, OFFICER, Stage
 
 # who, what they did, on what, what came of it: each of these has to be on record
 _ACTS = (
@@ -129,14 +129,15 @@ def _bring_back(stage: Stage, file: Path) -> None:
         [(it["name"], it["state"], it["reason"]) for it in living] == [("copy", "INACCESSIBLE", "unconfirmed")]
         and number != 0,
         ", ".join(f"{it['name']} {it['state']} ({it['reason']})" for it in living))  # fmt: skip
-    refused = stage.run(DBA, "db", "confirm", "copy", fine=(1,))
-    show.prove("whoever may not enable the key may not confirm", "KEY_UPDATE" in refused.error["message"],
-        refused.error["message"])  # fmt: skip
-    stage.run(ADMIN, "db", "confirm", "copy", "-c", COMPARTMENT)
+    stage.run(DBA, "db", "confirm", "copy")
+    key = stage.run(OFFICER, "key", "show", "ledger").data
+    show.prove("and every key is disabled until its officer enables it: it may have been disabled since",
+        key["state"] == "DISABLED", f"ledger: {key['state']}")  # fmt: skip
+    stage.run(OFFICER, "key", "enable", "ledger")
     answered = clients.first_answer(stage, "copy", 60)
     stage.place.record()
     found, _ = clients.checksums(stage, "copy") if answered else ({}, 0.0)
-    show.prove("confirmed, it runs again, with the same rows", found == stage.checksums,
+    show.prove("confirmed and enabled, it runs again, with the same rows", found == stage.checksums,
         f"flights: {found.get('flights')}")  # fmt: skip
     checked = stage.run(AUDITOR, "audit", "verify").data
     show.prove("the trail goes on where it was, and is intact", checked["intact"], f"{checked['entries']} entries")

@@ -139,6 +139,8 @@ def test_yesterdays_state(region: Region, system: System, server: Found, key: st
     assert not shown["confirmed"]
     assert not region.servers(system.id)
     region.post(f"/db-systems/{system.id}/actions/confirm")
+    assert region.get(f"/keys/{key}")["state"] == "DISABLED", "it may have been disabled since"
+    region.enable(key)
     region.wait_state(system, "ACTIVE", 30)
     assert eventually("it answers", lambda: region.checksum(system)) == before
     acts = {entry["operation"] for entry in region.get("/audit/entries?limit=200")["items"]}

@@ -73,8 +73,8 @@ CLAIMS = (
     "the passphrase, the second slot, opens it",
     "serve, work and host are running",
     "every database system is fenced until somebody confirms it",
-    "whoever may not enable the key may not confirm",
-    "confirmed, it runs again, with the same rows",
+    "and every key is disabled until its officer enables it: it may have been disabled since",
+    "confirmed and enabled, it runs again, with the same rows",
     "the trail goes on where it was, and is intact",
 )
 

@@ -82,15 +82,19 @@ def test_everything_comes_back_and_is_fenced(
     backup: Path, opened: Region, region: Effective, template: Made, empty: Path
 ) -> None:
     found = restore(backup, empty, region)
-    assert (found.region, found.systems, found.problems) == ("home", 1, ())
+    assert (found.region, found.systems, found.keys, found.problems) == ("home", 1, 1, ())
     back = settings.load(state=empty, environment={})
     assert back.key_file == region.key_file
     again = wiring.open_region(back, open_root(back), "test")
     try:
         caller = administrator(again, template)
-        assert [key.name for key in again.vaults.list_keys(caller, template.tenancy_id, PageRequest()).items] == [
-            "finance"
-        ]
+        keys = again.vaults.list_keys(caller, template.tenancy_id, PageRequest()).items
+        assert [(key.name, key.state, key.changed_by) for key in keys] == [("finance", "DISABLED", "RestoreState")]
+        with pytest.raises(Refusal) as caught:
+            again.vaults.encrypt(caller, keys[0].id, b"text")
+        assert caught.value.code == "KeyNotUsable"
+        again.vaults.enable(caller, keys[0].id)
+        assert again.vaults.encrypt(caller, keys[0].id, b"text").blob
         with again.store.read() as tx:
             rows = tx.connection.execute(schema.db_systems.select()).all()
         assert [row.confirmed for row in rows] == [False]

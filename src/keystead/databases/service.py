@@ -211,15 +211,8 @@ class Databases:
         return system
 
     def confirm(self, caller: Caller, system_id: str) -> DbSystem:
-        """After a restore of the region's state: this system may open again.
-
-        Restored state may say of a key that it is enabled which has been disabled since, so whoever confirms a system
-        must also be permitted to enable its CMEK (KEY_UPDATE).
-        """
+        """After a restore of the region's state: this system may open again, once its key is enabled."""
         system = self._system(caller, system_id)
-        if not system.service_managed:
-            key = self._vaults.entry_of(caller, system.key)
-            self._guard.require(caller, "KEY_UPDATE", key.target, "ConfirmDbSystem")
         entry = self._guard.permit_change(caller, "MYSQL_INSTANCE_UPDATE", self._at(system), "ConfirmDbSystem")
         with self._store.write(entry) as tx:
             current = _now(tx, system, None)

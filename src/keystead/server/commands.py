@@ -108,6 +108,7 @@ def restore(console: "Console", file: Path, into: Path, key_file: Path | None, *
     for problem in found.problems:
         console.remark(f"audit trail: {problem}")
     console.say(f"{found.systems} database systems stay fenced until they are confirmed: keystead db confirm NAME")
+    console.say(f"{found.keys} keys are disabled until somebody enables them: keystead key enable NAME")
     console.say(f"Start it with: keystead up --state {into}")
 
 

@@ -1,7 +1,8 @@
 """Whether state and audit trail belong together (law 11), looked at before anything starts.
 
 Accepting older state is itself a change: it is recorded, goes on from a generation above all that the trail has seen
-(so that nobody takes a new change for an old one), and leaves every database system fenced until it is confirmed.
+(so that nobody takes a new change for an old one), leaves every key disabled until somebody enables it (it may have
+been disabled since) and every database system fenced until it is confirmed.
 """
 
 from collections.abc import Mapping
@@ -50,7 +51,7 @@ def check(effective: Effective, *, accept: bool) -> None:
 def accept_state(
     engine: sa.Engine, above: int, heads: Mapping[str, Head], operation: str, reason: str, clock: Clock
 ) -> None:
-    """Go on with this state: recorded, above generation `above`, every database system fenced until confirmed."""
+    """Go on with this state: recorded, above generation `above`, keys disabled, every database system fenced."""
     with engine.connect() as connection:
         region = str(connection.execute(sa.select(schema.region.c.name)).scalar_one())
         tenancies = [str(found) for found in connection.execute(sa.select(schema.tenancies.c.id)).scalars()]
@@ -60,6 +61,18 @@ def accept_state(
         systems = schema.db_systems
         tx.connection.execute(
             systems.update().where(systems.c.state != "DELETED").values(confirmed=False, version=systems.c.version + 1)
+        )
+        keys = schema.keys
+        tx.connection.execute(
+            keys.update()
+            .where(keys.c.state == "ENABLED", keys.c.managed_by == "")  # a system's own goes with its confirmation
+            .values(
+                state="DISABLED",
+                changed_by=operation,
+                changed_at=clock.now(),
+                version=keys.c.version + 1,
+                generation=tx.generation,
+            )
         )
         tx.connection.execute(schema.region.update().values(rollback_accepted=True))
         tx.connection.execute(schema.audit_heads.delete())

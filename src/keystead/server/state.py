@@ -9,8 +9,8 @@ A backup is one encrypted stream (crypto/stream.py) under the root key's "state-
 The root key is in it only as the seal's slots hold it: wrapped. Segments are taken before the state, so that the state
 in it is never older than the trail in it.
 
-Restoring verifies everything before anything is visible, records itself, and leaves every database system fenced until
-somebody confirms that this state is the right one (law 11).
+Restoring verifies everything before anything is visible, records itself, and leaves every key disabled and every
+database system fenced until somebody enables and confirms them (law 11): what was allowed then may not be now.
 """
 
 import base64
@@ -56,6 +56,7 @@ from keystead.server.unseal import SEAL_NAME, read_key_file
 
 FORMAT: Final = "keystead-state-backup"
 VERSION: Final = 1
+RESTORED: Final = "RestoreState"  # the operation, and who changed what it changes
 PIECE: Final = 256 * 1024
 BLOCK: Final = 512
 _FIXED: Final = (
@@ -124,6 +125,7 @@ class Restored:
     created_at: str
     generation: int
     systems: int
+    keys: int
     state: Path
     problems: tuple[str, ...]
 
@@ -134,6 +136,7 @@ class Restored:
             "created_at": self.created_at,
             "generation": self.generation,
             "fenced_systems": self.systems,
+            "disabled_keys": self.keys,
             "state": str(self.state),
             "audit_problems": list(self.problems),
         }
@@ -230,13 +233,16 @@ def _settle(
     problems = tuple(f"{each.writer}: {problem}" for each in report.writers for problem in each.problems)
     engine = sqlite_engine(directory / STATE_FILE)
     try:
-        systems, generation = _settle_state(engine, directory, created, clock, file)
+        generation = _settle_state(engine, directory, created, clock, file)
+        with engine.connect() as connection:
+            systems = _count(connection, schema.db_systems, schema.db_systems.c.state != "DELETED")
+            keys = _count(connection, schema.keys, schema.keys.c.changed_by == RESTORED)
     finally:
         engine.dispose()
-    return Restored(region, created, generation, systems, site.state, problems)
+    return Restored(region, created, generation, systems, keys, site.state, problems)
 
 
-def _settle_state(engine: sa.Engine, directory: Path, created: str, clock: Clock, file: Path) -> tuple[int, int]:
+def _settle_state(engine: sa.Engine, directory: Path, created: str, clock: Clock, file: Path) -> int:
     with engine.connect() as connection:
         if connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() != "ok":
             raise _invalid(file, "the database in it is damaged")
@@ -245,14 +251,15 @@ def _settle_state(engine: sa.Engine, directory: Path, created: str, clock: Clock
     try:
         index.integrate()
         reason = f"restored from a backup of {created}"
-        accept_state(engine, index.highest_generation(), index.heads(), "RestoreState", reason, clock)
+        accept_state(engine, index.highest_generation(), index.heads(), RESTORED, reason, clock)
     finally:
         index.close()
     with engine.connect() as connection:
-        living = sa.select(sa.func.count()).select_from(schema.db_systems).where(schema.db_systems.c.state != "DELETED")
-        systems = int(connection.execute(living).scalar_one())
-        generation = int(connection.execute(sa.select(schema.region.c.generation)).scalar_one())
-    return systems, generation
+        return int(connection.execute(sa.select(schema.region.c.generation)).scalar_one())
+
+
+def _count(connection: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> int:
+    return int(connection.execute(sa.select(sa.func.count()).select_from(table).where(where)).scalar_one())
 
 
 def _rewrite_settings(site: Building, key_file: Path | None) -> None:
