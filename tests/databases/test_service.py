@@ -568,7 +568,5 @@ def test_what_jobs_and_the_machine_write_meanwhile_is_in_nobodys_way(
     }
     acts[act](region.admin, made)
     version = stored(region, made).version
-    refusal = refused(
-        lambda: databases.update_system(region.admin, made, deletion_protection=False, if_match=version)
-    )
+    refusal = refused(lambda: databases.update_system(region.admin, made, deletion_protection=False, if_match=version))
     assert refusal.code == "Stale"
