@@ -7,8 +7,6 @@ MAKEFLAGS += --no-builtin-rules
 
 BIN := .venv/bin
 PYTEST_WORKERS ?= 2
-# What failed is run once more, alone: servers are late on a machine that is busy with other things. It must pass then.
-AGAIN = { echo "once more, alone: what failed"; $(BIN)/pytest --last-failed --last-failed-no-failures none; }
 
 .PHONY: help
 help: ## list the targets
@@ -53,11 +51,11 @@ check: .venv/.installed ## the quick checks: format, lint, types, import rules, 
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -q -n $(PYTEST_WORKERS) -m "not live and not slow and not bench" || $(AGAIN)
+	$(BIN)/pytest -q -n $(PYTEST_WORKERS) -m "not live and not slow and not bench"
 
 .PHONY: test
 test: install .demo/.installed ## every test, with real servers
-	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not bench" || $(AGAIN)
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not bench"
 
 .PHONY: format
 format: .venv/.installed ## format the code and mend what can be mended by itself

@@ -265,6 +265,10 @@ class Region:
 
         return eventually(f"{name} is back", back, seconds)
 
+    def error_log(self, system: System) -> str:
+        """What the system's server wrote to its log last."""
+        return tail(self.data / system.id.rpartition(".")[2] / "error.log")
+
     def servers(self, system: str) -> list[Found]:
         """MariaDB's processes that work for a system: server, bootstrap, backup, prepare."""
         home = self.data / system.rpartition(".")[2]

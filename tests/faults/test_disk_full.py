@@ -5,6 +5,7 @@ Each is a small tmpfs of its own, so root alone can run this.
 
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -150,19 +151,24 @@ def test_every_way_to_take_access_away(region: Region, system: System) -> None:
 
 
 def test_a_server_that_writes_until_it_is_full(region: Region, system: System) -> None:
-    """It says that its disk is full; a system that is being made waits, or fails with the reason; nothing is lost."""
+    """It says that its disk is full; a system that is being made waits, or fails with the reason; nothing is lost.
+
+    MariaDB says it to the client, or waits for room (its binary log) and says it in its log.
+    """
     before = region.checksum(system)
     with Writer(region, system, "ledger_full") as writer:
         writer.wait_more()
     waiting = region.begin(region.key())
     with full(region.base):
-        with pytest.raises(pymysql.MySQLError, match=r"full|No space left"):
+        with pytest.raises(pymysql.MySQLError) as caught:
             region.sql(
                 system,
                 "USE shop",
                 "CREATE TABLE IF NOT EXISTS big (id INT PRIMARY KEY AUTO_INCREMENT, body MEDIUMTEXT)",
                 *["INSERT INTO big (body) SELECT REPEAT('y', 500000) FROM seq_1_to_5"] * 50,
             )
+        said = f"{caught.value}\n{region.error_log(system)}"
+        assert re.search(r"full|No space left", said), said
         assert region.get("/health")["status"] == "ok"
     ended = region.wait_job(waiting.job, 90)
     assert ended["state"] == "SUCCEEDED" or ended["error"], ended
