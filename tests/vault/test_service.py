@@ -21,7 +21,7 @@ from keystead.core.secret import Secret
 from keystead.iam.directory import Directory
 from keystead.iam.model import Caller
 from keystead.vault.keyring import Keyring
-from keystead.vault.model import MOVES, after
+from keystead.vault.lifecycle import MOVES, after
 from keystead.vault.service import MAX_PLAINTEXT
 from keystead.vault.snapshot import Snapshot
 

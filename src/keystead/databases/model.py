@@ -39,7 +39,8 @@ class DbSystem:
     """One managed MySQL-compatible server. `key` is its CMEK, or the service-managed key when `service_managed`.
 
     `reason` and `reason_text` say why an INACCESSIBLE or FAILED system is so. `confirmed` is False after a restore of
-    the region's state: such a system stays fenced until someone confirms it (law 11).
+    the region's state: such a system stays fenced until someone confirms it (law 11). `follow_key`: its store key is
+    rewrapped under each new version of its key.
     """
 
     id: DbSystemId
@@ -63,6 +64,7 @@ class DbSystem:
     machine: MachineId
     node: NodeId
     restored_from: str = ""
+    follow_key: bool = False
     version: int = 1
 
 

@@ -21,7 +21,8 @@ from keystead.iam.model import Caller, Compartment, Target
 from keystead.iam.names import check_name
 from keystead.iam.service import check_version, stale, taken
 from keystead.vault.keyring import Entry, Keyring
-from keystead.vault.model import Algorithm, Key, KeyMove, KeyVersion, Protection, Vault, after
+from keystead.vault.lifecycle import KeyMove, after
+from keystead.vault.model import Algorithm, Key, KeyVersion, Protection, Vault
 from keystead.vault.ports import VaultStore
 from keystead.vault.snapshot import Snapshot
 
@@ -66,7 +67,8 @@ class Vaults:
         new = VaultId(new_id("vault", self._region))
         target = Target("vaults", new, name, place.tenancy, place.path, {"vault.id": new})
         entry = self._guard.permit_change(caller, "VAULT_CREATE", target, "CreateVault")
-        vault = Vault(new, place.tenancy, place.id, name, protection, self._clock.now())
+        now = self._clock.now()
+        vault = Vault(new, place.tenancy, place.id, name, protection, now, caller.principal.name, now)
         with self._store.write(entry) as tx:
             if tx.vault.vaults(place.tenancy, place.id, PageRequest(1), name):
                 raise taken("vault", name)

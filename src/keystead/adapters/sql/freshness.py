@@ -7,19 +7,22 @@ its generation and of no other.
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from keystead.core.errors import Unavailable
 from keystead.iam.model import Compartment, Group, Policy, Tenancy, User
 from keystead.iam.ports import IdentityChanges, Machine, Membership, ResourceIdentity, Revocation
-from keystead.vault.model import Key, KeyVersion
+from keystead.vault.model import Key, KeyVersion, Vault
 from keystead.vault.ports import Changes, KeyChanges
 
 _moment = datetime.fromisoformat
+NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class SqliteFreshness:
@@ -132,21 +135,58 @@ def _policies(connection: sqlite3.Connection, since: int) -> list[tuple[Policy, 
 
 
 def _vault(connection: sqlite3.Connection, since: int) -> KeyChanges:
-    columns = (
-        "id, tenancy, compartment, vault, name, algorithm, state, current, created_at, changed_by, changed_at, "
-        "managed_by, version"
-    )
     return KeyChanges(
-        keys=[
-            Key(i, tenancy, place, vault, name, kind, state, current, _moment(made), who, _moment(at), managed, version)
-            for i, tenancy, place, vault, name, kind, state, current, made, who, at, managed, version in _rows(
-                connection, columns, "keys", since
-            )
-        ],
-        versions=[
-            KeyVersion(i, key, number, wrapped, _moment(at))
-            for i, key, number, wrapped, at in _rows(
-                connection, "id, key, number, wrapped, created_at", "key_versions", since
-            )
-        ],
+        keys=[_key(row) for row in _rows(connection, _KEY, "keys", since)],
+        versions=[_version(row) for row in _rows(connection, _VERSION, "key_versions", since)],
+        vaults=[_one_vault(row) for row in _rows(connection, _VAULT, "vaults", since)],
     )
+
+
+# Columns in the order of the fields; 100,000 keys are read so at a start.
+_KEY = ", ".join(field.name for field in fields(Key))
+_VERSION = ", ".join(field.name for field in fields(KeyVersion))
+_VAULT = ", ".join(field.name for field in fields(Vault))
+
+
+def _when(text: str | None) -> datetime | None:
+    return None if text is None else _moment(text)
+
+
+def _texts(text: str) -> tuple[str, ...]:
+    return () if text == "[]" else tuple(json.loads(text))
+
+
+def _map(text: str) -> Mapping[str, str]:
+    return NO_TAGS if text == "{}" else json.loads(text)
+
+
+def _key(row: tuple[Any, ...]) -> Key:
+    (
+        i, tenancy, place, vault, name, kind, state, current, made, who, at, managed, protection, operations, start,
+        end, deletion, purge, retention, protected, lock, tags, days, rotation, rotated, minimum, backed_up, moved,
+        warned, version,
+    ) = row  # fmt: skip
+    return Key(
+        i, tenancy, place, vault, name, kind, state, current, _moment(made), who, _moment(at), managed, protection,
+        _texts(operations), _when(start), _when(end), _when(deletion), _when(purge), retention, bool(protected), lock,
+        _map(tags), days, _when(rotation), _when(rotated), minimum, _when(backed_up), moved, warned, version,
+    )  # fmt: skip
+
+
+def _version(row: tuple[Any, ...]) -> KeyVersion:
+    i, key, number, wrapped, made, public, origin, state, deletion, fingerprint, who, at = row
+    return KeyVersion(
+        i, key, number, wrapped, _moment(made), public, origin, state, _when(deletion), fingerprint, who, _when(at)
+    )
+
+
+def _one_vault(row: tuple[Any, ...]) -> Vault:
+    (
+        i, tenancy, place, name, protection, made, who, at, kind, state, deletion, purge, retention, protected, lock,
+        networks, services, limit, wrapped, tags, version,
+    ) = row  # fmt: skip
+    return Vault(
+        i, tenancy, place, name, protection, _moment(made), who, _moment(at), kind, state, _when(deletion),
+        _when(purge), retention, bool(protected), lock, _texts(networks), _texts(services), limit, wrapped, _map(tags),
+        version,
+    )  # fmt: skip

@@ -74,6 +74,22 @@ def _moment(name: str) -> sa.Column[datetime]:
     return sa.Column(name, Moment, nullable=False)
 
 
+def _maybe(name: str) -> sa.Column[datetime]:
+    return sa.Column(name, Moment)
+
+
+def _texts(name: str) -> sa.Column[tuple[str, ...]]:
+    return sa.Column(name, StringTuple, nullable=False, default=())
+
+
+def _map(name: str) -> sa.Column[dict[str, str]]:
+    return sa.Column(name, StringMap, nullable=False, default=dict)
+
+
+def _blob(name: str) -> sa.Column[bytes]:
+    return sa.Column(name, sa.LargeBinary, nullable=False, default=b"")
+
+
 def _hot() -> list[sa.Column[Any]]:
     """What every row that the hot path reads carries."""
     return [sa.Column("generation", sa.BigInteger, nullable=False, index=True)]
@@ -200,6 +216,21 @@ vaults = sa.Table(
     _text("protection"),
     _moment("created_at"),
     _int("version", 1),
+    _text("changed_by"),
+    _moment("changed_at"),
+    _text("kind"),
+    _text("state"),
+    _maybe("deletion_at"),
+    _maybe("purge_at"),
+    _int("retention_days", 90),
+    _flag("purge_protection"),
+    _text("lock"),
+    _texts("networks"),
+    _texts("trusted_services"),
+    _int("key_limit"),
+    _blob("wrapped"),
+    _map("tags"),
+    *_hot(),
     sa.Index("vaults_by_compartment", "tenancy", "compartment", "name"),
 )
 
@@ -220,7 +251,30 @@ keys = sa.Table(
     _ref("managed_by"),
     _int("version", 1),
     *_hot(),
+    _text("protection"),
+    _texts("operations"),
+    _maybe("not_before"),
+    _maybe("expires_at"),
+    _maybe("deletion_at"),
+    _maybe("purge_at"),
+    _int("retention_days", 90),
+    _flag("purge_protection"),
+    _text("lock"),
+    _map("tags"),
+    _int("rotation_days"),
+    _maybe("next_rotation_at"),
+    _maybe("rotated_at"),
+    _int("minimum_version", 1),
+    _maybe("backed_up_at"),
+    _ref("moved_from"),
+    _int("warned_days", -1),
     sa.Index("keys_by_compartment", "tenancy", "compartment", "name"),
+    sa.Index("keys_by_vault", "tenancy", "vault"),
+    # What upkeep looks for; few keys have any of these.
+    sa.Index("keys_by_rotation", "next_rotation_at"),
+    sa.Index("keys_by_expiry", "expires_at"),
+    sa.Index("keys_by_deletion", "deletion_at"),
+    sa.Index("keys_by_purge", "purge_at"),
 )
 
 key_versions = sa.Table(
@@ -233,7 +287,16 @@ key_versions = sa.Table(
     sa.Column("wrapped", sa.LargeBinary, nullable=False),
     _moment("created_at"),
     *_hot(),
+    _blob("public"),
+    _text("origin"),
+    _text("state"),
+    _maybe("deletion_at"),
+    _blob("fingerprint"),
+    _text("changed_by"),
+    _maybe("changed_at"),
     sa.UniqueConstraint("tenancy", "key", "number"),
+    sa.Index("key_versions_by_fingerprint", "tenancy", "fingerprint"),
+    sa.Index("key_versions_by_deletion", "deletion_at"),
 )
 
 jobs = sa.Table(
@@ -291,6 +354,7 @@ db_systems = sa.Table(
     _int("version", 1),
     _int("key_counter"),
     _text("admin_password_hash"),
+    _flag("follow_key"),
     sa.Index("db_systems_by_compartment", "tenancy", "compartment", "name"),
 )
 

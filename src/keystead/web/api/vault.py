@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from keystead.vault.model import Key, KeyVersion, Vault
+from keystead.vault.model import Algorithm, Key, KeyState, KeyVersion, Protection, Vault
 from keystead.web.api.shared import paged
 from keystead.web.messages import CompartmentListing, CompartmentRef, Listing, Message, Name, VaultRef
 from keystead.web.operations import Call, NoBody, Operation
@@ -37,7 +37,7 @@ class VaultReply(Message):
     id: str
     compartment_id: str
     name: str
-    protection: Literal["software"]
+    protection: Protection
     created_at: datetime
     version: int
 
@@ -94,8 +94,8 @@ class KeyReply(Message):
     compartment_id: str
     vault_id: str
     name: str
-    algorithm: Literal["AES-256"]
-    state: Literal["ENABLED", "DISABLED"]
+    algorithm: Algorithm
+    state: KeyState
     current_version: int
     created_at: datetime
     changed_by: str
