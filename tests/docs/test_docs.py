@@ -14,7 +14,7 @@ from keystead.iam.actions import TYPES
 from keystead.server import settings
 from keystead.server.main import app
 from keystead.vault.association import Purpose
-from keystead.vault.service import Use
+from keystead.vault.operations import Use
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]

@@ -22,7 +22,7 @@ from keystead.iam.directory import Directory
 from keystead.iam.model import Caller
 from keystead.vault.keyring import Keyring
 from keystead.vault.lifecycle import MOVES, after
-from keystead.vault.service import MAX_PLAINTEXT
+from keystead.vault.operations import MAX_PLAINTEXT
 from keystead.vault.snapshot import Snapshot
 
 ALL = PageRequest(1000)

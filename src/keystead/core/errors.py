@@ -69,3 +69,21 @@ def not_found(kind: str, name: str = "") -> Refusal:
         hint="check the id or name, the compartment and your policies",
         kind="not_found",
     )
+
+
+def taken(kind: str, name: str) -> Refusal:
+    """The name is in use."""
+    return Refusal(
+        "NameTaken", f"there is already a {kind} named {name!r} here", hint="choose another name", kind="conflict"
+    )
+
+
+def stale() -> Refusal:
+    """Somebody changed it in between."""
+    return Refusal("Stale", "it was changed by somebody else in between", hint="read it again and repeat", kind="stale")
+
+
+def check_version(current: int, if_match: int | None) -> None:
+    """Raises: Refusal `Stale` when the caller looked at another version."""
+    if if_match is not None and if_match != current:
+        raise stale()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from keystead.core.clock import Clock
-from keystead.core.errors import Refusal, not_found
+from keystead.core.errors import Refusal, check_version, not_found, stale, taken
 from keystead.core.ids import BackupId, CompartmentId, DbSystemId, JobId, KeyId, NodeId, VaultId, new_id, parse_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.core.secret import Secret
@@ -22,7 +22,7 @@ from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Target
 from keystead.iam.names import check_name
 from keystead.iam.ports import ResourceIdentity
-from keystead.iam.service import check_version, fresh_password, stale, taken
+from keystead.iam.service import fresh_password
 from keystead.jobs.model import Job
 from keystead.vault.association import Associations, Sealed
 from keystead.vault.model import Key, KeyVersion

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from keystead.audit.service import AuditLog
 from keystead.core.clock import Clock
-from keystead.core.errors import Refusal, not_found
+from keystead.core.errors import Refusal, check_version, not_found, stale, taken
 from keystead.core.ids import CompartmentId, GroupId, PolicyId, UserId, new_id, parse_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.core.secret import Secret
@@ -379,24 +379,6 @@ class Iam:
     def _own(self, caller: Caller) -> Target:
         principal = caller.principal
         return Target("users", principal.id, principal.name, principal.tenancy, (CompartmentId(principal.tenancy),))
-
-
-def taken(kind: str, name: str) -> Refusal:
-    """The name is in use."""
-    return Refusal(
-        "NameTaken", f"there is already a {kind} named {name!r} here", hint="choose another name", kind="conflict"
-    )
-
-
-def stale() -> Refusal:
-    """Somebody changed it in between."""
-    return Refusal("Stale", "it was changed by somebody else in between", hint="read it again and repeat", kind="stale")
-
-
-def check_version(current: int, if_match: int | None) -> None:
-    """Raises: Refusal `Stale` when the caller looked at another version."""
-    if if_match is not None and if_match != current:
-        raise stale()
 
 
 def _checked(statements: tuple[str, ...], *, at_root: bool) -> tuple[str, ...]:

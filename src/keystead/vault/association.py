@@ -13,9 +13,10 @@ from keystead.core.secret import Secret
 from keystead.crypto.envelope import Binding, peek
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Principal
+from keystead.vault.base import unusable
 from keystead.vault.keyring import Entry
 from keystead.vault.model import Key, KeyVersion
-from keystead.vault.service import Vaults, unusable
+from keystead.vault.service import Vaults
 from keystead.vault.snapshot import Snapshot
 
 Purpose = Literal["store-key", "backup-key"]
