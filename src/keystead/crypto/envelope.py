@@ -11,6 +11,10 @@ Promise: what `Kek.seal` made opens only with the same key material, key id, key
     key 32 || commitment 32 = HKDF-Expand-SHA512(prk, info=header || binding, 64 bytes)
     ciphertext | tag        = AES-256-GCM(key, nonce=0^96, aad=header || commitment || binding)
 
+Suite 1 is keyed by an AES-256 key. Suites 2 and 3 are the same with AES-128 and AES-192, whose message keys are the
+first 16 and 24 bytes of those 32; the suite is in the header, so that no key opens another's. Suites from 16 on carry a
+message key wrapped by another kind of key: `crypto/encapsulate`.
+
 Invariants:
 - Fresh key per message: the random 256-bit salt makes every message key new, so the all-zero nonce is used once per
   key and there is no bound on the number of messages that matters.
@@ -25,16 +29,20 @@ idea of a derived key with a commitment.
 import secrets
 import struct
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from keystead.core.errors import Refusal, Unreadable
+from keystead.crypto.suites import wrong_operation
 
 MAGIC = b"KSE\x01"
 SUITE_HKDF_SHA512_AES256_GCM = 1
+SUITE_HKDF_SHA512_AES128_GCM = 2
+SUITE_HKDF_SHA512_AES192_GCM = 3
+FIRST_ENCAPSULATED = 16
 KEY_BYTES = 32
 SALT_BYTES = 32
 COMMITMENT_BYTES = 32
@@ -47,6 +55,11 @@ _EXTRACT_SALT = b"keystead envelope v1"
 _NONCE = bytes(12)
 _FIXED = struct.Struct(">4sHB")  # magic and format, suite, length of the key id
 _U32 = struct.Struct(">I")
+# How much there is at least after the key version, by suite. An encapsulation has a length (u16) and at least a byte.
+_LEAST_AFTER_VERSION = {
+    **dict.fromkeys((1, 2, 3), SALT_BYTES + COMMITMENT_BYTES + TAG_BYTES),
+    **dict.fromkeys(range(FIRST_ENCAPSULATED, FIRST_ENCAPSULATED + 4), 3 + COMMITMENT_BYTES + TAG_BYTES),
+}
 _LENGTHS = struct.Struct(">5HI")  # five fields of a binding, associated data
 
 
@@ -89,6 +102,8 @@ class Kek:
     """One version of a key that wraps: an AES-256 key ready for use. Thread-safe; keep it cached on the hot path."""
 
     __slots__ = ("_commitment_at", "_least", "_mac", "_prefix", "_salt_at", "_text_at", "key_id", "version")
+    MATERIAL_BYTES: ClassVar[int] = KEY_BYTES
+    SUITE: ClassVar[int] = SUITE_HKDF_SHA512_AES256_GCM
 
     def __init__(self, material: bytes, key_id: str, version: int) -> None:
         """Make it from 32 bytes of `material`; `key_id` and `version` are written into every blob.
@@ -96,16 +111,11 @@ class Kek:
         Raises:
             ValueError: wrong length of material, an empty or overlong key id, or a version outside 0..2^32-1.
         """
-        if len(material) != KEY_BYTES:
-            raise ValueError("a wrapping key has 32 bytes")
-        name = key_id.encode()
-        if not 0 < len(name) <= MAX_KEY_ID_BYTES:
-            raise ValueError("a key id has 1 to 255 bytes")
-        if not 0 <= version < 1 << 32:
-            raise ValueError("a key version has 32 bits")
+        if len(material) != self.MATERIAL_BYTES:
+            raise ValueError(f"a wrapping key has {self.MATERIAL_BYTES} bytes")
         self.key_id = key_id
         self.version = version
-        self._prefix = _FIXED.pack(MAGIC, SUITE_HKDF_SHA512_AES256_GCM, len(name)) + name + _U32.pack(version)
+        self._prefix = prefix_of(self.SUITE, key_id, version)
         self._salt_at = len(self._prefix)
         self._commitment_at = self._salt_at + SALT_BYTES
         self._text_at = self._commitment_at + COMMITMENT_BYTES
@@ -122,9 +132,7 @@ class Kek:
             Refusal: `TooLarge`.
         """
         if len(plaintext) > MAX_PLAINTEXT_BYTES:
-            raise Refusal(
-                "TooLarge", "the plaintext is larger than 1 MiB", hint="encrypt it with a data key", kind="too_large"
-            )
+            raise too_large()
         header = self._prefix + secrets.token_bytes(SALT_BYTES)
         encoded = binding.encoded
         key, commitment = self._derive(header, encoded)
@@ -160,13 +168,66 @@ class Kek:
         block = mac.finalize()
         return block[:KEY_BYTES], block[KEY_BYTES:]
 
+    def sign(self, message: bytes, scheme: str = "", *, digest: bool = False) -> bytes:
+        """Not with a key of this kind. Raises: Refusal, `WrongOperation`."""
+        raise wrong_operation(f"AES-{self.MATERIAL_BYTES * 8}", "sign")
+
+    def verify(self, message: bytes, signature: bytes, scheme: str = "", *, digest: bool = False) -> bool:
+        """Not with a key of this kind. Raises: Refusal, `WrongOperation`."""
+        raise wrong_operation(f"AES-{self.MATERIAL_BYTES * 8}", "verify")
+
     def __repr__(self) -> str:
-        return f"Kek({self.key_id!r}, version={self.version})"
+        return f"{type(self).__name__}({self.key_id!r}, version={self.version})"
 
     def _refuse(self, *_: object) -> NoReturn:
         raise TypeError("a Kek is neither pickled nor copied")
 
     __reduce__ = __reduce_ex__ = __copy__ = __deepcopy__ = __getstate__ = _refuse
+
+
+class Kek128(Kek):
+    """As `Kek`, from 16 bytes: messages are encrypted by AES-128-GCM."""
+
+    __slots__ = ()
+    MATERIAL_BYTES = 16
+    SUITE = SUITE_HKDF_SHA512_AES128_GCM
+
+    def _derive(self, header: bytes, encoded: bytes) -> tuple[bytes, bytes]:
+        key, commitment = super()._derive(header, encoded)
+        return key[:16], commitment
+
+
+class Kek192(Kek):
+    """As `Kek`, from 24 bytes: messages are encrypted by AES-192-GCM."""
+
+    __slots__ = ()
+    MATERIAL_BYTES = 24
+    SUITE = SUITE_HKDF_SHA512_AES192_GCM
+
+    def _derive(self, header: bytes, encoded: bytes) -> tuple[bytes, bytes]:
+        key, commitment = super()._derive(header, encoded)
+        return key[:24], commitment
+
+
+def prefix_of(suite: int, key_id: str, version: int) -> bytes:
+    """How every envelope of this version of this key begins.
+
+    Raises:
+        ValueError: an empty or overlong key id, or a version outside 0..2^32-1.
+    """
+    name = key_id.encode()
+    if not 0 < len(name) <= MAX_KEY_ID_BYTES:
+        raise ValueError("a key id has 1 to 255 bytes")
+    if not 0 <= version < 1 << 32:
+        raise ValueError("a key version has 32 bits")
+    return _FIXED.pack(MAGIC, suite, len(name)) + name + _U32.pack(version)
+
+
+def too_large() -> Refusal:
+    """More plaintext than one envelope takes."""
+    return Refusal(
+        "TooLarge", "the plaintext is larger than 1 MiB", hint="encrypt it with a data key", kind="too_large"
+    )
 
 
 def peek(blob: bytes) -> Header:
@@ -178,8 +239,8 @@ def peek(blob: bytes) -> Header:
     if len(blob) >= _FIXED.size:
         magic, suite, length = _FIXED.unpack_from(blob)
         end = _FIXED.size + length
-        least = end + _U32.size + SALT_BYTES + COMMITMENT_BYTES + TAG_BYTES
-        if magic == MAGIC and suite == SUITE_HKDF_SHA512_AES256_GCM and length and len(blob) >= least:
+        more = _LEAST_AFTER_VERSION.get(suite)
+        if more is not None and magic == MAGIC and length and len(blob) >= end + _U32.size + more:
             try:
                 return Header(blob[_FIXED.size : end].decode(), _U32.unpack_from(blob, end)[0], suite)
             except UnicodeDecodeError:
