@@ -22,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, cast
 
 from keystead.core.errors import Unavailable
 
@@ -112,7 +112,7 @@ class Patience:
                 if left <= 0 and not call.done.is_set():
                     self._abandon(call, probe)
             call.done.wait(max(left, 0))
-        return self._outcome(call, probe)
+        return cast(Result, self._outcome(call, probe))
 
     def _admit(self, call: _Call) -> bool:
         """Let a call in; whether it is the probe. Raises: Unavailable."""
