@@ -16,7 +16,7 @@ from keystead.core.errors import Refusal, Unavailable, Unreadable
 from keystead.core.secret import Secret
 from keystead.crypto.kdf import Cost
 from keystead.seal import service
-from keystead.seal.model import PURPOSES, SealFile, decode
+from keystead.seal.model import PURPOSES, SealFile, Stretch, decode
 from keystead.seal.openers import KeyFile, Opener, Passphrase
 
 VECTOR = Path(__file__).parent.parent / "vectors" / "seal-v1.json"
@@ -97,11 +97,11 @@ def test_the_whole_is_authenticated(opener: Opener) -> None:
 
 def test_a_slot_is_bound_to_its_id_kind_and_cost() -> None:
     first, second = SEAL.slots
-    assert second.stretch is not None
-    cheaper = replace(second.stretch, cost=Cost(8 * 1024, 2, 1))
+    assert isinstance(second.means, Stretch)
+    cheaper = replace(second.means, cost=Cost(8 * 1024, 2, 1))
     assert_unreadable(replace(SEAL, slots=(replace(first, id=second.id),)), KEY_FILE)
     assert_unreadable(replace(SEAL, slots=(replace(first, wrapped=second.wrapped),)), KEY_FILE)
-    assert_unreadable(replace(SEAL, slots=(first, replace(second, stretch=cheaper))), passphrase())
+    assert_unreadable(replace(SEAL, slots=(first, replace(second, means=cheaper))), passphrase())
 
 
 @given(st.data())

@@ -2,8 +2,12 @@
 
     {"format": "keystead-seal", "version": 1, "region": "home", "generation": 2,
      "slots": [{"id": "...", "kind": "key-file",   "label": "...", "created_at": "...", "wrapped": "<base64 envelope>"},
-               {"id": "...", "kind": "passphrase", "label": "...", "created_at": "...", "wrapped": "<base64 envelope>",
-                "argon2id": {"memory_kib": 131072, "iterations": 3, "lanes": 4, "salt": "<base64, 16 bytes>"}}],
+               {... "kind": "passphrase",
+                "argon2id": {"memory_kib": 131072, "iterations": 3, "lanes": 4, "salt": "<base64, 16 bytes>"}},
+               {... "kind": "shares",     "shares": {"set": 6874, "threshold": 3, "count": 5}},
+               {... "kind": "recipient",  "recipient": {"suite": "...", "public": "...", "sealed_key": "..."}},
+               {... "kind": "pkcs11",     "pkcs11": {"uri": "pkcs11:...", "wrapped_key": "..."}},
+               {... "kind": "external",   "external": {"uri": "openbao:...", "wrapped_key": "..."}}],
      "mac": "<base64, 64 bytes>"}
 
 Canonical JSON in UTF-8 (keystead.core.canonical) and a newline. `mac` is HMAC-SHA512 over the canonical bytes of all
@@ -16,7 +20,7 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal, get_args
+from typing import Final, Literal, assert_never, get_args
 
 from keystead.core import canonical
 from keystead.core.canonical import Value
@@ -28,9 +32,27 @@ VERSION: Final = 1
 MAX_SLOTS: Final = 32
 MAX_FILE_BYTES: Final = 256 * 1024
 
-SlotKind = Literal["key-file", "passphrase"]
+SlotKind = Literal["key-file", "passphrase", "shares", "recipient", "pkcs11", "external"]
+KINDS: Final[tuple[SlotKind, ...]] = get_args(SlotKind)
 Purpose = Literal["vault-store", "token-signing", "authority", "state-backup", "audit", "data-keys"]
 PURPOSES: frozenset[str] = frozenset(get_args(Purpose))
+# What a slot of each kind calls its means in the file, and their fields.
+MEANS: Final[Mapping[SlotKind, str]] = {
+    "key-file": "",
+    "passphrase": "argon2id",
+    "shares": "shares",
+    "recipient": "recipient",
+    "pkcs11": "pkcs11",
+    "external": "external",
+}
+_FIELDS: Final[Mapping[SlotKind, frozenset[str]]] = {
+    "key-file": frozenset(),
+    "passphrase": frozenset({"memory_kib", "iterations", "lanes", "salt"}),
+    "shares": frozenset({"set", "threshold", "count"}),
+    "recipient": frozenset({"suite", "public", "sealed_key"}),
+    "pkcs11": frozenset({"uri", "wrapped_key"}),
+    "external": frozenset({"uri", "wrapped_key"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +64,40 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
+class Quorum:
+    """Shares held by people: which set (the number printed in every share), how many are needed, how many were made."""
+
+    set: int
+    threshold: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A public key (`suite` names the algorithms) and the slot's key, sealed to it."""
+
+    suite: str
+    public: bytes
+    sealed_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapping:
+    """A key that never leaves a token or another KMS: where it is (no PIN), and the slot's key wrapped by it."""
+
+    uri: str
+    wrapped_key: bytes
+
+
+Means = Stretch | Quorum | Recipient | Wrapping | None
+
+
+@dataclass(frozen=True, slots=True)
 class Slot:
     """One way to open the root key. `label` tells people which; `wrapped` is the root key in an envelope.
 
-    `stretch` is there exactly when `kind` is "passphrase". `created_at` is RFC 3339.
+    `means` is what the kind needs to get at the slot's key: nothing for a key file, a `Stretch` for a passphrase, a
+    `Quorum` for shares, a `Recipient`, or a `Wrapping` for "pkcs11" and "external". `created_at` is RFC 3339.
     """
 
     id: str
@@ -53,7 +105,7 @@ class Slot:
     label: str
     created_at: str
     wrapped: bytes
-    stretch: Stretch | None = None
+    means: Means = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,30 +175,48 @@ def _seal(found: Mapping[str, object]) -> SealFile:
 
 def _slot(found: Mapping[str, object]) -> Slot:
     fields = {"id", "kind", "label", "created_at", "wrapped"}
-    stretch: Stretch | None = None
-    match found["kind"]:
-        case "key-file":
-            kind: SlotKind = "key-file"
-        case "passphrase":
-            kind = "passphrase"
-            fields.add("argon2id")
-            stretch = _stretch(found["argon2id"])
-        case _:
-            raise ValueError("kind")
+    kind = _kind(found["kind"])
+    name = MEANS[kind]
+    means: Means = None
+    if name:
+        fields.add(name)
+        means = _means(kind, found[name])
     if set(found) != fields:
         raise ValueError("slot fields")
     texts = (_string(found, "id"), _string(found, "label"), _string(found, "created_at"))
-    return Slot(texts[0], kind, texts[1], texts[2], _bytes(found, "wrapped"), stretch)
+    return Slot(texts[0], kind, texts[1], texts[2], _bytes(found, "wrapped"), means)
 
 
-def _stretch(found: object) -> Stretch:
-    if not isinstance(found, dict) or set(found) != {"memory_kib", "iterations", "lanes", "salt"}:
-        raise ValueError("argon2id")
-    cost = Cost(_integer(found, "memory_kib"), _integer(found, "iterations"), _integer(found, "lanes"))
-    salt = _bytes(found, "salt")
-    if len(salt) < 16:
-        raise ValueError("salt")
-    return Stretch(cost, salt)
+def _kind(found: object) -> SlotKind:
+    for kind in KINDS:
+        if found == kind:
+            return kind
+    raise ValueError("kind")
+
+
+def _means(kind: SlotKind, found: object) -> Means:
+    if not isinstance(found, dict) or set(found) != _FIELDS[kind]:
+        raise ValueError("means")
+    match kind:
+        case "key-file":
+            return None
+        case "passphrase":
+            cost = Cost(_integer(found, "memory_kib"), _integer(found, "iterations"), _integer(found, "lanes"))
+            salt = _bytes(found, "salt")
+            if len(salt) < 16:
+                raise ValueError("salt")
+            return Stretch(cost, salt)
+        case "shares":
+            quorum = Quorum(_integer(found, "set"), _integer(found, "threshold"), _integer(found, "count"))
+            if not 2 <= quorum.threshold <= quorum.count:
+                raise ValueError("threshold")
+            return quorum
+        case "recipient":
+            return Recipient(_string(found, "suite"), _bytes(found, "public"), _bytes(found, "sealed_key"))
+        case "pkcs11" | "external":
+            return Wrapping(_string(found, "uri"), _bytes(found, "wrapped_key"))
+        case _:
+            assert_never(kind)
 
 
 def _slot_fields(slot: Slot) -> dict[str, Value]:
@@ -157,20 +227,30 @@ def _slot_fields(slot: Slot) -> dict[str, Value]:
         "created_at": slot.created_at,
         "wrapped": _text(slot.wrapped),
     }
-    if slot.stretch is not None:
-        fields["argon2id"] = stretch_fields(slot.stretch)
+    if slot.means is not None:
+        fields[MEANS[slot.kind]] = means_fields(slot.means)
     return fields
 
 
-def stretch_fields(stretch: Stretch) -> dict[str, Value]:
-    """The stretch as it is written; also bound into the slot's envelope."""
-    cost = stretch.cost
-    return {
-        "memory_kib": cost.memory_kib,
-        "iterations": cost.iterations,
-        "lanes": cost.lanes,
-        "salt": _text(stretch.salt),
-    }
+def means_fields(means: Stretch | Quorum | Recipient | Wrapping) -> dict[str, Value]:
+    """The means as they are written; also bound into the slot's envelope."""
+    match means:
+        case Stretch(cost, salt):
+            found: dict[str, Value] = {
+                "memory_kib": cost.memory_kib,
+                "iterations": cost.iterations,
+                "lanes": cost.lanes,
+                "salt": _text(salt),
+            }
+        case Quorum(number, threshold, count):
+            found = {"set": number, "threshold": threshold, "count": count}
+        case Recipient(suite, public, sealed_key):
+            found = {"suite": suite, "public": _text(public), "sealed_key": _text(sealed_key)}
+        case Wrapping(uri, wrapped_key):
+            found = {"uri": uri, "wrapped_key": _text(wrapped_key)}
+        case _:
+            assert_never(means)
+    return found
 
 
 def _text(raw: bytes) -> str:

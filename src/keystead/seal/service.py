@@ -19,8 +19,8 @@ from keystead.core.errors import Refusal, Unavailable, Unreadable
 from keystead.core.secret import Secret
 from keystead.crypto import kdf
 from keystead.crypto.envelope import Binding, Kek
-from keystead.seal.model import MAX_SLOTS, PURPOSES, Purpose, SealFile, Slot, SlotKind, stretch_fields
-from keystead.seal.openers import Opener
+from keystead.seal.model import MAX_SLOTS, MEANS, PURPOSES, Purpose, SealFile, Slot, means_fields
+from keystead.seal.openers import Maker, Opener
 
 _MAC_PURPOSE: Final = "seal-mac"
 _KEY_ID: Final = "seal-slot"
@@ -66,17 +66,17 @@ class RootKey:
     __reduce__ = __reduce_ex__ = __copy__ = __deepcopy__ = __getstate__ = _refuse
 
 
-def create(region: str, openers: Sequence[Opener], now: datetime) -> tuple[SealFile, RootKey]:
-    """A new random root key for `region`, with one slot for each opener.
+def create(region: str, makers: Sequence[Maker], now: datetime) -> tuple[SealFile, RootKey]:
+    """A new random root key for `region`, with one slot for each maker.
 
     Raises:
-        Refusal: `NoSlots` without openers, `TooManySlots` with more than 32, `WeakPassphrase`.
+        Refusal: `NoSlots` without makers, `TooManySlots` with more than 32, `WeakPassphrase`.
     """
-    if not openers:
+    if not makers:
         raise Refusal("NoSlots", "a seal needs at least one way to open it", hint="give a key file or a passphrase")
-    _check_count(len(openers))
+    _check_count(len(makers))
     root = RootKey(secrets.token_bytes(kdf.KEY_BYTES), region)
-    slots = tuple(_new_slot(root, opener, now) for opener in openers)
+    slots = tuple(_new_slot(root, maker, now) for maker in makers)
     return _signed(SealFile(region, 1, slots), root), root
 
 
@@ -95,7 +95,7 @@ def open(seal: SealFile, opener: Opener) -> RootKey:
     raise Unreadable
 
 
-def add_slot(seal: SealFile, root: RootKey, opener: Opener, now: datetime) -> SealFile:
+def add_slot(seal: SealFile, root: RootKey, maker: Maker, now: datetime) -> SealFile:
     """The seal with one more slot.
 
     Raises:
@@ -104,7 +104,7 @@ def add_slot(seal: SealFile, root: RootKey, opener: Opener, now: datetime) -> Se
     """
     _verify(seal, root)
     _check_count(len(seal.slots) + 1)
-    slots = (*seal.slots, _new_slot(root, opener, now))
+    slots = (*seal.slots, _new_slot(root, maker, now))
     return _signed(replace(seal, generation=seal.generation + 1, slots=slots), root)
 
 
@@ -124,25 +124,27 @@ def remove_slot(seal: SealFile, root: RootKey, slot_id: str) -> SealFile:
     return _signed(replace(seal, generation=seal.generation + 1, slots=slots), root)
 
 
-def _new_slot(root: RootKey, opener: Opener, now: datetime) -> Slot:
-    kind: SlotKind = opener.kind
-    empty = Slot(secrets.token_hex(8), kind, opener.label, isoformat(now), b"", opener.stretch())
-    kek = Kek(opener.slot_key(empty), f"{_KEY_ID}/{empty.id}", 1)
+def _new_slot(root: RootKey, maker: Maker, now: datetime) -> Slot:
+    slot_id = secrets.token_hex(8)
+    means, key = maker.make(slot_id)
+    empty = Slot(slot_id, maker.kind, maker.label, isoformat(now), b"", means)
+    kek = Kek(key, f"{_KEY_ID}/{slot_id}", 1)
     return replace(empty, wrapped=kek.seal(root._reveal(), _binding(root.region, empty)))
 
 
 def _try(region: str, slot: Slot, opener: Opener) -> RootKey | None:
-    kek = Kek(opener.slot_key(slot), f"{_KEY_ID}/{slot.id}", 1)
     try:
+        kek = Kek(opener.slot_key(slot), f"{_KEY_ID}/{slot.id}", 1)
         return RootKey(kek.open(slot.wrapped, _binding(region, slot)), region)
     except Unreadable:
         return None
 
 
 def _binding(region: str, slot: Slot) -> Binding:
-    stretch = None if slot.stretch is None else stretch_fields(slot.stretch)
-    facts = canonical.encode({"kind": slot.kind, "argon2id": stretch})
-    return Binding("root-key", "", region, slot.id, "", facts)
+    means = None if slot.means is None else means_fields(slot.means)
+    # The first kinds were bound with this name whether they had it or not.
+    name = MEANS[slot.kind] or "argon2id"
+    return Binding("root-key", "", region, slot.id, "", canonical.encode({"kind": slot.kind, name: means}))
 
 
 def _signed(seal: SealFile, root: RootKey) -> SealFile:

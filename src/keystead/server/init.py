@@ -19,7 +19,7 @@ from keystead.core.secret import Secret
 from keystead.crypto.sign import SigningKey
 from keystead.crypto.x509 import Authority
 from keystead.seal import service as seal
-from keystead.seal.openers import KeyFile, Opener, Passphrase
+from keystead.seal.openers import KeyFile, Maker, Passphrase
 from keystead.server import authority, machine
 from keystead.server.building import Building, building, write
 from keystead.server.machine import ThisMachine
@@ -123,7 +123,7 @@ def _build(wanted: Wanted, effective: Effective, directory: Path, clock: Clock) 
     region = effective.settings.region.name
     passphrase, text = Passphrase.generate("recovery passphrase")
     key_file = KeyFile.generate(str(effective.key_file)) if effective.key_file else None
-    openers: list[Opener] = [key_file, passphrase] if key_file else [passphrase]
+    openers: list[Maker] = [key_file, passphrase] if key_file else [passphrase]
     sealed, root = seal.create(region, openers, now)
     write(directory / SEAL_NAME, sealed.encode())
     ca = Authority.create(region, now)
