@@ -65,7 +65,6 @@ def test_what_was_sealed_opens(name: str, plaintext: bytes, associated: bytes) -
     blob = SEALERS[name].seal(plaintext, binding)
     assert SEALERS[name].sealed(blob)
     assert SEALERS[name].open(blob, binding) == plaintext
-    assert plaintext not in blob or len(plaintext) < 4
     assert_unreadable(SEALERS[name], blob, Binding("p", "t", "r", "s", "k", associated + b"x"))
 
 

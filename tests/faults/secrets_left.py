@@ -89,7 +89,7 @@ def _learn_hierarchies(region: "Region", keyring: "object") -> None:
                     if row.kind != "store":
                         continue
                     entry = keyring.get(row.parent)  # type: ignore[attr-defined]
-                    kek = keyring.kek(entry, peek(row.blob).key_version)  # type: ignore[attr-defined]
+                    kek = keyring.material(entry, peek(row.blob).key_version)  # type: ignore[attr-defined]
                     binding = Binding("store-key", system.tenancy, "home", system.id, row.parent)
                     material = kek.open(row.blob, binding)
                     region.learn(f"store key of {system.name}", material)

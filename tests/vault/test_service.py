@@ -214,7 +214,7 @@ class VaultMachine(RuleBasedStateMachine):
         for region in getattr(self, "readers", ()):
             for entry in region.snapshot.keyring.entries():
                 if entry.key.state == "DISABLED":
-                    assert not entry.keks
+                    assert not entry.materials
 
     @invariant()
     def nothing_shows_what_was_sealed(self) -> None:
@@ -329,7 +329,7 @@ def test_under_another_root_key_nothing_opens(region: DomainRegion, key: str) ->
     snapshot.refresh()
     entry = snapshot.keyring.get(key)
     assert entry is not None
-    assert refused(lambda: snapshot.keyring.kek(entry, 1)).code == "Unreadable"
+    assert refused(lambda: snapshot.keyring.material(entry, 1)).code == "Unreadable"
 
 
 def test_key_material_moved_to_another_row_does_not_open(region: DomainRegion, key: str) -> None:

@@ -165,7 +165,7 @@ def test_material_opens_for_its_own_key_alone(region: DomainRegion) -> None:
     first.versions[1], second.versions[1] = second.versions[1], first.versions[1]
     for entry in (first, second):
         with pytest.raises(Unreadable):
-            ring.kek(entry, 1)
+            ring.material(entry, 1)
 
 
 def test_a_disabled_key_takes_its_cipher_objects_along(region: DomainRegion) -> None:
@@ -174,9 +174,9 @@ def test_a_disabled_key_takes_its_cipher_objects_along(region: DomainRegion) -> 
     region.vaults.encrypt(region.admin, key.id, b"x")
     entry = region.snapshot.keyring.get(key.id)
     assert entry is not None
-    assert entry.keks
+    assert entry.materials
     region.vaults.disable(region.admin, key.id)
     region.snapshot.refresh()
     entry = region.snapshot.keyring.get(key.id)
     assert entry is not None
-    assert not entry.keks
+    assert not entry.materials

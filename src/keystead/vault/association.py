@@ -65,7 +65,7 @@ class Associations:
     ) -> Sealed:
         """Wrap a key of the caller's under the current version."""
         entry = self.allow(caller, key_id, "AssociateKey", newborn=newborn)
-        kek = self._snapshot.keyring.kek(entry, entry.key.current)
+        kek = self._snapshot.keyring.material(entry, entry.key.current)
         blob = kek.seal(material.reveal(), self._binding(entry, purpose, resource))
         self._guard.record(caller, PERMISSION, entry.delegate, "AssociateKey", "allowed", detail={"purpose": purpose})
         return Sealed(blob, entry.key.current)
@@ -73,7 +73,7 @@ class Associations:
     def seal_new(self, caller: Caller, key: Key, first: KeyVersion, material: Secret, resource: str) -> Sealed:
         """Wrap a store key under a service-managed key that the same transaction will store."""
         entry = self._snapshot.keyring.provisional(key, first)
-        kek = self._snapshot.keyring.kek(entry, entry.key.current)
+        kek = self._snapshot.keyring.material(entry, entry.key.current)
         detail = {"purpose": "store-key"}
         self._guard.record(caller, PERMISSION, entry.delegate, "AssociateKey", "allowed", detail=detail)
         return Sealed(kek.seal(material.reveal(), self._binding(entry, "store-key", resource)), entry.key.current)
@@ -98,7 +98,7 @@ class Associations:
         except Unreadable as refusal:
             self._guard.refuse(caller, PERMISSION, source.delegate, "RewrapAssociatedKey", refusal)
         version = target.key.current
-        kek = self._snapshot.keyring.kek(target, version)
+        kek = self._snapshot.keyring.material(target, version)
         sealed = Sealed(kek.seal(material.reveal(), self._binding(target, purpose, resource)), version)
         material.wipe()
         detail = {"purpose": purpose, "from": source.key.name, "to": target.key.name, "to_version": str(version)}
@@ -126,7 +126,7 @@ class Associations:
         header = peek(blob)
         if header.key_id != entry.key.id:
             raise Unreadable
-        kek = self._snapshot.keyring.kek(entry, header.key_version)
+        kek = self._snapshot.keyring.material(entry, header.key_version)
         return kek.open(blob, self._binding(entry, purpose, resource))
 
     def _binding(self, entry: Entry, purpose: Purpose, resource: str) -> Binding:

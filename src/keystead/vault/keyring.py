@@ -1,61 +1,89 @@
-"""The keyring: every key of the region in memory, as of a generation, with its cipher objects made on first use.
+"""The keyring: every vault and key of the region in memory, as of a generation, with cipher objects made on first use.
 
-Material is unwrapped only when a version is first used and lives only in `Kek` objects. When a key changes in any way
-its entry is replaced, so the cipher objects of a disabled key go with it.
+Material is unwrapped only when a version is first used and lives only in the `Material` that its keystore made of
+it. When a key or its vault changes in any way its cipher objects go, so those of a disabled key do not stay.
+
+    vault-store key (of the root) -> material of keys in shared vaults
+                                  -> wrapping key of each private vault -> material of the keys in it
 """
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from keystead.core.errors import Fault, Unreadable
+from keystead.core.errors import Fault, Unavailable, Unreadable
 from keystead.core.secret import Secret
-from keystead.crypto.envelope import Binding, Kek, peek
+from keystead.crypto import kdf
+from keystead.crypto.envelope import KEY_BYTES, Binding, Kek, peek
+from keystead.crypto.suites import CURRENT
 from keystead.iam.directory import Directory
 from keystead.iam.model import Target
-from keystead.vault.model import Key, KeyVersion
-from keystead.vault.ports import KeyChanges
+from keystead.vault.model import Key, KeyVersion, Protection, Vault
+from keystead.vault.ports import KeyChanges, KeySpec, Keystore, Material, Stored
+from keystead.vault.software import SoftwareKeystore
 
 SEALING_KEY = "vault-store"
 
 
 @dataclass(slots=True)
 class Entry:
-    """One key: what it is, where it lies for the Guard, and its versions."""
+    """One key: what it is, where it lies for the Guard, and its versions.
+
+    `waits`: using it takes so long, or may wait so long, that it must not be done on an event loop.
+    """
 
     key: Key
     target: Target
     delegate: Target
     versions: dict[int, KeyVersion] = field(default_factory=dict)
-    keks: dict[int, Kek] = field(default_factory=dict, repr=False)
+    waits: bool = False
+    materials: dict[int, Material] = field(default_factory=dict, repr=False)
     bindings: dict[str, Binding] = field(default_factory=dict, repr=False)
 
 
 class Keyring:
-    """Keys by id; material bound to key, version, tenancy and region under the region's vault-store key."""
+    """Keys by id; material bound to key, version, tenancy and region under the region's vault-store key, or under
+    that of a private vault.
+    """
 
-    def __init__(self, store_key: Secret, directory: Directory, region: str) -> None:
+    def __init__(
+        self, store_key: Secret, directory: Directory, region: str, keystores: Iterable[Keystore] = ()
+    ) -> None:
+        """`keystores`: where keys lie that are not kept in software."""
         self._sealing = Kek(store_key.reveal(), SEALING_KEY, 1)
         self._directory = directory
         self._region = region
         self._entries: dict[str, Entry] = {}
+        self._vaults: dict[str, Vault] = {}
+        self._vault_keks: dict[str, Kek] = {}
+        fingerprints = Secret(kdf.subkey(store_key.reveal(), "material-fingerprint"))
+        self.software = SoftwareKeystore(self.sealing_of, fingerprints, region)
+        self._keystores: dict[Protection, Keystore] = {"software": self.software}
+        self._keystores.update((keystore.protection, keystore) for keystore in keystores)
 
     def apply(self, changes: KeyChanges) -> None:
         """Take over what changed. A key appears together with its versions: others read meanwhile."""
+        for vault in changes.vaults:
+            self._put_vault(vault)
         fresh: dict[str, dict[int, KeyVersion]] = {}
         for version in changes.versions:
             fresh.setdefault(version.key, {})[version.number] = version
         for key in changes.keys:
             had = self._entries.get(key.id)
             versions = (had.versions if had else {}) | fresh.pop(key.id, {})
-            self._entries[key.id] = Entry(key, *self._targets(key), versions=versions)
+            self._entries[key.id] = Entry(key, *self._targets(key), versions, self._waits(key))
         for key_id, versions in fresh.items():
             entry = self._entries.get(key_id)
             if entry is None:
                 raise Fault("Inconsistent", "a key version without its key")
-            entry.versions.update(versions)
+            self._entries[key_id] = Entry(entry.key, *self._targets(entry.key), entry.versions | versions, entry.waits)
 
     def get(self, key_id: str) -> Entry | None:
         return self._entries.get(key_id)
+
+    def vault(self, vault_id: str) -> Vault | None:
+        """A vault; None for the one that service-managed keys lie in, which is none."""
+        return self._vaults.get(vault_id)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -65,28 +93,34 @@ class Keyring:
 
     def provisional(self, key: Key, first: KeyVersion) -> Entry:
         """An entry for a key that is about to be stored; the ring does not hold it."""
-        return Entry(key, *self._targets(key), versions={first.number: first})
+        return Entry(key, *self._targets(key), {first.number: first}, self._waits(key))
 
-    def kek(self, entry: Entry, number: int) -> Kek:
-        """The cipher object of one version. Raises: Unreadable (no such version, or its material does not open)."""
-        found = entry.keks.get(number)
+    def material(self, entry: Entry, number: int) -> Material:
+        """One version ready for use.
+
+        Raises:
+            Unreadable: no such version, it is destroyed, or its material does not open.
+            Unavailable: its keystore does not answer.
+        """
+        found = entry.materials.get(number)
         if found is None:
             version = entry.versions.get(number)
-            if version is None:
+            if version is None or not version.wrapped:
                 raise Unreadable
-            found = Kek(self._sealing.open(version.wrapped, self._binding(entry.key, number)), entry.key.id, number)
-            entry.keks[number] = found
+            stored = Stored(version.wrapped, version.public, version.fingerprint)
+            found = self.keystore(entry.key.protection).use(self.spec(entry.key, number), stored)
+            entry.materials[number] = found
         return found
 
-    def kek_of(self, entry: Entry, blob: bytes) -> Kek:
-        """The cipher object of the version that `blob` names. Raises: Unreadable (another key's, or none at all)."""
-        current = entry.keks.get(entry.key.current)
+    def material_of(self, entry: Entry, blob: bytes) -> Material:
+        """The version that `blob` names, ready for use. Raises: Unreadable (another key's, or none at all)."""
+        current = entry.materials.get(entry.key.current)
         if current is not None and current.sealed(blob):
             return current
         header = peek(blob)
         if header.key_id != entry.key.id:
             raise Unreadable
-        return self.kek(entry, header.key_version)
+        return self.material(entry, header.key_version)
 
     def binding(self, entry: Entry, use: str, associated_data: bytes) -> Binding:
         """What customers' ciphertexts made with a key for one use are bound to."""
@@ -97,12 +131,52 @@ class Keyring:
             found = entry.bindings[use] = Binding(use, entry.key.tenancy, self._region, "", entry.key.id)
         return found
 
-    def seal_material(self, key: Key, number: int, material: Secret) -> bytes:
-        """Wrap the material of a new version for the store."""
-        return self._sealing.seal(material.reveal(), self._binding(key, number))
+    def keystore(self, protection: Protection) -> Keystore:
+        """Where keys of this protection live. Raises: Unavailable, this process has none."""
+        found = self._keystores.get(protection)
+        if found is None:
+            raise Unavailable(
+                "NoKeystore", f"there is no keystore for keys of protection {protection}", hint="see [keystores]"
+            )
+        return found
 
-    def _binding(self, key: Key, number: int) -> Binding:
-        return Binding("key-material", key.tenancy, self._region, f"{key.id}/{number}", SEALING_KEY)
+    def spec(self, key: Key, number: int) -> KeySpec:
+        """How keystores name a version."""
+        return KeySpec(key.tenancy, key.vault, key.id, number, key.algorithm)
+
+    def generate(self, key: Key, number: int) -> Stored:
+        """Make a version of `key` in its keystore. Raises: Refusal, Unavailable."""
+        return self.keystore(key.protection).generate(self.spec(key, number))
+
+    def new_vault_key(self, tenancy: str, vault: str) -> bytes:
+        """A wrapping key for a private vault, wrapped for its row."""
+        return self._sealing.seal(secrets.token_bytes(KEY_BYTES), self._vault_binding(tenancy, vault))
+
+    def sealing_of(self, vault: str) -> Kek:
+        """What wraps the software keys of a vault. Raises: Unreadable, the private vault's key does not open."""
+        found = self._vault_keks.get(vault)
+        if found is None:
+            home = self._vaults.get(vault)
+            if home is None or home.kind == "shared":
+                return self._sealing
+            opened = self._sealing.open(home.wrapped, self._vault_binding(home.tenancy, home.id))
+            found = self._vault_keks[vault] = Kek(opened, home.id, 1)
+        return found
+
+    def _put_vault(self, vault: Vault) -> None:
+        if self._vaults.get(vault.id) is not None:
+            self._vault_keks.pop(vault.id, None)
+            for entry in self._entries.values():
+                if entry.key.vault == vault.id:
+                    entry.materials.clear()
+        self._vaults[vault.id] = vault
+
+    def _vault_binding(self, tenancy: str, vault: str) -> Binding:
+        return Binding("vault-key", tenancy, self._region, vault, SEALING_KEY)
+
+    def _waits(self, key: Key) -> bool:
+        keystore = self._keystores.get(key.protection)
+        return CURRENT[key.algorithm].slow or keystore is None or keystore.blocks
 
     def _targets(self, key: Key) -> tuple[Target, Target]:
         place = self._directory.compartment(key.tenancy, key.compartment)

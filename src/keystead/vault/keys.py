@@ -1,19 +1,15 @@
 """Keys and their versions: made, shown, moved from state to state."""
 
-import secrets
 from dataclasses import replace
 
 from keystead.core.errors import Refusal, check_version, stale, taken
 from keystead.core.ids import KeyId, KeyVersionId, VaultId, new_id
 from keystead.core.page import Page, PageRequest, cut
-from keystead.core.secret import Secret
 from keystead.iam.model import Caller, Compartment, Target
 from keystead.iam.names import check_name
 from keystead.vault.base import Base
 from keystead.vault.lifecycle import KeyMove, after
 from keystead.vault.model import Algorithm, Key, KeyVersion
-
-KEY_BYTES = 32
 
 
 class KeyActs(Base):
@@ -30,7 +26,7 @@ class KeyActs(Base):
         target = Target("keys", new, name, place.tenancy, place.path, {"key.name": name, "vault.id": home.id})
         self._guard.require(caller, "VAULT_CREATE_KEY", at_vault, "CreateKey")
         entry = self._guard.permit_change(caller, "KEY_CREATE", target, "CreateKey", {"algorithm": algorithm})
-        key, first = self.new_key(caller, place, home.id, name, new)
+        key, first = self.new_key(caller, place, home.id, name, new, algorithm=algorithm)
         with self._store.write(entry) as tx:
             if tx.vault.keys(place.tenancy, place.id, PageRequest(1), name):
                 raise taken("key", name)
@@ -38,7 +34,14 @@ class KeyActs(Base):
         return key
 
     def new_key(
-        self, caller: Caller, place: Compartment, vault: VaultId, name: str, key_id: KeyId, managed_by: str = ""
+        self,
+        caller: Caller,
+        place: Compartment,
+        vault: VaultId,
+        name: str,
+        key_id: KeyId,
+        managed_by: str = "",
+        algorithm: Algorithm = "AES-256",
     ) -> tuple[Key, KeyVersion]:
         """A fresh key and its first version, not stored yet: for a transaction of the caller's own."""
         now = self._clock.now()
@@ -48,7 +51,7 @@ class KeyActs(Base):
             compartment=place.id,
             vault=vault,
             name=name,
-            algorithm="AES-256",
+            algorithm=algorithm,
             state="ENABLED",
             current=1,
             created_at=now,
@@ -118,7 +121,13 @@ class KeyActs(Base):
         return changed
 
     def _new_version(self, key: Key, number: int) -> KeyVersion:
-        material = Secret(secrets.token_bytes(KEY_BYTES))
-        wrapped = self._keyring.seal_material(key, number, material)
-        material.wipe()
-        return KeyVersion(KeyVersionId(new_id("keyversion", self._region)), key.id, number, wrapped, self._clock.now())
+        stored = self._keyring.generate(key, number)
+        return KeyVersion(
+            KeyVersionId(new_id("keyversion", self._region)),
+            key.id,
+            number,
+            stored.reference,
+            self._clock.now(),
+            public=stored.public,
+            fingerprint=stored.fingerprint,
+        )

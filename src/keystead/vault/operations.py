@@ -59,10 +59,10 @@ class Operations(Base):
         for use in ("customer-key", "customer-data"):
             binding = self._keyring.binding(entry, use, associated_data)
             try:
-                material = self._keyring.kek_of(entry, blob).open(blob, binding)
+                material = self._keyring.material_of(entry, blob).open(blob, binding)
             except Unreadable:
                 continue
-            made = self._keyring.kek(entry, entry.key.current).seal(material, binding)
+            made = self._keyring.material(entry, entry.key.current).seal(material, binding)
             break
         if made is None:
             self._guard.refuse(caller, "KEY_DECRYPT", entry.target, "Rewrap", Unreadable())
@@ -91,7 +91,9 @@ class Operations(Base):
         self._guard.require(caller, "KEY_ENCRYPT", entry.target, operation)
         entry = self._usable(caller, "KEY_ENCRYPT", entry, operation)
         version = entry.key.current
-        blob = self._keyring.kek(entry, version).seal(plaintext, self._keyring.binding(entry, use, associated_data))
+        blob = self._keyring.material(entry, version).seal(
+            plaintext, self._keyring.binding(entry, use, associated_data)
+        )
         self._guard.record(caller, "KEY_ENCRYPT", entry.target, operation, "allowed")
         return Ciphertext(blob, version)
 
@@ -102,7 +104,9 @@ class Operations(Base):
         self._guard.require(caller, "KEY_DECRYPT", entry.target, operation)
         entry = self._usable(caller, "KEY_DECRYPT", entry, operation)
         try:
-            opened = self._keyring.kek_of(entry, blob).open(blob, self._keyring.binding(entry, use, associated_data))
+            opened = self._keyring.material_of(entry, blob).open(
+                blob, self._keyring.binding(entry, use, associated_data)
+            )
         except Unreadable as refusal:
             self._guard.refuse(caller, "KEY_DECRYPT", entry.target, operation, refusal)
         self._guard.record(caller, "KEY_DECRYPT", entry.target, operation, "allowed")

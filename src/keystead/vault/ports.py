@@ -1,15 +1,101 @@
-"""What the vault needs from outside: its rows, its hot reads, and freshness."""
+"""What the vault needs from outside: its rows, its hot reads, freshness, and the keystores that hold material.
+
+A keystore is where keys of one protection live. It makes a version and hands back what the vault's rows keep of it
+(`Stored`); with that it makes a `Material`, the version ready for use, which the keyring caches.
+"""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from keystead.audit.model import Entry
 from keystead.core.page import PageRequest
+from keystead.core.secret import Secret
+from keystead.crypto.envelope import Binding
+from keystead.crypto.suites import Algorithm
 from keystead.iam.ports import IdentityChanges
-from keystead.vault.model import Key, KeyVersion, Vault
+from keystead.vault.model import Key, KeyVersion, Protection, Vault
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpec:
+    """Which version of which key, as keystores name it. `key` and `number` are written into every envelope."""
+
+    tenancy: str
+    vault: str
+    key: str
+    number: int
+    algorithm: Algorithm
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the rows keep of one version.
+
+    reference: software: the material in an envelope; hsm: the token object's id; external: the remote key's name and
+    version. public: SPKI DER of an asymmetric key, else empty. fingerprint: a keyed hash of the material (of the public
+    half where there is one), by which it is known again after it was destroyed; empty when the material was never here.
+    """
+
+    reference: bytes = field(repr=False)
+    public: bytes = b""
+    fingerprint: bytes = field(default=b"", repr=False)
+
+
+class Material(Protocol):
+    """One version of a key, ready for use. Thread-safe. What its algorithm cannot is refused: `WrongOperation`."""
+
+    def seal(self, plaintext: bytes, binding: Binding, /) -> bytes:
+        """An envelope that names key and version. Raises: Refusal, Unavailable (the keystore does not answer)."""
+        ...
+
+    def sealed(self, blob: bytes, /) -> bool:
+        """Whether `blob` says that this version made it; nothing of that is authenticated."""
+        ...
+
+    def open(self, blob: bytes, binding: Binding, /) -> bytes:
+        """What `seal` was given. Raises: Unreadable (every cause alike), Unavailable (the keystore does not answer)."""
+        ...
+
+    def sign(self, message: bytes, scheme: str = "", /, *, digest: bool = False) -> bytes:
+        """By one of the algorithm's schemes, or its usual one; with `digest`, `message` is the digest already."""
+        ...
+
+    def verify(self, message: bytes, signature: bytes, scheme: str = "", /, *, digest: bool = False) -> bool:
+        """Whether it is this version's signature."""
+        ...
+
+
+class Keystore(Protocol):
+    """Where the keys of one protection live.
+
+    `blocks`: calls may wait for a token or for the network; then they run in a pool, never on an event loop.
+    """
+
+    @property
+    def protection(self) -> Protection: ...
+    @property
+    def blocks(self) -> bool: ...
+    @property
+    def algorithms(self) -> frozenset[str]: ...
+
+    def generate(self, spec: KeySpec, /) -> Stored:
+        """Make a version. Raises: Refusal (not this algorithm), Unavailable."""
+        ...
+
+    def add(self, spec: KeySpec, material: Secret, /) -> Stored:
+        """Take over a version made elsewhere. Raises: Refusal (`InvalidKey`, ...), Unavailable."""
+        ...
+
+    def use(self, spec: KeySpec, stored: Stored, /) -> Material:
+        """The version ready for use. Raises: Unreadable (not what this keystore stored), Unavailable."""
+        ...
+
+    def destroy(self, spec: KeySpec, stored: Stored, /) -> None:
+        """Destroy it, as far as it is not in the rows. Done twice, it is done once. Raises: Unavailable."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +146,38 @@ class VaultRows(Protocol):
     def change_key(self, before: Key, after: Key) -> bool: ...
     def add_version(self, key: Key, version: KeyVersion) -> None: ...
     def change_version(self, key: Key, before: KeyVersion, after: KeyVersion) -> bool: ...
+    def version(self, tenancy: str, version_id: str) -> KeyVersion | None: ...
     def versions(self, tenancy: str, key_id: str) -> Sequence[KeyVersion]: ...
+    def key_count(self, vault: Vault) -> int:
+        """How many keys of the vault are not purged."""
+        ...
+
+    def protected_days(self, vault: Vault) -> int:
+        """The longest retention of a key in the vault that is protected against purging; 0 when none is."""
+        ...
+
+    def destroy_versions(self, key: Key, *, overwrite: bool) -> None:
+        """Mark every version of the key destroyed; `overwrite`: what is kept of it is its material."""
+        ...
+
+    def destroyed(self, tenancy: str, fingerprint: bytes) -> bool:
+        """Whether material of this fingerprint was destroyed."""
+        ...
+
+    def keys_in(self, vault: Vault) -> Sequence[Key]: ...
+    def due_keys(self, now: datetime, expiring_before: datetime) -> Sequence[Key]:
+        """Keys with a deadline that has passed, or an expiry before that moment that is not announced to the end."""
+        ...
+
+    def due_versions(self, now: datetime) -> Sequence[tuple[Key, KeyVersion]]:
+        """Versions whose deletion is due."""
+        ...
+
+    def undestroyed(self) -> Sequence[tuple[Key, KeyVersion]]:
+        """Destroyed versions of which a keystore may still hold the material."""
+        ...
+
+    def due_vaults(self, now: datetime) -> Sequence[Vault]: ...
 
 
 class VaultTx(Protocol):
