@@ -19,7 +19,7 @@ install: system .venv/.installed ## install everything: Debian packages that are
 
 .PHONY: system
 system:
-	@tools/install.sh python mariadb
+	@tools/install.sh python mariadb softhsm
 
 .venv/.locked: requirements-dev.lock tools/venv.sh
 	@tools/venv.sh .venv requirements-dev.lock
