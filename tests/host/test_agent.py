@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.fakes.calls import Things, make_things
 from tests.fakes.domain import DomainRegion, make_region
-from tests.fakes.node import FakeEndpoint, FakeNode, FakeResponder, LocalDesk, Machine
+from tests.fakes.node import FakeEndpoint, FakeNode, FakeResponder, LocalDesk, Machine, Process
 
 from keystead.core.errors import Refusal, Unavailable
 from keystead.databases.desk import HostView
@@ -71,12 +71,19 @@ class Hall:
             self.region.clock,
             self.rules,
             lambda event, **more: self.logged.append((event, more)),
+            self._strangers,
             self.threads,
         )
 
     def _node(self, system: DbSystem) -> FakeNode:
         self.nodes[system.id] = FakeNode(system, self.machine, self.endpoint, lambda *told: self.at(*told))
         return self.nodes[system.id]
+
+    def _strangers(self, known: Collection[str]) -> list[str]:
+        found = [name for name, process in self.machine.processes.items() if name not in known and not process.dead]
+        for name in found:
+            self.machine.processes[name].dead = True
+        return found
 
     def run(self) -> None:
         self.thread = threading.Thread(target=self.agent.run, daemon=True)
@@ -332,3 +339,15 @@ def test_stopping_leaves_servers_running(hall: Hall) -> None:
     hall.disable()
     assert system in hall.machine.processes
     assert hall.desk.watches == watched
+
+
+def test_a_server_that_brought_back_state_does_not_know_is_ended(hall: Hall) -> None:
+    """And only at the first view: what is made later is known."""
+    known = hall.system("flights")
+    hall.machine.processes["forgotten"] = Process(b"token", {})
+    hall.begin()
+    hall.run()
+    eventually(lambda: hall.machine.processes["forgotten"].dead)
+    assert hall.running(known)
+    assert [more for event, more in hall.logged if "does not know" in event] == [{"node": "forgotten"}]
+    assert hall.running(hall.system("trains"))

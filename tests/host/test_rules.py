@@ -26,7 +26,7 @@ class PatientDesk:
 @pytest.mark.parametrize("lease", [1.0, 2.0, 10.0, 60.0])
 def test_a_question_ends_within_the_lease(lease: float) -> None:
     desk = PatientDesk()
-    agent = Agent(desk, None, None, None, SystemClock(), Rules(lease, 0.0), lambda *_, **__: None)  # type: ignore[arg-type]
+    agent = Agent(desk, None, None, None, SystemClock(), Rules(lease, 0.0), lambda *_, **__: None, list)  # type: ignore[arg-type]
     thread = threading.Thread(target=agent.run)
     thread.start()
     assert desk.asked.wait(5)

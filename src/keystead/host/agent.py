@@ -7,7 +7,7 @@ does not answer, "unreachable" has its own rule.
 """
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from keystead.databases.desk import HostView, SystemView
 from keystead.databases.node import Progress
 from keystead.databases.plan import Standing
 from keystead.host.keeper import Keeper
-from keystead.host.ports import Desk, Endpoint, NodeFactory, Responder
+from keystead.host.ports import Desk, Endpoint, NodeFactory, Responder, Strangers
 
 WATCH_SECONDS = 2.0
 RETRY_SECONDS = 0.25
@@ -49,6 +49,7 @@ class Agent:
         clock: Clock,
         rules: Rules,
         log: Callable[..., object],
+        strangers: Strangers,
         threads: int = 16,
     ) -> None:
         self._desk = desk
@@ -58,6 +59,7 @@ class Agent:
         self._clock = clock
         self._rules = rules
         self._log = log
+        self._strangers = strangers
         self._keepers: dict[str, Keeper] = {}
         self._busy: dict[tuple[str, bool], bool] = {}
         self._guard = threading.Lock()
@@ -120,11 +122,13 @@ class Agent:
             if view.generation < self._generation:
                 return  # overtaken by a newer one, or a state brought back: no positive answer either way
             self._heard = self._clock.monotonic()
-            self._generation = view.generation
+            first, self._generation = self._generation == 0, view.generation
             self._region = view.region
             for seen in view.systems:
                 self._keeper_of(seen)
             present = {seen.system.id for seen in view.systems}
+            if first:  # before anybody can begin a system that this view does not know
+                self._end_strangers(present)
             gone = [self._keepers.pop(system) for system in list(self._keepers) if system not in present]
         for seen in view.systems:
             self._reconcile(seen.system.id)
@@ -175,6 +179,11 @@ class Agent:
                     self._busy.pop(lane, None)
                     return
                 self._busy[lane] = False
+
+    def _end_strangers(self, known: Collection[str]) -> None:
+        """State that was brought back may not know a system whose server runs: nobody else would fence it."""
+        for name in self._strangers(known):
+            self._log("a server of a system that the region does not know was ended", node=name)
 
     def _forget(self, keeper: Keeper) -> None:
         try:

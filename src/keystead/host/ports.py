@@ -1,6 +1,6 @@
 """What `host` needs from outside: the region's desk, its own endpoint and responder, and nodes (databases/node.py)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from keystead.databases.desk import HostView, Opened, Report
@@ -53,3 +53,5 @@ class Responder(Protocol):
 
 
 NodeFactory = Callable[[DbSystem], Node]
+Strangers = Callable[[Collection[str]], Sequence[str]]
+"""Ends the servers of this machine whose systems' ids are not among those given; returns what they were called."""

@@ -9,6 +9,7 @@ import signal
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ import structlog
 from keystead.adapters.desk import ApiDesk
 from keystead.adapters.jose import JoseCodec
 from keystead.adapters.mariadb.node import ADDRESS, MariaDbNode
+from keystead.adapters.mariadb.strangers import end_strangers
 from keystead.adapters.sql.store import SqlStore
 from keystead.core.clock import SteadyClock, SystemClock
 from keystead.core.errors import Refusal
@@ -54,7 +56,8 @@ def host(effective: Effective) -> None:
         loop.start(settings.databases.endpoint_port)
         grace = None if settings.access.grace_seconds < 0 else float(settings.access.grace_seconds)
         rules = Rules(float(settings.access.lease_seconds), grace)
-        agent = Agent(desk, nodes(effective), loop, loop, clock, rules, log.warning)
+        strangers = partial(end_strangers, effective.data)
+        agent = Agent(desk, nodes(effective), loop, loop, clock, rules, log.warning, strangers)
         control = ControlServer(agent, effective.runtime / CONTROL_NAME, log.error)
         control.start()
         stopping = threading.Event()

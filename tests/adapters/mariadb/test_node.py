@@ -14,6 +14,7 @@ from tests.fakes.domain import make_region
 
 from keystead.adapters.mariadb.node import MariaDbNode
 from keystead.adapters.mariadb.process import Owner, Process, spawn
+from keystead.adapters.mariadb.strangers import end_strangers
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives each system a uid of its own")
 
@@ -58,3 +59,22 @@ def test_somebody_who_reads_the_log_is_left_alone(node: MariaDbNode, tmp_path: P
             assert reader.poll() is None
         finally:
             reader.kill()
+
+
+def test_servers_that_nobody_knows_are_ended(node: MariaDbNode, tmp_path: Path) -> None:
+    """By their recorded identity; known ones, and processes that only have the number of one, go on."""
+    with ExitStack() as stack:
+        made = {}
+        for name in ("known", "forgotten", "reused"):
+            process = spawn(("/bin/sleep", "60"), owner=Owner.ours(), directory=Path("/"), log=tmp_path / "log")
+            made[name] = stack.enter_context(process)
+            stack.callback(process.kill)
+            identity = process.identity
+            if name == "reused":
+                identity = replace(identity, started=identity.started - 1)
+            (tmp_path / "data" / name).mkdir(parents=True)
+            (tmp_path / "data" / name / "node.json").write_text(f'{{"identity": "{identity}"}}')
+        (tmp_path / "data" / "broken").mkdir()
+        (tmp_path / "data" / "broken" / "node.json").write_text("{")
+        assert end_strangers(tmp_path / "data", ["ks1.mysqldbsystem.main.home.known"]) == ["forgotten"]
+        assert made["forgotten"].wait(5) and made["known"].is_alive() and made["reused"].is_alive()
