@@ -3,16 +3,21 @@
     http    TLS (or, on loopback, plain) on [listen] host and port, N workers: for people and applications
     local   a unix socket in the runtime directory, one worker: for `host` and others on this machine
 
-Each worker is forked and wires the region for itself. The TLS key is made at start and lives in memory alone.
+Each worker is forked, wires the region for itself, and accepts from the one socket that they share. The TLS key is made
+at start and lives in memory alone.
 """
 
+import asyncio
+import contextlib
 import errno
+import gc
 import os
 import signal
 import socket
-import threading
+import ssl
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, assert_never
+from typing import TYPE_CHECKING, Final, Literal, assert_never
 
 from keystead.core.clock import SystemClock
 from keystead.core.errors import Refusal
@@ -30,11 +35,8 @@ SOCKET_NAME: Final = "local.sock"
 RENEW_SECONDS: Final = 180 * 86400.0
 BACKLOG: Final = 1024
 STOP_SECONDS: Final = 5.0
-GRANIAN_LOGS: Final = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "loggers": {"_granian": {"level": "WARNING", "propagate": True}, "granian.access": {"level": "CRITICAL"}},
-}
+ALLOCATIONS: Final = 50_000
+"""Objects between two looks for garbage that refers to itself: requests leave next to none."""
 
 
 def socket_path(effective: Effective) -> Path:
@@ -90,12 +92,10 @@ def serve(effective: Effective, root: RootKey) -> None:
 
 def preload() -> None:
     """Import what children will need, once, before they are forked."""
-    import granian
-
     from keystead.server import wiring
-    from keystead.web import app
+    from keystead.web import app, listener
 
-    del granian, wiring, app
+    del wiring, app, listener
 
 
 def run_part(effective: Effective, root: RootKey, part: Part) -> None:
@@ -114,61 +114,83 @@ def run_part(effective: Effective, root: RootKey, part: Part) -> None:
 def _listen_http(effective: Effective, root: RootKey) -> None:
     listen = effective.settings.listen
     check_port(listen.host, listen.port)
-    tls: dict[str, Any] = {}
-    if listen.tls:
-        certificates = authority.RegionCertificates(authority.load(effective.state, root), SystemClock(), listen.names)
-        made = certificates.server(f"Keystead region {root.region}")
-        tls = {"ssl_cert": _in_memory(made.pem), "ssl_key": _in_memory(made.key.reveal())}
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    listening = socket.create_server((listen.host, listen.port), family=family, backlog=BACKLOG)
+    context = _tls(effective, root) if listen.tls else None
     # A certificate lasts 397 days: end in good time, and whoever supervises starts us with a fresh one.
-    timer = threading.Timer(RENEW_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.daemon = True
-    timer.start()
-    _granian(effective, root, "http", address=listen.host, port=listen.port, workers=listen.workers, **tls)
+    signal.signal(signal.SIGALRM, lambda _signal, _frame: os.kill(os.getpid(), signal.SIGTERM))
+    signal.setitimer(signal.ITIMER_REAL, RENEW_SECONDS)
+
+    def task(number: int) -> Task:
+        return Task(f"http-{number}", lambda: _work(effective, root, "http", listening, context))
+
+    Supervisor([task(number) for number in range(1, listen.workers + 1)]).run(lambda: True, lambda: None)
 
 
 def _listen_local(effective: Effective, root: RootKey) -> None:
     path = socket_path(effective)
     path.unlink(missing_ok=True)
-    _granian(effective, root, "local", uds=path, uds_permissions=0o600, workers=1)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        before = os.umask(0o177)
+        try:
+            listening.bind(str(path))
+        finally:
+            os.umask(before)
+        listening.listen(BACKLOG)
+        _work(effective, root, "local", listening, None)
 
 
-def _granian(effective: Effective, root: RootKey, part: Part, **where: Any) -> None:
-    from granian import Granian
-    from granian.constants import HTTPModes, Interfaces, Loops
-
-    server = Granian(
-        "keystead",
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        loop=Loops.asyncio,
-        websockets=False,
-        backlog=BACKLOG,
-        respawn_failed_workers=True,
-        workers_kill_timeout=int(STOP_SECONDS),
-        log_dictconfig=GRANIAN_LOGS,
-        log_access=False,
-        **where,
-    )
-    server.serve(target_loader=lambda: _worker(effective, root, part), wrap_loader=False)
+def _tls(effective: Effective, root: RootKey) -> ssl.SSLContext:
+    names = effective.settings.listen.names
+    certificates = authority.RegionCertificates(authority.load(effective.state, root), SystemClock(), names)
+    made = certificates.server(f"Keystead region {root.region}")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    with _in_memory(made.pem) as certificate, _in_memory(made.key.reveal()) as key:
+        context.load_cert_chain(certificate, key)
+    return context
 
 
-def _worker(effective: Effective, root: RootKey, part: Part) -> "App":
-    """The application of one worker, in its own process."""
+def _work(
+    effective: Effective, root: RootKey, part: Part, listening: socket.socket, context: ssl.SSLContext | None
+) -> None:
+    """One worker, in its own process: serves until told to stop."""
     from keystead.server.wiring import open_region, serve_app
 
     confine.end_with_parent(signal.SIGKILL)
-    return serve_app(open_region(effective, root, f"serve-{part}", gather=True))
+    region = open_region(effective, root, f"serve-{part}", gather=True)
+    try:
+        app = serve_app(region)
+        gc.freeze()  # what is there now stays: do not look at it again and again
+        gc.set_threshold(ALLOCATIONS, 20, 100)
+        try:
+            asyncio.run(_serve(app, listening, context))
+        finally:
+            app.close()
+    finally:
+        region.close()
 
 
-class _Descriptor(type(Path())):  # type: ignore[misc]  # the platform's path type
-    """A path to a descriptor: it must not be resolved to the name of the memory behind it."""
+async def _serve(app: "App", listening: socket.socket, context: ssl.SSLContext | None) -> None:
+    from keystead.web.listener import Listener
 
-    def resolve(self, strict: bool = False) -> "_Descriptor":
-        return self
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(sign, told.set)
+    listener = Listener(app, context)
+    listener.listen(listening)
+    await told.wait()
+    await listener.stop(STOP_SECONDS)
 
 
-def _in_memory(content: bytes) -> Path:
-    """A file that lies in memory alone. Forked workers inherit its descriptor."""
+@contextlib.contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
+    """A file that lies in memory alone, while it is read."""
     handle = os.memfd_create("keystead-tls", os.MFD_CLOEXEC)
-    os.write(handle, content)
-    return _Descriptor(f"/proc/self/fd/{handle}")
+    try:
+        os.write(handle, content)
+        yield f"/proc/self/fd/{handle}"
+    finally:
+        os.close(handle)

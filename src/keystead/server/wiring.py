@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from traceback import extract_tb
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 import structlog
@@ -227,7 +227,7 @@ def _job_failed(job: Job, error: Exception) -> None:
 
 
 def serve_app(region: Region) -> "App":
-    """The application of one worker; when the worker ends, the region is closed."""
+    """The application of one worker. Close it, then the region."""
     from keystead.web.app import make_app
     from keystead.web.pipeline import Limits
 
@@ -239,15 +239,7 @@ def serve_app(region: Region) -> "App":
         sign_in_threads=given.sign_ins,
         sign_in_queue=given.sign_ins_waiting,
     )
-    app = make_app(services(region), limits)
-
-    async def live(scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await app(scope, receive, send)
-        finally:
-            region.close()
-
-    return lambda scope, receive, send: (live if scope["type"] == "lifespan" else app)(scope, receive, send)
+    return make_app(services(region), limits)
 
 
 class Argon2id:

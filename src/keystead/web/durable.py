@@ -8,6 +8,7 @@ barrier took longer the loop goes on with other requests, and is woken once for 
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from threading import Lock
 from time import monotonic
 
@@ -23,11 +24,14 @@ def unavailable() -> Fault:
     return Fault("AuditUnavailable", "the audit log cannot be written")
 
 
+Told = Callable[[Exception | None], None]
+
+
 class _Batch:
-    __slots__ = ("futures", "landed", "left", "timer")
+    __slots__ = ("landed", "left", "timer", "waiting")
 
     def __init__(self) -> None:
-        self.futures: list[asyncio.Future[None]] = []
+        self.waiting: list[asyncio.Future[None] | Told] = []
         self.timer: asyncio.TimerHandle | None = None
         self.landed = Lock()  # held until its barrier is done
         self.landed.acquire()
@@ -50,13 +54,20 @@ class Durable:
 
     def wait(self) -> "asyncio.Future[None]":
         """Done once everything appended before this call is durable; fails with a Fault when it cannot be."""
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        futures = self._arriving.futures
-        if not futures:
-            loop.call_soon(self._arm, loop)
-        futures.append(future)
+        future = asyncio.get_running_loop().create_future()
+        self._add(future)
         return future
+
+    def then(self, call: Told) -> None:
+        """`call` is told once everything appended before is durable, with None, or with what went wrong."""
+        self._add(call)
+
+    def _add(self, waiting: "asyncio.Future[None] | Told") -> None:
+        batch = self._arriving.waiting
+        if not batch:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._arm, loop)
+        batch.append(waiting)
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         batch, self._arriving = self._arriving, _Batch()
@@ -94,10 +105,13 @@ class Durable:
         if batch.timer is not None:
             batch.timer.cancel()
         self.failing = error is not None
-        for future in batch.futures:
-            if future.done():  # given up by its request, or settled before by the timer
+        waiting, batch.waiting = batch.waiting, []  # the timer and the barrier may both come
+        for each in waiting:
+            if not isinstance(each, asyncio.Future):
+                each(error)
+            elif each.done():  # given up by its request
                 continue
-            if error is None:
-                future.set_result(None)
+            elif error is None:
+                each.set_result(None)
             else:
-                future.set_exception(error)
+                each.set_exception(error)

@@ -11,9 +11,10 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from traceback import extract_tb
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -24,6 +25,9 @@ from keystead.core.ids import new_id
 from keystead.iam.model import Caller
 from keystead.web import idempotency
 from keystead.web.durable import Durable
+from keystead.web.exchange import Answer, Exchange, Wanted
+from keystead.web.http1 import Fields, Header, Line, write_fields
+from keystead.web.listener import Answering
 from keystead.web.messages import read_body, read_query, unsupported_media_type
 from keystead.web.operations import NOTHING, ROOT, Call, Operation, Router, read_parameters
 from keystead.web.patience import Patience
@@ -35,14 +39,11 @@ from keystead.web.waits import GenerationWatch
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Header = tuple[bytes, bytes]
-
-MET_LIMIT = 4096
-
 JSON: Header = (b"content-type", b"application/json")
 OCTETS: Header = (b"content-type", b"application/octet-stream")
 NO_STORE: Header = (b"cache-control", b"no-store")
 NO_SNIFF: Header = (b"x-content-type-options", b"nosniff")
+USUAL = write_fields((JSON, NO_STORE, NO_SNIFF))
 
 _log = structlog.get_logger("keystead.web")
 _encode = msgspec.json.Encoder().encode
@@ -64,62 +65,6 @@ class Limits:
     wait_s: float = 60.0
 
 
-class Exchange:
-    """One request under way: what is known of it so far, for the answer and for the audit log."""
-
-    __slots__ = (
-        "authorization",
-        "caller",
-        "content_length",
-        "content_type",
-        "idempotency_key",
-        "if_match",
-        "method",
-        "operation",
-        "parameters",
-        "raw_path",
-        "request_id",
-        "source",
-        "started",
-    )
-
-    def __init__(self, scope: Scope, request_id: str) -> None:
-        self.method: str = scope["method"]
-        self.raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-        client = scope.get("client")
-        self.source: str = (client and client[0]) or "unix"  # a unix socket's peer has no address
-        self.request_id = request_id
-        self.operation: Operation | None = None
-        self.parameters: dict[str, str] = {}
-        self.caller: Caller | None = None
-        self.started = False
-        self.authorization = self.content_length = self.content_type = b""
-        self.idempotency_key = self.if_match = b""
-
-    def take_headers(self, headers: Iterable[Header]) -> None:
-        """Note the headers that matter here. A repeated one: the last wins, except that two tokens are none."""
-        for name, value in headers:
-            if name == b"authorization":
-                self.authorization = b"" if self.authorization else value
-            elif name == b"content-length":
-                self.content_length = value
-            elif name == b"content-type":
-                self.content_type = value
-            elif name == b"if-match":
-                self.if_match = value
-            elif name == b"idempotency-key":
-                self.idempotency_key = value
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A status, headers beyond the usual ones, and the body."""
-
-    status: int
-    body: bytes
-    headers: tuple[Header, ...] = ()
-
-
 class Pipeline:
     """One worker's pipeline. Belongs to one event loop."""
 
@@ -135,8 +80,7 @@ class Pipeline:
         self._ids = count(1)
         self._worker = secrets.token_hex(6)
         self._in_flight = 0
-        # The hot path: the targets of cryptography met before, so that finding them again is one look-up.
-        self._met: dict[tuple[str, bytes], tuple[Operation, dict[str, str]]] = {}
+        self._refusing: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
         """Let what has begun end."""
@@ -145,7 +89,9 @@ class Pipeline:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
-        exchange = Exchange(scope, f"{self._worker}-{next(self._ids):08x}")
+        client = scope.get("client")
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        exchange = Exchange(scope["method"], raw_path, (client and client[0]) or "", self._next_id())
         self._in_flight += 1
         try:
             answer = await self._serve(exchange, scope, receive, send)
@@ -159,9 +105,83 @@ class Pipeline:
             self._in_flight -= 1
         await self._send(exchange, answer, send)
 
+    def at_once(self, line: Line, fields: Fields, body: bytes, to: Answering) -> bool:
+        """Serve a whole request for cryptography now and answer it when its entry is durable: the hot path.
+
+        False, and nothing was done, for every other request. No task and no future is made for it, and what can be
+        known of a line and of fields is found out once.
+        """
+        known = line.known
+        if known is None:
+            known = line.known = self._known(line)
+        if not known or self._durable.failing:
+            return False
+        operation, parameters = known
+        exchange = Exchange(line.method, line.path, to.source, self._next_id())
+        exchange.operation, exchange.parameters = operation, parameters
+        self._in_flight += 1
+        try:
+            if self._in_flight > self._limits.in_flight:
+                raise busy()
+            if len(body) > self._limits.body_bytes:
+                raise _too_large(self._limits.body_bytes)
+            wanted = fields.known
+            if wanted is None:
+                wanted = fields.known = Wanted(fields.headers)
+            exchange.wanted = wanted
+            exchange.caller = self._authenticate(exchange)
+            answer = self._perform(operation, self._decode(exchange, operation, b"", body))
+            self._durable.then(partial(self._landed, exchange, answer, to))
+        except Exception as error:
+            self._refuse_later(exchange, error, to)
+        return True
+
+    def _known(self, line: Line) -> "tuple[Operation, dict[str, str]] | Literal[False]":
+        """The operation of a line that is served at once, with its parameters."""
+        if line.query or len(line.path) > self._limits.target_bytes:
+            return False
+        found = self._router.find(line.method, line.path.decode("latin-1"))
+        if found is None or found.operation is None:
+            return False
+        operation = found.operation
+        if operation.runs != "loop" or not operation.auth or not operation.recorded or operation.takes_access:
+            return False
+        try:
+            return operation, read_parameters(operation, found.values)
+        except Refusal:
+            return False
+
+    def _landed(self, exchange: Exchange, answer: Answer, to: Answering, error: Exception | None) -> None:
+        if error is not None:
+            self._refuse_later(exchange, error, to)
+            return
+        self._in_flight -= 1
+        self._answer(exchange, answer, to)
+
+    def _refuse_later(self, exchange: Exchange, error: Exception, to: Answering) -> None:
+        task = asyncio.get_running_loop().create_task(self._refuse_at_once(exchange, error, to))
+        self._refusing.add(task)
+        task.add_done_callback(self._refusing.discard)
+
+    async def _refuse_at_once(self, exchange: Exchange, error: Exception, to: Answering) -> None:
+        try:
+            answer = await self._refuse(exchange, error)
+        finally:
+            self._in_flight -= 1
+        self._answer(exchange, answer, to)
+
+    def _answer(self, exchange: Exchange, answer: Answer, to: Answering) -> None:
+        fields = b"%bx-request-id: %b\r\n" % (USUAL, exchange.request_id.encode())
+        if answer.headers:
+            fields += write_fields(answer.headers)
+        to.answer(answer.status, fields, answer.body)
+
+    def _next_id(self) -> str:
+        return f"{self._worker}-{next(self._ids):08x}"
+
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> Answer | None:
         operation = self._route(exchange)
-        exchange.take_headers(scope["headers"])
+        exchange.wanted = Wanted(scope["headers"])
         if self._in_flight > self._limits.in_flight:
             raise busy()
         if operation.auth:
@@ -174,7 +194,7 @@ class Pipeline:
             case "loop":
                 answer = self._perform(operation, call)
             case "pool":
-                if operation.creates and exchange.idempotency_key:
+                if operation.creates and exchange.wanted.idempotency_key:
                     answer = await self._pool.run(
                         self._perform_once, exchange, operation, call, scope["query_string"], body
                     )
@@ -199,10 +219,6 @@ class Pipeline:
 
     def _route(self, exchange: Exchange) -> Operation:
         raw = exchange.raw_path
-        met = self._met.get((exchange.method, raw))
-        if met is not None:
-            exchange.operation, exchange.parameters = met
-            return met[0]
         if len(raw) > self._limits.target_bytes:
             raise HttpRefusal(414, "TargetTooLong", "the request target is too long")
         found = self._router.find(exchange.method, raw.decode("latin-1"))
@@ -219,32 +235,21 @@ class Pipeline:
             )
         exchange.operation = found.operation
         exchange.parameters = read_parameters(found.operation, found.values)
-        if found.operation.runs == "loop":
-            if len(self._met) >= MET_LIMIT:
-                self._met.clear()
-            self._met[exchange.method, raw] = (found.operation, exchange.parameters)
         return found.operation
 
     def _authenticate(self, exchange: Exchange) -> Caller:
-        given = exchange.authorization
-        if given[:7].lower() != b"bearer " or not given.isascii():
-            raise Refusal(
-                "NotAuthenticated",
-                "this needs a security token",
-                hint="send Authorization: Bearer <token>; POST /keystead/v1/auth/tokens gives one",
-                kind="unauthenticated",
-            )
-        return self._services.iam.authenticate(given[7:].strip().decode(), exchange.source, exchange.request_id)
+        return self._services.iam.authenticate(exchange.wanted.token(), exchange.source, exchange.request_id)
 
     async def _read(self, exchange: Exchange, receive: Receive, operation: Operation) -> bytes:
         """The whole body, as far as it may be long."""
         limits = self._limits
         limit = limits.body_bytes if operation.auth else min(limits.open_body_bytes, limits.body_bytes)
         length = -1
-        if exchange.content_length:
-            if not exchange.content_length.isdigit() or len(exchange.content_length) > 18:
+        given = exchange.wanted.content_length
+        if given:
+            if not given.isdigit() or len(given) > 18:
                 raise Refusal("InvalidParameter", "the Content-Length is not a number")
-            length = int(exchange.content_length)
+            length = int(given)
             if length > limit:
                 raise _too_large(limit)
             if length == 0:
@@ -282,10 +287,10 @@ class Pipeline:
 
     def _decode(self, exchange: Exchange, operation: Operation, query: bytes, body: bytes) -> Call[Any, Any]:
         read: Any = NOTHING
+        wanted = exchange.wanted
         if operation.decoder is not None:
             if body or operation.body_required:
-                kind = exchange.content_type
-                if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
+                if not wanted.is_json:
                     raise unsupported_media_type()
                 read = read_body(operation.decoder, body)
             else:
@@ -293,7 +298,7 @@ class Pipeline:
         elif body.strip() not in (b"", b"{}"):
             raise Refusal("InvalidParameter", "this operation takes no body", hint="send it without one")
         asked = read_query(operation.query, query) if query or operation.query is not None else NOTHING
-        seen = _if_match(exchange.if_match) if exchange.if_match and operation.moves else None
+        seen = _if_match(wanted.if_match) if wanted.if_match and operation.moves else None
         return Call(read, asked, exchange.parameters, seen, exchange.request_id, exchange.source, exchange.caller)
 
     # doing it
@@ -313,7 +318,7 @@ class Pipeline:
     ) -> Answer:
         """Perform a creating request under its idempotency key. On one thread from note to answer."""
         store = self._services.idempotency
-        key = idempotency.check_key(exchange.idempotency_key)
+        key = idempotency.check_key(exchange.wanted.idempotency_key)
         mark = idempotency.hash_request(exchange.method, exchange.raw_path, query, body)
         who = call.caller.principal
         found = store.begin(who.tenancy, who.id, key, mark)

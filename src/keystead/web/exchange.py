@@ -1,0 +1,82 @@
+"""One request under way, as the pipeline sees it: what was asked, by whom, and the answer."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from keystead.core.errors import Refusal
+from keystead.iam.model import Caller
+from keystead.web.http1 import Header
+from keystead.web.operations import Operation
+
+
+class Wanted:
+    """The headers that matter here. A repeated one: the last wins, except that two tokens are none."""
+
+    __slots__ = ("authorization", "content_length", "content_type", "idempotency_key", "if_match", "is_json")
+
+    def __init__(self, headers: Iterable[Header]) -> None:
+        self.authorization = self.content_length = self.content_type = b""
+        self.idempotency_key = self.if_match = b""
+        for name, value in headers:
+            if name == b"authorization":
+                self.authorization = b"" if self.authorization else value
+            elif name == b"content-length":
+                self.content_length = value
+            elif name == b"content-type":
+                self.content_type = value
+            elif name == b"if-match":
+                self.if_match = value
+            elif name == b"idempotency-key":
+                self.idempotency_key = value
+        self.is_json = self.content_type.partition(b";")[0].strip().lower() == b"application/json"
+
+    def token(self) -> str:
+        """The bearer token. Raises: Refusal."""
+        given = self.authorization
+        if given[:7].lower() != b"bearer " or not given.isascii():
+            raise Refusal(
+                "NotAuthenticated",
+                "this needs a security token",
+                hint="send Authorization: Bearer <token>; POST /keystead/v1/auth/tokens gives one",
+                kind="unauthenticated",
+            )
+        return given[7:].strip().decode()
+
+
+NONE_WANTED = Wanted(())
+
+
+class Exchange:
+    """One request under way: what is known of it so far, for the answer and for the audit log."""
+
+    __slots__ = (
+        "caller",
+        "method",
+        "operation",
+        "parameters",
+        "raw_path",
+        "request_id",
+        "source",
+        "started",
+        "wanted",
+    )
+
+    def __init__(self, method: str, raw_path: bytes, source: str, request_id: str) -> None:
+        self.method = method
+        self.raw_path = raw_path
+        self.source = source or "unix"  # a unix socket's peer has no address
+        self.request_id = request_id
+        self.operation: Operation | None = None
+        self.parameters: dict[str, str] = {}
+        self.caller: Caller | None = None
+        self.started = False
+        self.wanted = NONE_WANTED
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status, headers beyond the usual ones, and the body."""
+
+    status: int
+    body: bytes
+    headers: tuple[Header, ...] = ()
