@@ -12,8 +12,8 @@ from tests.fakes.work import Work
 
 from keystead.core.errors import Fault, Refusal, Unavailable
 from keystead.core.ids import new_id
+from keystead.databases.creation import NewSystem
 from keystead.databases.model import Backup
-from keystead.databases.service import NewSystem
 from keystead.jobs.model import Job
 
 ROWS = ["one", "two", "three"]

@@ -15,10 +15,10 @@ from keystead.core.ids import MachineId, new_id
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.databases.accounts import native_password_hash
+from keystead.databases.creation import Created, NewSystem
 from keystead.databases.hierarchy import StoreKey
 from keystead.databases.model import LEGAL, Act, DbSystem, SystemState, WrappedKey
 from keystead.databases.placement import Placement
-from keystead.databases.service import Created, NewSystem
 from keystead.iam.model import Caller
 
 ALL = PageRequest(1000)

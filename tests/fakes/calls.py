@@ -11,8 +11,8 @@ from tests.fakes.domain import DomainRegion
 
 from keystead.core.ids import new_id
 from keystead.core.page import PageRequest
+from keystead.databases.creation import NewSystem
 from keystead.databases.desk import Report
-from keystead.databases.service import NewSystem
 from keystead.iam.model import Caller
 
 ASSOCIATED = b"for me"

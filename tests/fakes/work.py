@@ -16,8 +16,8 @@ from tests.fakes.node import Disk, FakeNode, Killed, LocalHost
 
 from keystead.adapters.backup_files import FileBackups
 from keystead.databases import backups, flows
+from keystead.databases.creation import NewSystem
 from keystead.databases.model import Backup, DbSystem
-from keystead.databases.service import NewSystem
 from keystead.iam.model import Caller
 from keystead.jobs.model import FINAL, Job
 from keystead.jobs.runner import LEASE_SECONDS, RETRY_SECONDS, Flow, Runner

@@ -13,9 +13,9 @@ from tests.fakes.domain import DomainRegion, make_region
 from tests.fakes.node import FakeEndpoint, FakeNode, FakeResponder, LocalDesk, Machine, Process
 
 from keystead.core.errors import Refusal, Unavailable
+from keystead.databases.creation import NewSystem
 from keystead.databases.desk import HostView
 from keystead.databases.model import DbSystem
-from keystead.databases.service import NewSystem
 from keystead.host import agent as agent_module
 from keystead.host.agent import Agent, Rules
 from keystead.iam.model import Target

@@ -14,10 +14,10 @@ from tests.fakes.node import FakeNode, LocalHost
 from keystead.core.errors import Refusal, Unavailable
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
+from keystead.databases.creation import NewSystem
 from keystead.databases.desk import SystemView
 from keystead.databases.hierarchy import STEP, StoreKey
 from keystead.databases.plan import Standing
-from keystead.databases.service import NewSystem
 from keystead.host.keeper import BACKOFF, FAILED_AFTER, Keeper
 
 NEVER = 1e9

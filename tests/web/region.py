@@ -24,9 +24,10 @@ from keystead.core.ids import new_id
 from keystead.core.page import Page, PageRequest
 from keystead.core.secret import Secret
 from keystead.crypto.sign import SigningKey
+from keystead.databases.creation import NewSystem
 from keystead.databases.desk import HostDesk
 from keystead.databases.placement import Placement
-from keystead.databases.service import Databases, NewSystem
+from keystead.databases.service import Databases
 from keystead.iam.directory import Directory
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Group, Policy, Principal, Target, Tenancy, User

@@ -219,7 +219,7 @@ def _clock(_effective: Effective) -> Found:
 
 
 def _memory(_effective: Effective) -> Found:
-    from keystead.databases.service import DEFAULT_MEMORY_MB
+    from keystead.databases.creation import DEFAULT_MEMORY_MB
 
     read = Path("/proc/meminfo").read_text()
     free = re.search(r"MemAvailable:\s+(\d+) kB", read)

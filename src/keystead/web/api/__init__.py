@@ -1,6 +1,6 @@
 """Our own REST under `/keystead/v1`: one file per domain package, each with its messages and handlers."""
 
-from keystead.web.api import audit, databases, host, iam, jobs, region, vault
+from keystead.web.api import audit, backups, databases, host, iam, jobs, region, vault
 from keystead.web.operations import Operation
 
 TABLE: tuple[Operation, ...] = (
@@ -8,6 +8,7 @@ TABLE: tuple[Operation, ...] = (
     *iam.OPERATIONS,
     *vault.OPERATIONS,
     *databases.OPERATIONS,
+    *backups.OPERATIONS,
     *jobs.OPERATIONS,
     *audit.OPERATIONS,
     *host.OPERATIONS,
