@@ -14,6 +14,7 @@ from keystead.core.page import PageRequest
 from keystead.databases.creation import NewSystem
 from keystead.databases.desk import Report
 from keystead.iam.model import Caller
+from keystead.vault.settings import KeySettings, VaultSettings
 
 ASSOCIATED = b"for me"
 _numbers = count(1)
@@ -38,12 +39,13 @@ class Things:
     system: str
     backup: str
     job: str
+    signing: str
     wrapped: bytes = b""
     encrypted: bytes = b""
 
     def missing(self) -> "Things":
         """Ids that look the same and name nothing."""
-        kinds = {"system": "mysqldbsystem", "backup": "mysqlbackup"}
+        kinds = {"system": "mysqldbsystem", "backup": "mysqlbackup", "signing": "key"}
         ids = {
             field.name: new_id(kinds.get(field.name, field.name), "home")  # type: ignore[arg-type]
             for field in fields(self)
@@ -66,6 +68,7 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     )
     vault = region.vaults.create_vault(caller, place.id, "vault")
     key = region.vaults.create_key(caller, place.id, vault.id, "key")
+    signing = region.vaults.create_key(caller, place.id, vault.id, "signing", "ED25519").id
     region.snapshot.refresh()
     wrapped = region.vaults.wrap(caller, key.id, b"k" * 32, ASSOCIATED).blob
     encrypted = region.vaults.encrypt(caller, key.id, b"words", ASSOCIATED).blob
@@ -76,8 +79,9 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
         tx.databases.change_backup(backup, replace(backup, state="ACTIVE"))
     active(region, made.system.id)
     return Things(
-        place.id, user.id, group.id, policy.id, vault.id, key.id, made.system.id, backup.id, job.id, wrapped, encrypted
-    )
+        place.id, user.id, group.id, policy.id, vault.id, key.id, made.system.id, backup.id, job.id, signing, wrapped,
+        encrypted,
+    )  # fmt: skip
 
 
 def active(region: DomainRegion, system_id: str, **changes: object) -> None:
@@ -105,6 +109,35 @@ def _read(run: Callable[[DomainRegion, Caller, Things], object], *uses: str) -> 
 
 def _disabled(region: DomainRegion, t: Things) -> None:
     region.vaults.disable(region.admin, t.key)
+
+
+def _pending(region: DomainRegion, t: Things) -> None:
+    region.vaults.schedule_deletion(region.admin, t.key)
+
+
+def _deleted(region: DomainRegion, t: Things) -> None:
+    region.vaults.delete(region.admin, t.key)
+
+
+def _rotated(region: DomainRegion, t: Things) -> None:
+    region.vaults.rotate(region.admin, t.key)
+
+
+def _version_disabled(region: DomainRegion, t: Things) -> None:
+    region.vaults.disable_version(region.admin, t.key, t.version)
+
+
+def _version_pending(region: DomainRegion, t: Things) -> None:
+    _rotated(region, t)
+    region.vaults.schedule_version_deletion(region.admin, t.key, t.version)
+
+
+def _vault_pending(region: DomainRegion, t: Things) -> None:
+    region.vaults.schedule_vault_deletion(region.admin, t.vault)
+
+
+def _vault_deleted(region: DomainRegion, t: Things) -> None:
+    region.vaults.delete_vault(region.admin, t.vault)
 
 
 def _stopped(region: DomainRegion, t: Things) -> None:
@@ -158,6 +191,35 @@ VAULTS: Mapping[str, Call] = {
     "get_key": _read(lambda r, c, t: r.vaults.get_key(c, t.key), "key"),
     "list_keys": _read(lambda r, c, t: r.vaults.list_keys(c, t.compartment, _page), "compartment"),
     "list_versions": _read(lambda r, c, t: r.vaults.list_versions(c, t.key, _page), "key"),
+    "get_version": _read(lambda r, c, t: r.vaults.get_version(c, t.key, t.version), "key"),
+    "update_vault": Call(lambda r, c, t: r.vaults.update_vault(c, t.vault, VaultSettings(key_limit=9)), ("vault",)),
+    "lock_vault": Call(lambda r, c, t: r.vaults.lock_vault(c, t.vault, "ReadOnly"), ("vault",)),
+    "move_vault": Call(lambda r, c, t: r.vaults.move_vault(c, t.vault, t.compartment), ("vault", "compartment")),
+    "schedule_vault_deletion": Call(lambda r, c, t: r.vaults.schedule_vault_deletion(c, t.vault, 7), ("vault",)),
+    "cancel_vault_deletion": Call(
+        lambda r, c, t: r.vaults.cancel_vault_deletion(c, t.vault), ("vault",), _vault_pending
+    ),
+    "delete_vault": Call(lambda r, c, t: r.vaults.delete_vault(c, t.vault), ("vault",)),
+    "recover_vault": Call(lambda r, c, t: r.vaults.recover_vault(c, t.vault), ("vault",), _vault_deleted),
+    "purge_vault": Call(lambda r, c, t: r.vaults.purge_vault(c, t.vault), ("vault",), _vault_deleted),
+    "update_key": Call(lambda r, c, t: r.vaults.update_key(c, t.key, KeySettings(rotation_days=90)), ("key",)),
+    "lock_key": Call(lambda r, c, t: r.vaults.lock_key(c, t.key, "CanNotDelete"), ("key",)),
+    "move_key": Call(lambda r, c, t: r.vaults.move_key(c, t.key, t.compartment), ("key", "compartment")),
+    "schedule_deletion": Call(lambda r, c, t: r.vaults.schedule_deletion(c, t.key, 7), ("key",)),
+    "cancel_deletion": Call(lambda r, c, t: r.vaults.cancel_deletion(c, t.key), ("key",), _pending),
+    "delete": Call(lambda r, c, t: r.vaults.delete(c, t.key), ("key",)),
+    "recover": Call(lambda r, c, t: r.vaults.recover(c, t.key), ("key",), _deleted),
+    "purge": Call(lambda r, c, t: r.vaults.purge(c, t.key), ("key",), _deleted),
+    "enable_version": Call(
+        lambda r, c, t: r.vaults.enable_version(c, t.key, t.version), ("key",), _version_disabled
+    ),
+    "disable_version": Call(lambda r, c, t: r.vaults.disable_version(c, t.key, t.version), ("key",)),
+    "schedule_version_deletion": Call(
+        lambda r, c, t: r.vaults.schedule_version_deletion(c, t.key, t.version, 7), ("key",), _rotated
+    ),
+    "cancel_version_deletion": Call(
+        lambda r, c, t: r.vaults.cancel_version_deletion(c, t.key, t.version), ("key",), _version_pending
+    ),
     "disable": Call(lambda r, c, t: r.vaults.disable(c, t.key), ("key",)),
     "enable": Call(lambda r, c, t: r.vaults.enable(c, t.key), ("key",), _disabled),
     "rotate": Call(lambda r, c, t: r.vaults.rotate(c, t.key), ("key",)),
@@ -167,6 +229,17 @@ VAULTS: Mapping[str, Call] = {
     "unwrap": _read(lambda r, c, t: r.vaults.unwrap(c, t.key, t.wrapped, ASSOCIATED), "key"),
     "rewrap": _read(lambda r, c, t: r.vaults.rewrap(c, t.key, t.wrapped, ASSOCIATED), "key"),
     "generate_data_key": _read(lambda r, c, t: r.vaults.generate_data_key(c, t.key), "key"),
+    "sign": _read(lambda r, c, t: r.vaults.sign(c, t.signing, b"words"), "signing"),
+    "verify": _read(lambda r, c, t: r.vaults.verify(c, t.signing, b"words", bytes(64)), "signing"),
+    "public_key": _read(lambda r, c, t: r.vaults.public_key(c, t.signing), "signing"),
+    "random_bytes": _read(lambda r, c, t: r.vaults.random_bytes(c, t.vault, 32), "vault"),
+    "encrypt_batch": _read(lambda r, c, t: r.vaults.encrypt_batch(c, t.key, [(b"words", b"")]), "key"),
+    "decrypt_batch": _read(lambda r, c, t: r.vaults.decrypt_batch(c, t.key, [(t.encrypted, ASSOCIATED)]), "key"),
+    "wrap_batch": _read(lambda r, c, t: r.vaults.wrap_batch(c, t.key, [(b"k" * 32, b"")]), "key"),
+    "unwrap_batch": _read(lambda r, c, t: r.vaults.unwrap_batch(c, t.key, [(t.wrapped, ASSOCIATED)]), "key"),
+    "rewrap_batch": _read(lambda r, c, t: r.vaults.rewrap_batch(c, t.key, [(t.wrapped, ASSOCIATED)]), "key"),
+    "sign_batch": _read(lambda r, c, t: r.vaults.sign_batch(c, t.signing, [b"words"]), "signing"),
+    "verify_batch": _read(lambda r, c, t: r.vaults.verify_batch(c, t.signing, [(b"words", bytes(64))]), "signing"),
 }
 
 DATABASES: Mapping[str, Call] = {
@@ -224,7 +297,7 @@ SERVICES: Mapping[str, Mapping[str, Call]] = {
 # Public, but not for callers: what the services offer one another, and what comes before there is a caller.
 INNER: Mapping[str, frozenset[str]] = {
     "iam": frozenset({"sign_in", "authenticate", "sign_out", "place"}),
-    "vaults": frozenset({"new_key", "entry_of"}),
+    "vaults": frozenset({"new_key", "entry_of", "waits"}),
 }
 
 

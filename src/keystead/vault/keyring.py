@@ -11,11 +11,11 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from keystead.core.errors import Fault, Unavailable, Unreadable
+from keystead.core.errors import Fault, Refusal, Unavailable, Unreadable
 from keystead.core.secret import Secret
 from keystead.crypto import kdf
 from keystead.crypto.envelope import KEY_BYTES, Binding, Kek, peek
-from keystead.crypto.suites import CURRENT
+from keystead.crypto.suites import CURRENT, wrong_operation
 from keystead.iam.directory import Directory
 from keystead.iam.model import Target
 from keystead.vault.model import Key, KeyVersion, Protection, Vault
@@ -25,11 +25,20 @@ from keystead.vault.software import SoftwareKeystore
 SEALING_KEY = "vault-store"
 
 
+class VersionShut(Refusal):
+    """A version that is disabled, on its way to deletion, or older than the key's minimum."""
+
+    def __init__(self, name: str, number: int) -> None:
+        super().__init__("KeyNotUsable", f"version {number} of key {name!r} may not be used", kind="conflict")
+        self.number = number
+
+
 @dataclass(slots=True)
 class Entry:
     """One key: what it is, where it lies for the Guard, and its versions.
 
-    `waits`: using it takes so long, or may wait so long, that it must not be done on an event loop.
+    `waits`: using it takes so long, or may wait so long, that it must not be done on an event loop. `abilities`: what
+    its algorithm can, narrowed by the operations it permits. `shut`: versions that may not be used, whatever the time.
     """
 
     key: Key
@@ -37,6 +46,8 @@ class Entry:
     delegate: Target
     versions: dict[int, KeyVersion] = field(default_factory=dict)
     waits: bool = False
+    abilities: frozenset[str] = frozenset()
+    shut: frozenset[int] = frozenset()
     materials: dict[int, Material] = field(default_factory=dict, repr=False)
     bindings: dict[str, Binding] = field(default_factory=dict, repr=False)
 
@@ -71,12 +82,12 @@ class Keyring:
         for key in changes.keys:
             had = self._entries.get(key.id)
             versions = (had.versions if had else {}) | fresh.pop(key.id, {})
-            self._entries[key.id] = Entry(key, *self._targets(key), versions, self._waits(key))
+            self._entries[key.id] = self._entry(key, versions)
         for key_id, versions in fresh.items():
             entry = self._entries.get(key_id)
             if entry is None:
                 raise Fault("Inconsistent", "a key version without its key")
-            self._entries[key_id] = Entry(entry.key, *self._targets(entry.key), entry.versions | versions, entry.waits)
+            self._entries[key_id] = self._entry(entry.key, entry.versions | versions)
 
     def get(self, key_id: str) -> Entry | None:
         return self._entries.get(key_id)
@@ -93,18 +104,21 @@ class Keyring:
 
     def provisional(self, key: Key, first: KeyVersion) -> Entry:
         """An entry for a key that is about to be stored; the ring does not hold it."""
-        return Entry(key, *self._targets(key), {first.number: first}, self._waits(key))
+        return self._entry(key, {first.number: first})
 
     def material(self, entry: Entry, number: int) -> Material:
         """One version ready for use.
 
         Raises:
+            VersionShut: it may not be used, whatever the time; so no cipher object of it is ever made.
             Unreadable: no such version, it is destroyed, or its material does not open.
             Unavailable: its keystore does not answer.
         """
         found = entry.materials.get(number)
         if found is None:
             version = entry.versions.get(number)
+            if number in entry.shut:
+                raise VersionShut(entry.key.name, number)
             if version is None or not version.wrapped:
                 raise Unreadable
             stored = Stored(version.wrapped, version.public, version.fingerprint)
@@ -113,7 +127,7 @@ class Keyring:
         return found
 
     def material_of(self, entry: Entry, blob: bytes) -> Material:
-        """The version that `blob` names, ready for use. Raises: Unreadable (another key's, or none at all)."""
+        """The version that `blob` names, ready for use. Raises: as `material`; Unreadable, it names another key."""
         current = entry.materials.get(entry.key.current)
         if current is not None and current.sealed(blob):
             return current
@@ -174,9 +188,24 @@ class Keyring:
     def _vault_binding(self, tenancy: str, vault: str) -> Binding:
         return Binding("vault-key", tenancy, self._region, vault, SEALING_KEY)
 
-    def _waits(self, key: Key) -> bool:
-        keystore = self._keystores.get(key.protection)
-        return CURRENT[key.algorithm].slow or keystore is None or keystore.blocks
+    def unable(self, key: Key, ability: str) -> Refusal:
+        """Why the key is not for that: its algorithm cannot, or it is not permitted."""
+        if ability not in CURRENT[key.algorithm].operations:
+            return wrong_operation(key.algorithm, ability)
+        return Refusal(
+            "OperationNotPermitted",
+            f"key {key.name!r} is not for {ability}: it permits {', '.join(key.operations)}",
+            kind="conflict",
+        )
+
+    def _entry(self, key: Key, versions: dict[int, KeyVersion]) -> Entry:
+        suite, keystore = CURRENT[key.algorithm], self._keystores.get(key.protection)
+        waits = suite.slow or keystore is None or keystore.blocks
+        abilities = frozenset(suite.operations).intersection(key.operations or suite.operations)
+        shut = frozenset(
+            number for number, each in versions.items() if each.state != "ENABLED" or number < key.minimum_version
+        )
+        return Entry(key, *self._targets(key), versions, waits, abilities, shut)
 
     def _targets(self, key: Key) -> tuple[Target, Target]:
         place = self._directory.compartment(key.tenancy, key.compartment)
