@@ -71,6 +71,9 @@ class ListJournal:
     def barrier(self) -> DoneReceipt:
         return DoneReceipt()
 
+    def write_now(self) -> None:
+        return None
+
 
 class PlainHasher:
     """Stands in for Argon2id where its cost would only slow the tests."""
@@ -191,7 +194,7 @@ def open_region(
     tokens = Tokens(JoseCodec(SigningKey(bytes(32))), directory_, snapshot.refresh, clock, REGION)
     iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION)
     vaults = Vaults(guard, snapshot, store, clock, REGION)
-    associations = Associations(guard, snapshot, vaults, REGION)
+    associations = Associations(guard, snapshot, vaults, clock, REGION)
     placement = Placement(machine, "127.0.0.1", range(23300, 23400), range(61000, 61100))
     databases = Databases(guard, snapshot, store, vaults, associations, placement, b"PEM", clock, REGION)
     desk = HostDesk(guard, snapshot, store, associations, NoCertificates(), clock, REGION)

@@ -21,7 +21,7 @@ from keystead.core.secret import Secret
 from keystead.iam.directory import Directory
 from keystead.iam.model import Caller
 from keystead.vault.keyring import Keyring
-from keystead.vault.lifecycle import MOVES, after
+from keystead.vault.lifecycle import KEYS
 from keystead.vault.operations import MAX_PLAINTEXT
 from keystead.vault.snapshot import Snapshot
 
@@ -106,9 +106,9 @@ class VaultMachine(RuleBasedStateMachine):
     def move(self, which: int, key: str, move: str) -> None:
         model, region = self.model[key], self.readers[which]
         run = getattr(region.vaults, move)
-        if (model.state, move) in MOVES:
+        if (model.state, move) in KEYS.moves:
             run(self.callers[model.owner], key)
-            model.state = after(model.state, move, "k")  # type: ignore[arg-type]
+            model.state = KEYS.after(model.state, move, "k")  # type: ignore[arg-type]
         else:
             self.refused("IllegalState", lambda: run(self.callers[model.owner], key))
 

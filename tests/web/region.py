@@ -149,7 +149,7 @@ def open_region(directory: Path) -> Region:
     codec = JoseCodec(SigningKey.generate())
     tokens = Tokens(codec, directory_, snapshot.refresh, clock, REGION)
     vaults = Vaults(guard, snapshot, store, clock, REGION)
-    associations = Associations(guard, snapshot, vaults, REGION)
+    associations = Associations(guard, snapshot, vaults, clock, REGION)
     machine, machine_key = new_id("machine", REGION), SigningKey.generate()
     placement = Placement(machine, "127.0.0.1", range(33100, 33900), range(0))
     iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION)

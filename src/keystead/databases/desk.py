@@ -187,7 +187,7 @@ class HostDesk:
     def _access(self, system: DbSystem) -> Access:
         if not system.confirmed:
             return Access(False, "unconfirmed", unconfirmed(system).message)
-        return self._associations.access(principal_of(system), system.key)
+        return self._associations.access(principal_of(system), system.key, system.key_version)
 
     def _own(self, caller: Caller, system_id: str) -> tuple[DbSystem, Sequence[WrappedKey]]:
         """A system of the calling machine; others look absent."""

@@ -13,6 +13,7 @@ from typing import Literal
 
 from keystead.core.errors import Refusal
 from keystead.core.ids import BackupId, CompartmentId, DbSystemId, KeyId, MachineId, NodeId, TenancyId
+from keystead.vault.association import Loss
 
 SystemState = Literal[
     "CREATING",
@@ -29,9 +30,7 @@ SystemState = Literal[
 Desired = Literal["running", "stopped", "deleted"]
 BackupState = Literal["CREATING", "ACTIVE", "DELETING", "DELETED", "FAILED"]
 
-Reason = Literal[
-    "key_disabled", "key_gone", "permission", "identity_deleted", "vault_unreachable", "sealed", "unconfirmed"
-]
+Reason = Loss | Literal["vault_unreachable", "sealed"]
 
 
 @dataclass(frozen=True, slots=True)

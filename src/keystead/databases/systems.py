@@ -135,7 +135,7 @@ class SystemActs(Creation):
         """Ask for access to be checked now. `host` checks all the time, so this only says what it would find."""
         system = self._system(caller, system_id)
         self._guard.permit(caller, "MYSQL_INSTANCE_USE", self._at(system), "RevalidateDbSystem")
-        access = self._associations.access(principal_of(system), system.key)
+        access = self._associations.access(principal_of(system), system.key, system.key_version)
         if not access.granted:
             raise Refusal("StillInaccessible", access.text, hint="restore access to its key first", kind="conflict")
         return system

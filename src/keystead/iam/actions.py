@@ -10,7 +10,8 @@ This is the one place that knows. The policy compiler, the Guard, the operation 
 Invariants: a permission belongs to one type and one verb, so each has exactly one smallest statement that grants it.
 Service-only permissions belong to no verb: no policy grants them, only `SERVICE_GRANTS` does (law 1).
 Types that Keystead does not serve are in the catalogue so that statements written for OCI are taken as they are.
-Names follow OCI's policy reference; Keystead's own are STATE_*, MACHINE_*, HOST_* and USER_TOKEN_REVOKE.
+Names follow OCI's policy reference; Keystead's own are *_PURGE and *_LOCK of vaults and keys, *_UPKEEP, STATE_*,
+MACHINE_*, HOST_* and USER_TOKEN_REVOKE.
 """
 
 from collections.abc import Iterator, Mapping
@@ -81,7 +82,8 @@ TYPES: tuple[ResourceType, ...] = (
         i="VAULT_INSPECT",
         r="VAULT_READ",
         u="VAULT_CREATE_KEY VAULT_IMPORT_KEY VAULT_CREATE_SECRET",
-        m="VAULT_CREATE VAULT_UPDATE VAULT_DELETE VAULT_MOVE VAULT_BACKUP VAULT_RESTORE VAULT_REPLICATE",
+        m="VAULT_CREATE VAULT_UPDATE VAULT_DELETE VAULT_MOVE VAULT_BACKUP VAULT_RESTORE VAULT_REPLICATE VAULT_PURGE "
+        "VAULT_LOCK",
     ),
     _type(
         "keys",
@@ -89,7 +91,7 @@ TYPES: tuple[ResourceType, ...] = (
         i="KEY_INSPECT",
         r="KEY_READ",
         u="KEY_ENCRYPT KEY_DECRYPT KEY_EXPORT KEY_SIGN KEY_VERIFY",
-        m="KEY_CREATE KEY_UPDATE KEY_ROTATE KEY_DELETE KEY_MOVE KEY_IMPORT KEY_BACKUP KEY_RESTORE",
+        m="KEY_CREATE KEY_UPDATE KEY_ROTATE KEY_DELETE KEY_MOVE KEY_IMPORT KEY_BACKUP KEY_RESTORE KEY_PURGE KEY_LOCK",
     ),
     _type(
         "key-delegate",
@@ -329,8 +331,16 @@ TYPE_WORDS: tuple[str, ...] = (*TYPE_BY_NAME, *FAMILIES, *ALIASES)
 
 # Permissions of no verb, and the services that hold them. This is the whole of what a service of the region may do by
 # itself; what it does for somebody else it does as that principal.
-SERVICE_ONLY: Mapping[str, str] = {"HOST_WATCH": "machines", "HOST_REPORT": "machines"}
-SERVICE_GRANTS: Mapping[str, frozenset[str]] = {"host": frozenset({"HOST_WATCH", "HOST_REPORT"})}
+SERVICE_ONLY: Mapping[str, str] = {
+    "HOST_WATCH": "machines",
+    "HOST_REPORT": "machines",
+    "KEY_UPKEEP": "keys",
+    "VAULT_UPKEEP": "vaults",
+}
+SERVICE_GRANTS: Mapping[str, frozenset[str]] = {
+    "host": frozenset({"HOST_WATCH", "HOST_REPORT"}),
+    "upkeep": frozenset({"KEY_UPKEEP", "VAULT_UPKEEP"}),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
         guard=guard,
         iam=Iam(guard, directory, store, tokens, Argon2id(), log, clock, region),
         vaults=vaults,
-        associations=Associations(guard, snapshot, vaults, region),
+        associations=Associations(guard, snapshot, vaults, clock, region),
         placement=_placement(effective),
         certificates=authority.RegionCertificates(ca, clock, effective.settings.listen.names),
         index=AuditIndex(effective.state / INDEX_FILE, effective.state / SEGMENTS),

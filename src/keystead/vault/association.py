@@ -8,19 +8,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from keystead.core.errors import Unreadable
+from keystead.core.clock import Clock
+from keystead.core.errors import Refusal, Unreadable
 from keystead.core.secret import Secret
 from keystead.crypto.envelope import Binding, peek
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Principal
-from keystead.vault.base import unusable
+from keystead.vault import lifecycle
+from keystead.vault.base import elsewhere
 from keystead.vault.keyring import Entry
+from keystead.vault.lifecycle import NotUsable, Use, permits, usable
 from keystead.vault.model import Key, KeyVersion
 from keystead.vault.service import Vaults
 from keystead.vault.snapshot import Snapshot
 
 Purpose = Literal["store-key", "backup-key"]
-Loss = Literal["key_disabled", "key_gone", "permission", "identity_deleted", "unconfirmed"]
+Loss = lifecycle.Loss | Literal["moved", "permission", "network", "key_gone", "identity_deleted", "unconfirmed"]
 PERMISSION = "KEY_ASSOCIATE"
 
 
@@ -45,19 +48,19 @@ class Sealed:
 class Associations:
     """Wraps and unwraps for resources."""
 
-    def __init__(self, guard: Guard, snapshot: Snapshot, vaults: Vaults, region: str) -> None:
+    def __init__(self, guard: Guard, snapshot: Snapshot, vaults: Vaults, clock: Clock, region: str) -> None:
         self._guard = guard
         self._snapshot = snapshot
         self._vaults = vaults
+        self._clock = clock
         self._region = region
 
-    def allow(self, caller: Caller, key_id: str, operation: str, *, newborn: bool = False) -> Entry:
+    def allow(self, caller: Caller, key_id: str, operation: str, *, newborn: bool = False, to: Use = "seal") -> Entry:
         """Check that the caller may associate this key, now. Raises: Refusal (recorded)."""
         self._snapshot.refresh()  # a job's step has no request that did so
         entry = self._vaults.entry_of(caller, key_id)
         self._guard.require(caller, PERMISSION, entry.delegate, operation, newborn=newborn)
-        if entry.key.state != "ENABLED":
-            self._guard.refuse(caller, PERMISSION, entry.delegate, operation, unusable(entry.key))
+        self._require(caller, entry, operation, None, to)
         return entry
 
     def seal(
@@ -65,6 +68,7 @@ class Associations:
     ) -> Sealed:
         """Wrap a key of the caller's under the current version."""
         entry = self.allow(caller, key_id, "AssociateKey", newborn=newborn)
+        self._require(caller, entry, "AssociateKey", entry.key.current, "seal")
         kek = self._snapshot.keyring.material(entry, entry.key.current)
         blob = kek.seal(material.reveal(), self._binding(entry, purpose, resource))
         self._guard.record(caller, PERMISSION, entry.delegate, "AssociateKey", "allowed", detail={"purpose": purpose})
@@ -80,10 +84,10 @@ class Associations:
 
     def open(self, caller: Caller, key_id: str, blob: bytes, purpose: Purpose, resource: str) -> Secret:
         """Unwrap what `seal` made for the same purpose and resource. Raises: Refusal, Unreadable."""
-        entry = self.allow(caller, key_id, "UseAssociatedKey")
+        entry = self.allow(caller, key_id, "UseAssociatedKey", to="open")
         try:
             opened = Secret(self._open(entry, blob, purpose, resource))
-        except Unreadable as refusal:
+        except Refusal as refusal:
             self._guard.refuse(caller, PERMISSION, entry.delegate, "UseAssociatedKey", refusal)
         detail = {"purpose": purpose}
         self._guard.record(caller, PERMISSION, entry.delegate, "UseAssociatedKey", "allowed", detail=detail)
@@ -91,13 +95,14 @@ class Associations:
 
     def rewrap(self, caller: Caller, old: str, blob: bytes, new: str, purpose: Purpose, resource: str) -> Sealed:
         """Move a wrapped key from one key (or version) to the current version of another; it is never shown."""
-        source = self.allow(caller, old, "RewrapAssociatedKey")
+        source = self.allow(caller, old, "RewrapAssociatedKey", to="open")
         target = self.allow(caller, new, "RewrapAssociatedKey")
+        version = target.key.current
+        self._require(caller, target, "RewrapAssociatedKey", version, "seal")
         try:
             material = Secret(self._open(source, blob, purpose, resource))
-        except Unreadable as refusal:
+        except Refusal as refusal:
             self._guard.refuse(caller, PERMISSION, source.delegate, "RewrapAssociatedKey", refusal)
-        version = target.key.current
         kek = self._snapshot.keyring.material(target, version)
         sealed = Sealed(kek.seal(material.reveal(), self._binding(target, purpose, resource)), version)
         material.wipe()
@@ -105,8 +110,11 @@ class Associations:
         self._guard.record(caller, PERMISSION, target.delegate, "RewrapAssociatedKey", "allowed", detail=detail)
         return sealed
 
-    def access(self, principal: Principal, key_id: str) -> Access:
-        """Whether the resource may use the key now. Records nothing: the caller records changes of the answer."""
+    def access(self, principal: Principal, key_id: str, version: int | None = None) -> Access:
+        """Whether the resource may use the key (what this version of it sealed), now: time alone changes the answer.
+
+        Records nothing: the caller records changes of the answer.
+        """
         self._snapshot.refresh()
         directory, changed_at = self._snapshot.directory, self._snapshot.changed_at
         if directory.principal(principal.id) is None:
@@ -114,18 +122,44 @@ class Associations:
         entry = self._snapshot.keyring.get(key_id)
         if entry is None or entry.key.tenancy != principal.tenancy:
             return Access(False, "key_gone", "its key does not exist", changed_at)
-        if entry.key.state != "ENABLED":
-            return Access(False, "key_disabled", unusable(entry.key).message, entry.key.changed_at)
+        refusal = self._unusable(entry, version, "open")
+        if isinstance(refusal, NotUsable):
+            return Access(False, refusal.loss, refusal.message, refusal.since or changed_at)
         caller = Caller(principal, request_id="")
+        if refusal is not None:
+            return Access(False, "permission", refusal.message, changed_at)
         if not self._guard.may(caller, PERMISSION, entry.delegate):
-            text = f"{principal.name} lacks {PERMISSION} on key {entry.key.name!r}"
-            return Access(False, "permission", text, changed_at)
+            return self._unreached(caller, entry)
         return Access(True)
+
+    def _unreached(self, caller: Caller, entry: Entry) -> Access:
+        """Why policy does not let the caller use the key: because the key was moved, or because it never does."""
+        key, changed_at = entry.key, self._snapshot.changed_at
+        name = caller.principal.name
+        before = self._snapshot.directory.compartment(key.tenancy, key.moved_from) if key.moved_from else None
+        if before is not None and self._guard.may(caller, PERMISSION, elsewhere(entry.delegate, before)):
+            text = f"key {key.name!r} was moved out of reach of what lets {name} use it"
+            return Access(False, "moved", text, changed_at)
+        return Access(False, "permission", f"{name} lacks {PERMISSION} on key {key.name!r}", changed_at)
+
+    def _require(self, caller: Caller, entry: Entry, operation: str, number: int | None, to: Use) -> None:
+        refusal = self._unusable(entry, number, to)
+        if refusal is not None:
+            self._guard.refuse(caller, PERMISSION, entry.delegate, operation, refusal)
+
+    def _unusable(self, entry: Entry, number: int | None, to: Use) -> Refusal | None:
+        vault = self._snapshot.keyring.vault(entry.key.vault)
+        version = None if number is None else entry.versions.get(number)
+        needs = "wrap" if to == "seal" else "unwrap"
+        return usable(entry.key, version, vault, self._clock.now(), to=to) or permits(entry.key, needs)
 
     def _open(self, entry: Entry, blob: bytes, purpose: Purpose, resource: str) -> bytes:
         header = peek(blob)
         if header.key_id != entry.key.id:
             raise Unreadable
+        refusal = self._unusable(entry, header.key_version, "open")
+        if refusal is not None:
+            raise refusal
         kek = self._snapshot.keyring.material(entry, header.key_version)
         return kek.open(blob, self._binding(entry, purpose, resource))
 

@@ -3,12 +3,15 @@
 Nothing here guards by itself.
 """
 
-from keystead.core.clock import Clock, isoformat
+from dataclasses import replace
+
+from keystead.core.clock import Clock
 from keystead.core.errors import Refusal, not_found
 from keystead.core.ids import CompartmentId, parse_id
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Target
 from keystead.vault.keyring import Entry, Keyring
+from keystead.vault.lifecycle import Use, permits, usable, vault_as_of
 from keystead.vault.model import Key, Vault
 from keystead.vault.ports import VaultStore
 from keystead.vault.snapshot import Snapshot
@@ -29,11 +32,29 @@ class Base:
         """The key as of the Guard's look at the generation."""
         return self._keyring.get(entry.key.id) or entry
 
-    def _usable(self, caller: Caller, permission: str, entry: Entry, operation: str) -> Entry:
-        """The key as it is after the Guard's look at the generation, when it may be used in that state."""
+    def _usable(
+        self,
+        caller: Caller,
+        permission: str,
+        entry: Entry,
+        operation: str,
+        *,
+        to: Use = "seal",
+        number: int | None = None,
+        needs: str = "",
+    ) -> Entry:
+        """The key as it is after the Guard's look at the generation, when it may be used now.
+
+        `number`: the version that is to be used. `needs`: the operation that the key must permit.
+        """
         current = self._current(entry)
-        if current.key.state != "ENABLED":
-            self._guard.refuse(caller, permission, current.target, operation, unusable(current.key))
+        key = current.key
+        version = None if number is None else current.versions.get(number)
+        refusal: Refusal | None = usable(key, version, self._keyring.vault(key.vault), self._clock.now(), to=to)
+        if refusal is None and needs:
+            refusal = permits(key, needs)
+        if refusal is not None:
+            self._guard.refuse(caller, permission, current.target, operation, refusal)
         return current
 
     def _entry(self, caller: Caller, key_id: str) -> Entry:
@@ -56,8 +77,13 @@ class Base:
             vault = tx.vault.vault(caller.principal.tenancy, vault_id)
         if vault is None:
             raise not_found("vault")
-        path = self._place(caller, vault.compartment).path
-        return vault, Target("vaults", vault.id, vault.name, vault.tenancy, path, {"vault.id": vault.id})
+        return vault_as_of(vault, self._clock.now()), self._at_vault(vault)
+
+    def _at_vault(self, vault: Vault) -> Target:
+        self._snapshot.refresh()
+        place = self._snapshot.directory.compartment(vault.tenancy, vault.compartment)
+        path = place.path if place is not None else (vault.compartment,)
+        return Target("vaults", vault.id, vault.name, vault.tenancy, path, {"vault.id": vault.id})
 
     def _place(self, caller: Caller, compartment: str) -> Compartment:
         self._snapshot.refresh()
@@ -67,11 +93,28 @@ class Base:
         return found
 
 
-def unusable(key: Key) -> Refusal:
-    """The key is in a state in which it does nothing; says who brought it there, and the way out."""
-    return Refusal(
-        "KeyNotUsable",
-        f"key {key.name!r} is {key.state} since {isoformat(key.changed_at)} (by {key.changed_by})",
-        hint=f"whoever may manage keys can undo it: keystead key enable {key.name}",
-        kind="conflict",
-    )
+def elsewhere(target: Target, place: Compartment) -> Target:
+    """The thing as if it lay in another compartment; with an id of its own, because decisions are remembered by id."""
+    return replace(target, id=f"{target.id}@{place.id}", path=place.path)
+
+
+def check_active(vault: Vault | None, what: str) -> None:
+    """Raises: Refusal `IllegalState` when the (as-of) vault is on its way to deletion: nothing new begins in it."""
+    if vault is not None and vault.state != "ACTIVE":
+        raise Refusal(
+            "IllegalState",
+            f"vault {vault.name!r} is {vault.state}: {what}",
+            hint=f"keystead vault {'cancel-deletion' if vault.state == 'PENDING_DELETION' else 'recover'} {vault.name}",
+            kind="conflict",
+        )
+
+
+def check_standing(key: Key) -> None:
+    """Raises: Refusal `IllegalState` when the (as-of) key is deleted."""
+    if key.state in ("DELETED", "PURGED"):
+        raise Refusal(
+            "IllegalState",
+            f"key {key.name!r} is {key.state}: it cannot be changed",
+            hint=f"keystead key recover {key.name}" if key.state == "DELETED" else "its material is destroyed",
+            kind="conflict",
+        )

@@ -1,24 +1,40 @@
-"""Keys and their versions: made, shown, moved from state to state."""
+"""Keys and their versions: made, shown, set up, rotated."""
 
 from dataclasses import replace
 
-from keystead.core.errors import Refusal, check_version, stale, taken
-from keystead.core.ids import KeyId, KeyVersionId, VaultId, new_id
+from keystead.audit.model import Entry as AuditEntry
+from keystead.core.errors import Refusal, check_version, not_found, stale, taken
+from keystead.core.ids import KeyId, KeyVersionId, VaultId, new_id, parse_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.iam.model import Caller, Compartment, Target
 from keystead.iam.names import check_name
-from keystead.vault.base import Base
-from keystead.vault.lifecycle import KeyMove, after
-from keystead.vault.model import Algorithm, Key, KeyVersion
+from keystead.vault.base import check_active, check_standing
+from keystead.vault.changing import Request, Seen
+from keystead.vault.keyring import Entry
+from keystead.vault.lifecycle import check_lock, key_as_of, usable, vault_as_of, version_as_of
+from keystead.vault.model import Algorithm, Key, KeyVersion, Protection, Vault
+from keystead.vault.moves import KeyMoves
+from keystead.vault.ports import VaultTx
+from keystead.vault.rotation import rotated, rotation_due
+from keystead.vault.settings import KeySettings
+
+NO_SETTINGS = KeySettings()
 
 
-class KeyActs(Base):
+class KeyActs(KeyMoves):
     """What is done with keys, but for using them."""
 
     def create_key(
-        self, caller: Caller, compartment: str, vault: str, name: str, algorithm: Algorithm = "AES-256"
+        self,
+        caller: Caller,
+        compartment: str,
+        vault: str,
+        name: str,
+        algorithm: Algorithm = "AES-256",
+        protection: Protection | None = None,
+        settings: KeySettings = NO_SETTINGS,
     ) -> Key:
-        """A new enabled key with its first version."""
+        """A new enabled key with its first version. `protection` None: that of its vault."""
         place = self._place(caller, compartment)
         home, at_vault = self._vault(caller, vault)
         check_name(name, "key")
@@ -26,10 +42,14 @@ class KeyActs(Base):
         target = Target("keys", new, name, place.tenancy, place.path, {"key.name": name, "vault.id": home.id})
         self._guard.require(caller, "VAULT_CREATE_KEY", at_vault, "CreateKey")
         entry = self._guard.permit_change(caller, "KEY_CREATE", target, "CreateKey", {"algorithm": algorithm})
-        key, first = self.new_key(caller, place, home.id, name, new, algorithm=algorithm)
+        check_room(home)
+        key = self._fresh(caller, place, home.id, name, new, algorithm, protection or home.protection)
+        key = settings.applied(key, key.created_at)
+        first = self._new_version(key, 1)
         with self._store.write(entry) as tx:
             if tx.vault.keys(place.tenancy, place.id, PageRequest(1), name):
                 raise taken("key", name)
+            self._check_vault(tx, home)
             tx.vault.add_key(key, first)
         return key
 
@@ -44,8 +64,108 @@ class KeyActs(Base):
         algorithm: Algorithm = "AES-256",
     ) -> tuple[Key, KeyVersion]:
         """A fresh key and its first version, not stored yet: for a transaction of the caller's own."""
+        key = self._fresh(caller, place, vault, name, key_id, algorithm, "software", managed_by)
+        return key, self._new_version(key, 1)
+
+    def get_key(self, caller: Caller, key_id: str) -> Key:
+        entry = self._entry(caller, key_id)
+        self._guard.permit(caller, "KEY_READ", entry.target, "GetKey")
+        key = self._current(entry).key
+        return key_as_of(key, self._keyring.vault(key.vault), self._clock.now())
+
+    def list_keys(self, caller: Caller, compartment: str, page: PageRequest, name: str | None = None) -> Page[Key]:
+        place = self._place(caller, compartment)
+        target = Target("keys", place.id, place.name, place.tenancy, place.path)
+        self._guard.permit(caller, "KEY_INSPECT", target, "ListKeys")
         now = self._clock.now()
-        key = Key(
+        with self._store.read() as tx:
+            found = tx.vault.keys(place.tenancy, place.id, page, name)
+        shown = [key_as_of(key, self._keyring.vault(key.vault), now) for key in found]
+        return cut(shown, page.limit, lambda item: item.name)
+
+    def list_versions(self, caller: Caller, key_id: str, page: PageRequest) -> Page[KeyVersion]:
+        entry = self._entry(caller, key_id)
+        self._guard.permit(caller, "KEY_READ", entry.target, "ListKeyVersions")
+        entry, now = self._current(entry), self._clock.now()
+        since = int(page.after) if page.after and page.after.isdigit() else 0
+        newer = [version_as_of(found, now) for number, found in sorted(entry.versions.items()) if number > since]
+        return cut(newer[: page.limit + 1], page.limit, lambda item: str(item.number))
+
+    def get_version(self, caller: Caller, key_id: str, version_id: str) -> KeyVersion:
+        parse_id(version_id, "keyversion")
+        entry = self._entry(caller, key_id)
+        self._guard.permit(caller, "KEY_READ", entry.target, "GetKeyVersion")
+        for found in self._current(entry).versions.values():
+            if found.id == version_id:
+                return version_as_of(found, self._clock.now())
+        raise not_found("key version")
+
+    def update_key(self, caller: Caller, key_id: str, settings: KeySettings, if_match: int | None = None) -> Key:
+        """Change what the customer decides about a key; what is not given stays."""
+        request = Request("KEY_UPDATE", "UpdateKey", if_match, settings.told(), taking=True)
+
+        def change(seen: Seen) -> Key:
+            check_standing(seen.key)
+            check_active(seen.vault, "its keys cannot be changed")
+            changed = settings.applied(seen.row, seen.now)
+            return changed if changed == seen.row else replace(changed, version=seen.row.version + 1)
+
+        return self._change_key(caller, key_id, request, change)
+
+    def rotate(self, caller: Caller, key_id: str, if_match: int | None = None) -> Key:
+        """A new current version. Older ones open what they sealed and seal nothing any more."""
+        entry = self._entry(caller, key_id)
+        record = self._guard.permit_change(caller, "KEY_ROTATE", entry.target, "RotateKey")
+        try:
+            changed = self._rotate(entry, record, if_match=if_match)
+        except Refusal as refusal:
+            self._guard.refuse(caller, "KEY_ROTATE", entry.target, "RotateKey", refusal)
+        if changed is None:  # only where a due date is asked for
+            raise stale()
+        return changed
+
+    def _rotate(
+        self, entry: Entry, record: AuditEntry, *, if_match: int | None = None, if_due: bool = False
+    ) -> Key | None:
+        """Rotate a key as it is inside the transaction; None when `if_due` and it is not due (any more).
+
+        The version is made before the transaction, because that may take long; where somebody else was faster, another.
+        """
+        number = self._current(entry).key.current + 1
+        while True:
+            version = self._new_version(entry.key, number)
+            try:
+                with self._store.write(record) as tx:
+                    seen = self._seen(tx, entry.key)
+                    check_version(seen.row.version, if_match)
+                    if if_due and not rotation_due(seen.row, seen.now):
+                        raise _NotDue
+                    check_rotatable(seen)
+                    if seen.row.current + 1 != number:
+                        raise _Behind(seen.row.current + 1)
+                    changed = rotated(seen.row, seen.now)
+                    if not tx.vault.change_key(seen.row, changed):
+                        raise stale()
+                    tx.vault.add_version(changed, version)
+                    return changed
+            except _NotDue:
+                return None
+            except _Behind as behind:
+                number = behind.number
+
+    def _fresh(
+        self,
+        caller: Caller,
+        place: Compartment,
+        vault: VaultId,
+        name: str,
+        key_id: KeyId,
+        algorithm: Algorithm,
+        protection: Protection,
+        managed_by: str = "",
+    ) -> Key:
+        now = self._clock.now()
+        return Key(
             id=key_id,
             tenancy=place.tenancy,
             compartment=place.id,
@@ -58,67 +178,8 @@ class KeyActs(Base):
             changed_by=caller.principal.name,
             changed_at=now,
             managed_by=managed_by,
+            protection=protection,
         )
-        return key, self._new_version(key, 1)
-
-    def get_key(self, caller: Caller, key_id: str) -> Key:
-        entry = self._entry(caller, key_id)
-        self._guard.permit(caller, "KEY_READ", entry.target, "GetKey")
-        return self._current(entry).key
-
-    def list_keys(self, caller: Caller, compartment: str, page: PageRequest, name: str | None = None) -> Page[Key]:
-        place = self._place(caller, compartment)
-        target = Target("keys", place.id, place.name, place.tenancy, place.path)
-        self._guard.permit(caller, "KEY_INSPECT", target, "ListKeys")
-        with self._store.read() as tx:
-            return cut(tx.vault.keys(place.tenancy, place.id, page, name), page.limit, lambda item: item.name)
-
-    def list_versions(self, caller: Caller, key_id: str, page: PageRequest) -> Page[KeyVersion]:
-        entry = self._entry(caller, key_id)
-        self._guard.permit(caller, "KEY_READ", entry.target, "ListKeyVersions")
-        entry = self._current(entry)
-        since = int(page.after) if page.after and page.after.isdigit() else 0
-        newer = [version for number, version in sorted(entry.versions.items()) if number > since]
-        return cut(newer[: page.limit + 1], page.limit, lambda item: str(item.number))
-
-    def enable(self, caller: Caller, key_id: str, if_match: int | None = None) -> Key:
-        """Let the key be used again. What was fenced because of it heals by itself."""
-        return self._move(caller, key_id, "enable", "EnableKey", if_match)
-
-    def disable(self, caller: Caller, key_id: str, if_match: int | None = None) -> Key:
-        """Take the key away from everything that uses it: refused from the next request on, systems are fenced."""
-        return self._move(caller, key_id, "disable", "DisableKey", if_match)
-
-    def rotate(self, caller: Caller, key_id: str, if_match: int | None = None) -> Key:
-        """A new current version. Older ones open what they sealed and seal nothing any more."""
-        entry = self._entry(caller, key_id)
-        record = self._guard.permit_change(caller, "KEY_ROTATE", entry.target, "RotateKey")
-        key = self._usable(caller, "KEY_ROTATE", entry, "RotateKey").key
-        check_version(key.version, if_match)
-        changed = replace(key, current=key.current + 1, version=key.version + 1)
-        version = self._new_version(changed, changed.current)
-        with self._store.write(record) as tx:
-            if not tx.vault.change_key(key, changed):
-                raise stale()
-            tx.vault.add_version(changed, version)
-        return changed
-
-    def _move(self, caller: Caller, key_id: str, move: KeyMove, operation: str, if_match: int | None) -> Key:
-        entry = self._entry(caller, key_id)
-        record = self._guard.permit_change(caller, "KEY_UPDATE", entry.target, operation)
-        key = self._current(entry).key
-        check_version(key.version, if_match)
-        try:
-            state = after(key.state, move, key.name)
-        except Refusal as refusal:
-            self._guard.refuse(caller, "KEY_UPDATE", entry.target, operation, refusal)
-        changed = replace(
-            key, state=state, changed_by=caller.principal.name, changed_at=self._clock.now(), version=key.version + 1
-        )
-        with self._store.write(record, reserve=move == "disable") as tx:
-            if not tx.vault.change_key(key, changed):
-                raise stale()
-        return changed
 
     def _new_version(self, key: Key, number: int) -> KeyVersion:
         stored = self._keyring.generate(key, number)
@@ -131,3 +192,44 @@ class KeyActs(Base):
             public=stored.public,
             fingerprint=stored.fingerprint,
         )
+
+    def _check_vault(self, tx: VaultTx, vault: Vault) -> None:
+        """Raises: Refusal when the vault, as it is inside the transaction, takes no (more) keys."""
+        found = tx.vault.vault(vault.tenancy, vault.id)
+        if found is None:
+            raise not_found("vault")
+        home = vault_as_of(found, self._clock.now())
+        check_room(home)
+        if home.key_limit and tx.vault.key_count(home) >= home.key_limit:
+            raise Refusal(
+                "TooManyKeys",
+                f"vault {home.name!r} holds {home.key_limit} keys, which is its limit",
+                hint=f"keystead vault update {home.name} --key-limit, or another vault",
+                kind="conflict",
+            )
+
+
+def check_room(vault: Vault) -> None:
+    """Raises: Refusal when the vault takes no keys."""
+    check_active(vault, "no key can be made in it")
+    check_lock("vault", vault.name, vault.lock, deleting=False)
+
+
+def check_rotatable(seen: Seen) -> None:
+    """Raises: Refusal when the key may not be rotated as it is."""
+    refusal = usable(seen.row, None, seen.vault, seen.now, to="seal")
+    if refusal is not None:
+        raise refusal
+    check_lock("key", seen.row.name, seen.row.lock, deleting=False, vault=seen.vault)
+
+
+class _NotDue(Exception):
+    """Somebody else has rotated it; ends the transaction."""
+
+
+class _Behind(Exception):
+    """Somebody else has rotated it; ends the transaction."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number

@@ -40,6 +40,11 @@ class Table:
         query = self._select(where).order_by(*(self._table.c[name] for name in order))
         return [read(cls, dict(row)) for row in self._connection.execute(query).mappings()]
 
+    def where(self, cls: type[Row], *conditions: sa.ColumnElement[bool]) -> list[Row]:
+        """All rows that meet the conditions."""
+        query = sa.select(self._table).where(*conditions)
+        return [read(cls, dict(row)) for row in self._connection.execute(query).mappings()]
+
     def page(self, cls: type[Row], request: PageRequest, **where: Any) -> list[Row]:
         """By name; one row more than asked for, so that the caller learns whether more follow."""
         query = self._select(where).order_by(self._table.c.name).limit(request.limit + 1)
