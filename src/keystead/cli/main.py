@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from keystead.cli import audit, auth, backups, databases, iam, jobs, state, vault
+from keystead.cli import audit, auth, backups, databases, iam, jobs, seal, state, vault
 from keystead.cli.exits import MEANINGS
 from keystead.cli.session import Session
 
@@ -33,6 +33,7 @@ groups = {
     "job": jobs.jobs,
     "audit": audit.trail,
     "state": state.state,
+    "seal": seal.seal,
 }
 
 

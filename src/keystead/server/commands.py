@@ -10,6 +10,7 @@ from keystead.core.clock import SystemClock
 from keystead.core.errors import Refusal
 from keystead.server import confine, settings
 from keystead.server import init as making
+from keystead.server.seal_commands import read_counts, tell_shares
 from keystead.server.settings import Settings
 from keystead.server.unseal import ask_passphrase, needs_passphrase, open_root
 
@@ -30,17 +31,24 @@ class Asked:
     credentials_file: Path | None
     port: int | None
     settings: Sequence[str] | None
+    recovery_shares: str = ""
+    recovery_recipients: Sequence[Path] | None = None
 
 
 def init(console: "Console", asked: Asked) -> None:
     """Make a region and show its secrets once."""
     confine.confine()
     state = (asked.state or settings.find_file(None, None).parent).absolute()
-    wanted = making.Wanted(state, _settings(asked, state), asked.tenancy, asked.admin, asked.credentials_file)
+    shares = read_counts(asked.recovery_shares) if asked.recovery_shares else None
+    recipients = tuple(asked.recovery_recipients or ())
+    wanted = making.Wanted(
+        state, _settings(asked, state), asked.tenancy, asked.admin, asked.credentials_file, shares, recipients
+    )
 
     def show(made: making.Made) -> None:
         if console.json:
-            console.document(made.credentials())
+            words = [share.text.reveal().decode() for share in made.shares.shares] if made.shares else []
+            console.document({**made.credentials(), **({"shares": words} if words else {})})
         else:
             _tell(console, made)
         sys.stdout.flush()
@@ -143,3 +151,5 @@ def _tell(console: "Console", made: making.Made) -> None:
     console.say(f"  user       {found['user']}")
     console.secret("  password", found["password"])
     console.secret("  passphrase of the region", found["passphrase"])
+    if made.shares is not None:
+        tell_shares(console, made.shares)

@@ -19,12 +19,12 @@ from keystead.core.secret import Secret
 from keystead.crypto.sign import SigningKey
 from keystead.crypto.x509 import Authority
 from keystead.seal import service as seal
-from keystead.seal.openers import KeyFile, Maker, Passphrase
+from keystead.seal.openers import KeyFile, Maker, NewShares, Passphrase
 from keystead.server import authority, machine
 from keystead.server.building import Building, building, write
 from keystead.server.machine import ThisMachine
 from keystead.server.settings import FILE_NAME, Effective, Settings, parse, render
-from keystead.server.unseal import SEAL_NAME
+from keystead.server.unseal import SEAL_NAME, read_recipient
 
 if TYPE_CHECKING:
     from keystead.audit.model import Entry
@@ -36,13 +36,18 @@ STATEMENT = f"Allow group {ADMINISTRATORS} to manage all-resources in tenancy"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What `init` is asked to make. `settings` holds region name, key file, port and so on."""
+    """What `init` is asked to make. `settings` holds region name, key file, port and so on.
+
+    `recovery_shares`: how many shares open the region, of how many. `recovery_recipients`: files with public halves.
+    """
 
     state: Path
     settings: Settings
     tenancy: str
     admin: str
     credentials_file: Path | None = None
+    recovery_shares: tuple[int, int] | None = None
+    recovery_recipients: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,10 @@ class Made:
     passphrase: Secret = field(repr=False)
     password: Secret = field(repr=False)
     key_file: Secret | None = field(repr=False, default=None)
+    shares: NewShares | None = field(repr=False, default=None)
 
     def credentials(self) -> dict[str, str]:
-        """Everything a person or a script needs to go on. Holds secrets, but not the key file's content."""
+        """All that a person or a script needs to go on. Holds secrets; neither the key file's content nor shares."""
         found = self.effective
         return {
             "url": found.url,
@@ -123,8 +129,11 @@ def _build(wanted: Wanted, effective: Effective, directory: Path, clock: Clock) 
     region = effective.settings.region.name
     passphrase, text = Passphrase.generate("recovery passphrase")
     key_file = KeyFile.generate(str(effective.key_file)) if effective.key_file else None
-    openers: list[Maker] = [key_file, passphrase] if key_file else [passphrase]
-    sealed, root = seal.create(region, openers, now)
+    makers: list[Maker] = [key_file, passphrase] if key_file else [passphrase]
+    shares = NewShares(*wanted.recovery_shares, "recovery shares") if wanted.recovery_shares else None
+    makers += [shares] if shares else []
+    makers += [read_recipient(path) for path in wanted.recovery_recipients]
+    sealed, root = seal.create(region, makers, now)
     write(directory / SEAL_NAME, sealed.encode())
     ca = Authority.create(region, now)
     write(directory / authority.CERTIFICATE_NAME, ca.pem, 0o644)
@@ -137,7 +146,7 @@ def _build(wanted: Wanted, effective: Effective, directory: Path, clock: Clock) 
     write(directory / FILE_NAME, render(wanted.settings).encode())
     tenancy_id, password = _first_rows(directory, wanted, here, machine_key, clock)
     content = key_file.content() if key_file else None
-    return Made(effective, wanted.tenancy, tenancy_id, wanted.admin, text, password, content)
+    return Made(effective, wanted.tenancy, tenancy_id, wanted.admin, text, password, content, shares)
 
 
 def _first_rows(

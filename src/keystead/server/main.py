@@ -11,6 +11,9 @@ import typer
 from keystead.cli.command import command
 from keystead.cli.main import app, groups
 from keystead.cli.session import Session
+from keystead.server import seal_cli
+
+seal_cli.add_to(app, groups["seal"])
 
 StateDir = Annotated[
     Path | None,
@@ -28,7 +31,7 @@ Accept = Annotated[
 
 
 @command(app, "init")
-def init(
+def init(  # noqa: PLR0913, PLR0917 - options of a command line
     session: Session,
     state: StateDir = None,
     region: Annotated[str, typer.Option("--region", metavar="NAME", help="Name of the region.")] = "home",
@@ -48,11 +51,30 @@ def init(
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="SECTION.NAME=VALUE", help="Any other setting.")
     ] = None,
+    recovery_shares: Annotated[
+        str, typer.Option("--recovery-shares", metavar="K/N", help="Shares for people, shown once: 3/5 is any 3 of 5.")
+    ] = "",
+    recovery_recipient: Annotated[
+        list[Path] | None,
+        typer.Option("--recovery-recipient", metavar="FILE", help="A recipient file of `keystead recovery keygen`."),
+    ] = None,
 ) -> None:
     """Make a region: root key, certificate authority, first tenancy and administrator."""
     from keystead.server import commands
 
-    asked = commands.Asked(state, region, tenancy, admin, key_file, passphrase_only, credentials_file, port, setting)
+    asked = commands.Asked(
+        state,
+        region,
+        tenancy,
+        admin,
+        key_file,
+        passphrase_only,
+        credentials_file,
+        port,
+        setting,
+        recovery_shares,
+        recovery_recipient,
+    )
     commands.init(session.console, asked)
 
 

@@ -361,7 +361,13 @@ def _check_whole(made: Effective) -> None:
     key_file = made.key_file
     if key_file is not None and not key_file.is_absolute():
         raise _invalid(f"[unseal] key_file must be an absolute path: {key_file}")
-    if key_file is not None and key_file.resolve().is_relative_to(made.state.resolve()):
+    if key_file is not None:
+        check_key_file_place(made, key_file)
+
+
+def check_key_file_place(made: Effective, key_file: Path) -> None:
+    """Raises: Refusal `InvalidSettings`: the key file would lie in the state directory."""
+    if key_file.resolve().is_relative_to(made.state.resolve()):
         raise _invalid(
             "[unseal] key_file lies in the state directory",
             "whoever copies the state directory would have the key with it: keep it elsewhere",

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from keystead.core.errors import Refusal, Unreadable
 from keystead.core.secret import Secret
+from keystead.crypto.shares import Share, wipe, wrong
+from keystead.crypto.shares import read as read_share
 from keystead.seal import service as seal
-from keystead.seal.model import SealFile, decode
-from keystead.seal.openers import KeyFile, Opener, Passphrase
+from keystead.seal.model import MAX_FILE_BYTES, Quorum, SealFile, decode
+from keystead.seal.openers import Identity, KeyFile, Opener, Passphrase, RecipientFile, Shares
 from keystead.seal.service import RootKey
 from keystead.server.settings import Effective
 
@@ -88,6 +90,55 @@ def open_root(effective: Effective, passphrase: Secret | None = None) -> RootKey
             hint="mend [region] name in the settings",
         )
     return root
+
+
+def read_recipient(path: Path) -> RecipientFile:
+    """A recipient's public half. Raises: Refusal `NoRecipient`, `InvalidRecipient`."""
+    try:
+        return RecipientFile(path.read_bytes()[:MAX_FILE_BYTES], path.stem)
+    except OSError as error:
+        raise Refusal("NoRecipient", f"the recipient file {path} cannot be read: {error.strerror}") from error
+
+
+def read_identity(path: Path) -> Identity:
+    """A recipient's private half. Raises: Refusal `NoIdentity`, `InvalidIdentity`."""
+    try:
+        return Identity(path.read_bytes()[:MAX_FILE_BYTES])
+    except OSError as error:
+        raise Refusal("NoIdentity", f"the identity file {path} cannot be read: {error.strerror}") from error
+
+
+def ask_shares(seal: SealFile, *, from_stdin: bool) -> Shares:
+    """Shares, one a line, until there are enough for one set of this seal. Raises: Refusal `WrongShare`, `NoShares`."""
+    quorums = {slot.means.set: slot.means for slot in seal.slots if isinstance(slot.means, Quorum)}
+    if not quorums:
+        raise Refusal("NoShares", "this seal has no slot for shares", hint="`keystead seal list` shows what it has")
+    given: dict[int, Share] = {}
+    while True:
+        share = read_share(ask_secret(from_stdin=from_stdin, prompt=f"share {len(given) + 1}: "))
+        if share.set not in quorums or any(share.set != other.set for other in given.values()):
+            raise wrong()
+        given[share.number] = share
+        if len(given) == quorums[share.set].threshold:
+            try:
+                return Shares(list(given.values()))
+            finally:
+                wipe(given.values())
+
+
+def ask_secret(*, from_stdin: bool, prompt: str) -> Secret:
+    """One line, from standard input or a terminal that does not show it. Raises: Refusal `NothingGiven`."""
+    if from_stdin:
+        line = Secret(sys.stdin.buffer.readline(4096).rstrip(b"\r\n"))
+    elif sys.stdin.isatty():
+        import getpass
+
+        line = Secret(getpass.getpass(prompt).encode())
+    else:
+        raise Refusal("NothingGiven", "there is no terminal to ask at", hint="give it on standard input: --stdin")
+    if not len(line):
+        raise Refusal("NothingGiven", "nothing was given")
+    return line
 
 
 def needs_passphrase(effective: Effective) -> bool:
