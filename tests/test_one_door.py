@@ -20,6 +20,16 @@ CALLS = dict(of_people())
 EVERY = pytest.mark.parametrize("name", CALLS)
 TAKES_ACCESS = {
     "vaults.disable",
+    "vaults.schedule_deletion",
+    "vaults.delete",
+    "vaults.purge",
+    "vaults.disable_version",
+    "vaults.schedule_version_deletion",
+    "vaults.move_key",
+    "vaults.update_key",
+    "vaults.schedule_vault_deletion",
+    "vaults.delete_vault",
+    "vaults.purge_vault",
     "iam.update_user",
     "iam.delete_user",
     "iam.revoke_user_tokens",

@@ -40,12 +40,13 @@ class Things:
     backup: str
     job: str
     signing: str
+    version: str
     wrapped: bytes = b""
     encrypted: bytes = b""
 
     def missing(self) -> "Things":
         """Ids that look the same and name nothing."""
-        kinds = {"system": "mysqldbsystem", "backup": "mysqlbackup", "signing": "key"}
+        kinds = {"system": "mysqldbsystem", "backup": "mysqlbackup", "signing": "key", "version": "keyversion"}
         ids = {
             field.name: new_id(kinds.get(field.name, field.name), "home")  # type: ignore[arg-type]
             for field in fields(self)
@@ -70,6 +71,7 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     key = region.vaults.create_key(caller, place.id, vault.id, "key")
     signing = region.vaults.create_key(caller, place.id, vault.id, "signing", "ED25519").id
     region.snapshot.refresh()
+    version = region.vaults.list_versions(caller, key.id, _page).items[0].id
     wrapped = region.vaults.wrap(caller, key.id, b"k" * 32, ASSOCIATED).blob
     encrypted = region.vaults.encrypt(caller, key.id, b"words", ASSOCIATED).blob
     made = region.databases.create(caller, NewSystem(place.id, "flights", key.id))
@@ -79,8 +81,8 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
         tx.databases.change_backup(backup, replace(backup, state="ACTIVE"))
     active(region, made.system.id)
     return Things(
-        place.id, user.id, group.id, policy.id, vault.id, key.id, made.system.id, backup.id, job.id, signing, wrapped,
-        encrypted,
+        place.id, user.id, group.id, policy.id, vault.id, key.id, made.system.id, backup.id, job.id, signing, version,
+        wrapped, encrypted,
     )  # fmt: skip
 
 
@@ -191,7 +193,7 @@ VAULTS: Mapping[str, Call] = {
     "get_key": _read(lambda r, c, t: r.vaults.get_key(c, t.key), "key"),
     "list_keys": _read(lambda r, c, t: r.vaults.list_keys(c, t.compartment, _page), "compartment"),
     "list_versions": _read(lambda r, c, t: r.vaults.list_versions(c, t.key, _page), "key"),
-    "get_version": _read(lambda r, c, t: r.vaults.get_version(c, t.key, t.version), "key"),
+    "get_version": _read(lambda r, c, t: r.vaults.get_version(c, t.key, t.version), "key", "version"),
     "update_vault": Call(lambda r, c, t: r.vaults.update_vault(c, t.vault, VaultSettings(key_limit=9)), ("vault",)),
     "lock_vault": Call(lambda r, c, t: r.vaults.lock_vault(c, t.vault, "ReadOnly"), ("vault",)),
     "move_vault": Call(lambda r, c, t: r.vaults.move_vault(c, t.vault, t.compartment), ("vault", "compartment")),
