@@ -72,6 +72,8 @@ db start s
 db restart s --if-match 1
 db unprotect s
 db protect s
+db follow-key s
+db unfollow-key s
 db change-key s --service-managed
 db change-key s --key k
 db rotate-data-keys s

@@ -479,6 +479,7 @@ def new_system(ask: Request, kind: str, restored_from: str | None) -> tuple[int,
         port=33061,
         memory_mb=body.get("memory_mb", 512),
         deletion_protection=body.get("deletion_protection", False),
+        follow_key=body.get("follow_key", False),
         confirmed=True,
         restored_from=restored_from,
     )

@@ -57,6 +57,9 @@ def create(
     admin: AdminName = None,
     memory: Memory = None,
     protect_it: Annotated[bool, typer.Option("--protect", help="Refuse to delete it until unprotected.")] = False,
+    follow_it: Annotated[
+        bool, typer.Option("--follow-key", help="Use each new version of its key by itself, as soon as there is one.")
+    ] = False,
     compartment: InCompartment = None,
     wait: Wait = True,
 ) -> None:
@@ -68,6 +71,7 @@ def create(
         "admin_username": admin,
         "memory_mb": memory,
         "deletion_protection": protect_it or None,
+        "follow_key": follow_it or None,
     }
     started(session, session.client.create("/db-systems", body).data, wait)
 
@@ -141,13 +145,27 @@ def delete(
 @command(systems, "protect")
 def protect(session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None) -> None:
     """Refuse to delete the system until it is unprotected."""
-    _set_protection(session, name, compartment, if_match, True)
+    _set(session, name, compartment, if_match, {"deletion_protection": True}, "it cannot be deleted")
 
 
 @command(systems, "unprotect")
 def unprotect(session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None) -> None:
     """Let the system be deleted."""
-    _set_protection(session, name, compartment, if_match, False)
+    _set(session, name, compartment, if_match, {"deletion_protection": False}, "it can be deleted")
+
+
+@command(systems, "follow-key")
+def follow_key(session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None) -> None:
+    """Let the system use each new version of its key by itself: its store key is rewrapped when the key is rotated."""
+    _set(session, name, compartment, if_match, {"follow_key": True}, "it follows the newest version of its key")
+
+
+@command(systems, "unfollow-key")
+def unfollow_key(
+    session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None
+) -> None:
+    """Let the system stay with the version of its key that it uses, until `db change-key`."""
+    _set(session, name, compartment, if_match, {"follow_key": False}, "it stays with the version of its key")
 
 
 @command(systems, "change-key")
@@ -305,12 +323,9 @@ def _act(session: Session, verb: str, name: str, compartment: str | None, said: 
     _changed(session, answer, said)
 
 
-def _set_protection(
-    session: Session, name: str, compartment: str | None, if_match: str | None, protected: bool
-) -> None:
-    call = Call("PATCH", _path(session, name, compartment), body={"deletion_protection": protected}, if_match=if_match)
-    answer = session.client.send(call).data
-    _changed(session, answer, f"it {'cannot' if protected else 'can'} be deleted")
+def _set(session: Session, name: str, compartment: str | None, if_match: str | None, settings: Json, said: str) -> None:
+    call = Call("PATCH", _path(session, name, compartment), body=settings, if_match=if_match)
+    _changed(session, session.client.send(call).data, said)
 
 
 def _changed(session: Session, system: Json, said: str) -> None:

@@ -36,6 +36,7 @@ class NewSystem:
     admin_username: str = DEFAULT_ADMIN
     memory_mb: int = DEFAULT_MEMORY_MB
     deletion_protection: bool = False
+    follow_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class Creation(Base):
             uid=0,
             memory_mb=wanted.memory_mb,
             deletion_protection=wanted.deletion_protection,
+            follow_key=wanted.follow_key,
             confirmed=True,
             reason="",
             reason_text="",

@@ -43,14 +43,27 @@ class SystemActs(Creation):
             return cut(tx.databases.systems(place.tenancy, place.id, page, name), page.limit, lambda item: item.name)
 
     def update_system(
-        self, caller: Caller, system_id: str, *, deletion_protection: bool, if_match: int | None = None
+        self,
+        caller: Caller,
+        system_id: str,
+        *,
+        deletion_protection: bool | None = None,
+        follow_key: bool | None = None,
+        if_match: int | None = None,
     ) -> DbSystem:
+        """Switch the protection against deletion, or following the newest version of the key; None leaves it."""
         system = self._system(caller, system_id)
-        detail = {"deletion_protection": str(deletion_protection)}
+        given = {"deletion_protection": deletion_protection, "follow_key": follow_key}
+        detail = {name: str(value) for name, value in given.items() if value is not None}
         entry = self._guard.permit_change(caller, "MYSQL_INSTANCE_UPDATE", self._at(system), "UpdateDbSystem", detail)
         with self._store.write(entry) as tx:
             current = now(tx, system, if_match)
-            return saved(tx, current, replace(current, deletion_protection=deletion_protection))
+            changed = replace(
+                current,
+                deletion_protection=current.deletion_protection if deletion_protection is None else deletion_protection,
+                follow_key=current.follow_key if follow_key is None else follow_key,
+            )
+            return saved(tx, current, changed)
 
     def start(self, caller: Caller, system_id: str, if_match: int | None = None) -> Job:
         return self._act(

@@ -336,10 +336,11 @@ SERVICE_ONLY: Mapping[str, str] = {
     "HOST_REPORT": "machines",
     "KEY_UPKEEP": "keys",
     "VAULT_UPKEEP": "vaults",
+    "MYSQL_INSTANCE_UPKEEP": "mysql-instances",
 }
 SERVICE_GRANTS: Mapping[str, frozenset[str]] = {
     "host": frozenset({"HOST_WATCH", "HOST_REPORT"}),
-    "upkeep": frozenset({"KEY_UPKEEP", "VAULT_UPKEEP"}),
+    "upkeep": frozenset({"KEY_UPKEEP", "VAULT_UPKEEP", "MYSQL_INSTANCE_UPKEEP"}),
 }
 
 

@@ -215,4 +215,5 @@ Permission = Literal[
     "HOST_REPORT",
     "KEY_UPKEEP",
     "VAULT_UPKEEP",
+    "MYSQL_INSTANCE_UPKEEP",
 ]

@@ -44,12 +44,16 @@ class CreateDbSystem(Message):
     admin_username: AdminName = DEFAULT_ADMIN
     memory_mb: Memory = DEFAULT_MEMORY_MB
     deletion_protection: bool = False
+    follow_key: bool = False
 
 
 class UpdateDbSystem(Message):
     """What can be changed about a database system as it runs."""
 
-    deletion_protection: bool
+    deletion_protection: bool | None = None
+    follow_key: Annotated[
+        bool | None, Meta(description="Rewrap the store key under each new version of its key, by itself.")
+    ] = None
 
 
 class VerifyDbSystem(Message):
@@ -80,6 +84,7 @@ class DbSystemReply(Message):
     port: int
     memory_mb: int
     deletion_protection: bool
+    follow_key: bool
     confirmed: bool
     restored_from: str | None
     created_at: datetime
@@ -172,6 +177,7 @@ def shown_system(found: DbSystem) -> DbSystemReply:
         port=found.port,
         memory_mb=found.memory_mb,
         deletion_protection=found.deletion_protection,
+        follow_key=found.follow_key,
         confirmed=found.confirmed,
         restored_from=found.restored_from or None,
         created_at=found.created_at,
@@ -221,6 +227,7 @@ def create_db_system(services: Services, call: Call[CreateDbSystem, NoBody]) -> 
         admin_username=body.admin_username,
         memory_mb=body.memory_mb,
         deletion_protection=body.deletion_protection,
+        follow_key=body.follow_key,
     )
     return shown_created(services.databases.create(call.caller, wanted))
 
@@ -240,6 +247,7 @@ def update_db_system(services: Services, call: Call[UpdateDbSystem, NoBody]) -> 
         call.caller,
         call.path["db_system_id"],
         deletion_protection=call.body.deletion_protection,
+        follow_key=call.body.follow_key,
         if_match=call.if_match,
     )
     return shown_system(changed)
@@ -323,8 +331,9 @@ OPERATIONS: tuple[Operation, ...] = (
         permissions=("MYSQL_INSTANCE_READ",),
     ),
     Operation(
-        "UpdateDbSystem", "PATCH", _SYSTEM, "Switch the protection against deletion", update_db_system, "db-systems",
-        request=UpdateDbSystem, reply=DbSystemReply, permissions=("MYSQL_INSTANCE_UPDATE",), moves=True,
+        "UpdateDbSystem", "PATCH", _SYSTEM, "Switch the protection against deletion, or following the key",
+        update_db_system, "db-systems", request=UpdateDbSystem, reply=DbSystemReply,
+        permissions=("MYSQL_INSTANCE_UPDATE",), moves=True,
     ),
     Operation(
         "DeleteDbSystem", "DELETE", _SYSTEM, "Delete a database system and its data", delete_db_system, "db-systems",
