@@ -5,10 +5,11 @@ Nothing else in Keystead builds a service.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from traceback import extract_tb
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 import structlog
@@ -28,13 +29,14 @@ from keystead.adapters.sql.store import SqlStore
 from keystead.adapters.write_events import watch_state
 from keystead.audit.service import AuditLog
 from keystead.core.clock import Clock, SteadyClock, SystemClock
-from keystead.core.ids import new_id
+from keystead.core.ids import CompartmentId, PrincipalId, TenancyId, new_id
 from keystead.core.secret import Secret
 from keystead.crypto import passwords
 from keystead.crypto.sign import SigningKey
 from keystead.databases.placement import Placement
 from keystead.iam.directory import Directory
 from keystead.iam.guard import Guard
+from keystead.iam.model import Caller, Principal
 from keystead.iam.service import Iam
 from keystead.iam.tokens import Tokens
 from keystead.jobs.model import Job
@@ -43,6 +45,7 @@ from keystead.seal.service import RootKey
 from keystead.server import authority
 from keystead.server.machine import this_machine
 from keystead.server.opening import INDEX_FILE, RESERVE_FILE, SEGMENTS, STATE_FILE, open_state
+from keystead.server.sealing import Closed, OpenSealDoor, SealDoor
 from keystead.server.settings import Effective, ranged
 from keystead.server.state import StateBackup
 from keystead.server.trail import AuditTrail
@@ -183,7 +186,45 @@ def services(region: Region) -> "Services":
         version=__version__,
         generation=region.freshness.generation,
         sealed=lambda: False,
+        seal=OpenSealDoor(region.effective.runtime, guard, store, region.log, clock, name),
         events=lambda: watch_state(region.effective.state / STATE_FILE),
+    )
+
+
+def sealed_services(effective: Effective, log: AuditLog) -> "Services":
+    """The same while the region is sealed: nothing that needs the root key is there."""
+    from keystead.web.services import Services
+
+    closed: Any = Closed()
+    clock, name = SteadyClock(SystemClock()), effective.settings.region.name
+    return Services(
+        iam=closed,
+        vaults=closed,
+        databases=closed,
+        jobs=closed,
+        audit_trail=closed,
+        state=closed,
+        host_desk=closed,
+        idempotency=closed,
+        log=log,
+        clock=clock,
+        region=name,
+        version=__version__,
+        generation=lambda: 0,
+        sealed=lambda: True,
+        seal=SealDoor(effective.runtime, log, clock, name),
+    )
+
+
+def open_sealed_journal(effective: Effective, process: str) -> SegmentJournal:
+    """The audit journal of a worker of a sealed region. Raises: Fault: the audit log cannot be written."""
+    return open_journal(
+        effective.state / SEGMENTS,
+        process,
+        effective.settings.region.name,
+        sync=effective.settings.audit.sync,
+        gather=True,
+        skip_broken=True,
     )
 
 
@@ -220,6 +261,19 @@ def runners(region: Region) -> list[Runner]:
     return [Runner(region.store, made, region.clock, f"{owner}/{n}", _job_failed) for n in range(RUNNERS)]
 
 
+def upkeep(region: Region) -> Callable[[], int]:
+    """What `work` does again and again for vaults and keys: returns how much there was to do."""
+    from keystead.databases.follow import Followers
+    from keystead.vault.upkeep import Upkeep
+
+    # The service that the catalogue knows; nobody else can be it (law 1).
+    name = PrincipalId("upkeep")
+    caller = Caller(Principal(name, "service", "upkeep", TenancyId(""), CompartmentId("")), request_id="")
+    keys = Upkeep(region.guard, region.snapshot, region.store, region.clock, region.name)
+    followers = Followers(region.guard, region.snapshot, region.store, region.associations, region.clock)
+    return lambda: keys.run(caller) + followers.run(caller)
+
+
 def _job_failed(job: Job, error: Exception) -> None:
     """A bug in a flow: its frames are for the operator, its text might hold anything."""
     frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)[-12:]]
@@ -228,10 +282,19 @@ def _job_failed(job: Job, error: Exception) -> None:
 
 def serve_app(region: Region) -> "App":
     """The application of one worker. Close it, then the region."""
+    return _app(services(region), region.effective)
+
+
+def sealed_app(effective: Effective, journal: SegmentJournal) -> "App":
+    """The application of one worker of a sealed region. Close it, then the journal."""
+    return _app(sealed_services(effective, AuditLog(journal)), effective)
+
+
+def _app(given_services: "Services", effective: Effective) -> "App":
     from keystead.web.app import make_app
     from keystead.web.pipeline import Limits
 
-    given = region.effective.settings.limits
+    given = effective.settings.limits
     limits = Limits(
         body_bytes=given.body_kb * 1024,
         threads=given.threads,
@@ -239,7 +302,7 @@ def serve_app(region: Region) -> "App":
         sign_in_threads=given.sign_ins,
         sign_in_queue=given.sign_ins_waiting,
     )
-    return make_app(services(region), limits)
+    return make_app(given_services, limits)
 
 
 class Argon2id:

@@ -4,6 +4,8 @@
 - The outbox: entries that state changes left as rows are copied to a segment, by id, and the rows removed once they are
   durable there. A copy made twice counts once (the index knows the ids).
 - The index: every writer's segments are followed continuously, 0.1 s behind.
+- Upkeep: keys are rotated when they are due, deadlines that passed are written down, expiry is announced, systems
+  follow the newest version of their key. Looked at when something was committed, and now and then as time passes.
 - The heads: what the trail looked like is noted in the state, so that neither can be brought back alone (law 11).
 """
 
@@ -28,7 +30,7 @@ from keystead.server.locks import Lock
 from keystead.server.opening import SEGMENTS, STATE_FILE
 from keystead.server.ready import mark_ready
 from keystead.server.settings import Effective
-from keystead.server.wiring import Region, open_region, runners
+from keystead.server.wiring import Region, open_region, runners, upkeep
 
 LOCK_NAME: Final = "work.lock"
 PATIENCE_SECONDS: Final = 5.0
@@ -38,6 +40,7 @@ IDLE_SECONDS: Final = 0.02
 SELDOM_SECONDS: Final = 0.25
 RETRY_SECONDS: Final = 1.0
 LEASES_SECONDS: Final = 5.0
+UPKEEP_SECONDS: Final = 15.0
 _log = structlog.get_logger()
 
 
@@ -56,6 +59,8 @@ def work(effective: Effective, root: RootKey) -> None:
             threads = [_thread("audit", clerk.run, stopping), _thread("moves", moves.run, stopping)]
             made = runners(region)
             threads.append(_thread("leases", lambda stop: keep_leases(made, stop), stopping))
+            tend = upkeep(region)
+            threads.append(_thread("upkeep", lambda stop: keep_up(tend, moves, stop), stopping))
             for runner in made:
                 threads.append(_thread("runner", _Jobs(region, moves, runner.run_one).run, stopping))
             mark_ready(effective, "work")
@@ -78,6 +83,21 @@ def keep_leases(made: Sequence[Runner], stopping: threading.Event) -> None:
         for runner in made:
             with suppress(KeysteadError):  # the state does not answer: seen by the runner itself
                 runner.keep_lease()
+
+
+def keep_up(tend: Callable[[], int], moves: "Moves", stopping: threading.Event) -> None:
+    """Do what is due, then wait for a change or for a while."""
+    seen = 0
+    while not stopping.is_set():
+        try:
+            if tend():
+                tend()  # one thing leads to another: a rotated key, the systems that follow it
+        except KeysteadError as error:
+            _log.error("vaults and keys could not be looked after", code=error.code, reason=error.message)
+        except Exception as error:
+            _log.error("vaults and keys could not be looked after", error=type(error).__name__)
+        stopping.wait(RETRY_SECONDS)  # many changes at once are looked at once
+        seen = moves.wait(seen, UPKEEP_SECONDS)
 
 
 class Clerk:
