@@ -116,7 +116,7 @@ class TokenKeystore:
         found_by, _ = _read(stored.reference)
 
         def work(opened: Opened) -> None:
-            opened.found.pop(found_by, None)
+            opened.found.pop((found_by, label_of(spec)), None)
             for each in list(_objects(opened, found_by, label_of(spec))):
                 each.destroy()
 
@@ -213,14 +213,14 @@ class _TokenKey:
         )
 
     def _in(self, opened: Opened) -> ways.Handles:
-        found: ways.Handles | None = opened.found.get(self._found_by)
+        found: ways.Handles | None = opened.found.get((self._found_by, self._label))
         if found is None:
             found = _handles(_objects(opened, self._found_by, self._label))
             if found is None:
                 raise missing(self._label)
             if len(opened.found) >= MAX_FOUND:
                 opened.found.clear()
-            opened.found[self._found_by] = found
+            opened.found[self._found_by, self._label] = found
         return found
 
 

@@ -37,12 +37,12 @@ class Retry(Exception):
 
 @dataclass(slots=True)
 class Opened:
-    """One session, of one generation of the module. `found`: handles of objects; they die with it."""
+    """One session, of one generation of the module. `found`: handles of objects by id and label; they die with it."""
 
     session: "Session"
     generation: int
     mechanisms: frozenset[int]
-    found: dict[bytes, Any] = field(default_factory=dict)
+    found: dict[tuple[bytes, str], Any] = field(default_factory=dict)
 
 
 class Token:
