@@ -13,6 +13,8 @@ OPERATIONS = {operation.name: operation for operation in TABLE}
 PUBLIC = {"GetHealth", "GetOpenApi", "SignIn"}
 OWN = {"WhoAmI", "SignOut"}
 GUARDED = [name for name in OPERATIONS if name not in PUBLIC | OWN]
+# Acts that only a key with two halves can do: they are tried on one.
+SIGNING = {"Sign", "Verify", "SignBatch", "VerifyBatch", "GetPublicKey"}
 HOST = {"Watch", "OpenStoreKey", "ReportNode"}
 
 
@@ -37,6 +39,16 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
         "Unwrap": {"ciphertext": ids["wrapped"]},
         "Rewrap": {"ciphertext": ids["wrapped"]},
         "GenerateDataKey": {},
+        "Sign": {"message": "d29yZHM="},
+        "Verify": {"message": "d29yZHM=", "signature": "AAAA"},
+        "GenerateRandom": {"length": 16},
+        "EncryptBatch": {"items": [{"plaintext": "d29yZHM="}]},
+        "DecryptBatch": {"items": [{"ciphertext": ids["encrypted"]}]},
+        "WrapBatch": {"items": [{"key_material": "d29yZHM="}], "atomic": True},
+        "UnwrapBatch": {"items": [{"ciphertext": ids["wrapped"]}, {"ciphertext": "AAAA"}]},
+        "RewrapBatch": {"items": [{"ciphertext": ids["wrapped"]}]},
+        "SignBatch": {"items": [{"message": "d29yZHM="}]},
+        "VerifyBatch": {"items": [{"message": "d29yZHM=", "signature": "AAAA"}]},
         "CreateDbSystem": place | {"name": "new", "key_id": ids["key_id"]},
         "UpdateDbSystem": {"deletion_protection": False},
         "ChangeDbSystemKey": {"key_id": ids["key_id"]},
@@ -50,7 +62,8 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
 
 def target_of(region: Region, operation: Operation, prefix: str = "") -> str:
     """The operation's path with the ids of what is there, and the query it must have."""
-    path = re.sub(r"\{(\w+)\}", lambda found: region.ids[prefix + found[1]], operation.path)
+    names = {"key_id": "signing_key_id"} if operation.name in SIGNING else {}
+    path = re.sub(r"\{(\w+)\}", lambda found: region.ids[prefix + names.get(found[1], found[1])], operation.path)
     if operation.query is None:
         return path
     needed = {name for name in ("compartment_id", "parent_id") if name in operation.query.__struct_fields__}

@@ -152,6 +152,8 @@ ORDER = [
     "CreateCompartment", "CreateUser", "UpdateUser", "ResetPassword", "RevokeUserTokens", "CreateGroup",
     "RemoveGroupMember", "AddGroupMember", "CreatePolicy", "UpdatePolicy", "DeletePolicy", "DeleteGroup", "DeleteUser",
     "CreateVault", "CreateKey", "RotateKey", "Encrypt", "Decrypt", "Wrap", "Unwrap", "Rewrap", "GenerateDataKey",
+    "Sign", "Verify", "EncryptBatch", "DecryptBatch", "WrapBatch", "UnwrapBatch", "RewrapBatch", "SignBatch",
+    "VerifyBatch", "GenerateRandom",
     "CreateDbSystem", "UpdateDbSystem", "ChangeDbSystemKey", "ConfirmDbSystem", "RevalidateDbSystem",
     "DeleteDbSystemIdentity", "RestoreDbSystemIdentity", "CreateBackup", "RestoreBackup", "DeleteBackup",
     "StopDbSystem", "StartDbSystem", "RestartDbSystem", "VerifyDbSystem", "RotateDbSystem", "DeleteDbSystem",

@@ -88,7 +88,8 @@ class Operation:
     the documentation; the service decides). `request`, `query` and `reply` are msgspec Structs. `creates`: takes an
     Idempotency-Key. `secrets`: fields of the reply that are shown once; never stored, null in a replay. `runs` says
     where the handler runs: a bounded pool (default), the event loop (cryptography: no blocking), the pool of slow
-    password hashes, a long poll, or a pool that feeds a stream of bytes. `moves` marks acts on a thing that has a
+    password hashes, a long poll, or a pool that feeds a stream of bytes. `waits`: whether a request that would
+    run on the loop must run in the pool, because what it uses is slow. `moves` marks acts on a thing that has a
     version: they take If-Match. `recorded` is False only for what is public and leaves no trace (health, the API's
     description). `takes_access`: the act takes access away and its entry is a row of its own transaction, so it is
     answered even while the audit segments cannot be written. A reply with an integer field `version` is answered with
@@ -112,6 +113,7 @@ class Operation:
     recorded: bool = True
     takes_access: bool = False
     runs: Runs = "pool"
+    waits: "Callable[[Services, Call[Any, Any]], bool] | None" = None
     secrets: tuple[str, ...] = ()
     description: str = ""
     # Built once from the fields above, for the pipeline.

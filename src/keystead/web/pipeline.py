@@ -9,7 +9,7 @@ secret is logged. The order matters: nothing is read from a caller who is not si
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -80,7 +80,7 @@ class Pipeline:
         self._ids = count(1)
         self._worker = secrets.token_hex(6)
         self._in_flight = 0
-        self._refusing: set[asyncio.Task[None]] = set()
+        self._begun: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
         """Let what has begun end."""
@@ -130,7 +130,11 @@ class Pipeline:
                 wanted = fields.known = Wanted(fields.headers)
             exchange.wanted = wanted
             exchange.caller = self._authenticate(exchange)
-            answer = self._perform(operation, self._decode(exchange, operation, b"", body))
+            call = self._decode(exchange, operation, b"", body)
+            if operation.waits is not None and operation.waits(self._services, call):
+                self._keep(self._pooled(exchange, operation, call, to))
+                return True
+            answer = self._perform(operation, call)
             self._durable.then(partial(self._landed, exchange, answer, to))
         except Exception as error:
             self._refuse_later(exchange, error, to)
@@ -158,10 +162,23 @@ class Pipeline:
         self._in_flight -= 1
         self._answer(exchange, answer, to)
 
+    async def _pooled(self, exchange: Exchange, operation: Operation, call: Call[Any, Any], to: Answering) -> None:
+        """Serve what would have been served at once, but for a key that must not be used on the loop."""
+        try:
+            answer = await self._pool.run(self._perform, operation, call)
+            await self._durable.wait()
+        except Exception as error:
+            await self._refuse_at_once(exchange, error, to)
+            return
+        self._landed(exchange, answer, to, None)
+
     def _refuse_later(self, exchange: Exchange, error: Exception, to: Answering) -> None:
-        task = asyncio.get_running_loop().create_task(self._refuse_at_once(exchange, error, to))
-        self._refusing.add(task)
-        task.add_done_callback(self._refusing.discard)
+        self._keep(self._refuse_at_once(exchange, error, to))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
 
     async def _refuse_at_once(self, exchange: Exchange, error: Exception, to: Answering) -> None:
         try:
@@ -192,7 +209,10 @@ class Pipeline:
             await self._durable.wait()  # while the audit log cannot be written nothing is begun
         match operation.runs:
             case "loop":
-                answer = self._perform(operation, call)
+                if operation.waits is not None and operation.waits(self._services, call):
+                    answer = await self._pool.run(self._perform, operation, call)
+                else:
+                    answer = self._perform(operation, call)
             case "pool":
                 if operation.creates and exchange.wanted.idempotency_key:
                     answer = await self._pool.run(

@@ -1,26 +1,13 @@
-"""The vault over REST: vaults, keys, versions, and cryptography with keys.
-
-Bytes travel as base64 (RFC 4648 section 4, with padding). The replies of the hot path are built from the request's own
-path and what the service returned; nothing is looked up a second time.
-"""
+"""The vault over REST: vaults, keys and versions. What is done with keys: `cryptography`."""
 
 from datetime import datetime
-from typing import Annotated, Literal
-
-from msgspec import Meta
+from typing import Literal
 
 from keystead.vault.model import Algorithm, Key, KeyState, KeyVersion, Protection, Vault
 from keystead.web.api.shared import paged
 from keystead.web.messages import CompartmentListing, CompartmentRef, Listing, Message, Name, VaultRef
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
-
-# Room for 64 KiB of plaintext in an envelope.
-Ciphertext = Annotated[bytes, Meta(max_length=70_000, description="An envelope made by this key.")]
-Plaintext = Annotated[bytes, Meta(description="At most 64 KiB.")]
-AssociatedData = Annotated[
-    bytes, Meta(max_length=8192, description="Authenticated, not encrypted; must be given again to open.")
-]
 
 
 class CreateVault(Message):
@@ -84,7 +71,7 @@ class CreateKey(Message):
     compartment_id: CompartmentRef
     vault_id: VaultRef
     name: Name
-    algorithm: Literal["AES-256"] = "AES-256"
+    algorithm: Algorithm = "AES-256"
 
 
 class KeyReply(Message):
@@ -180,106 +167,6 @@ def rotate_key(services: Services, call: Call[NoBody, NoBody]) -> KeyReply:
     return shown_key(services.vaults.rotate(call.caller, call.path["key_id"], call.if_match))
 
 
-# cryptography
-
-
-class Encrypt(Message):
-    """What to encrypt."""
-
-    plaintext: Plaintext
-    associated_data: AssociatedData = b""
-
-
-class Open(Message):
-    """What to decrypt, unwrap or rewrap."""
-
-    ciphertext: Ciphertext
-    associated_data: AssociatedData = b""
-
-
-class Wrap(Message):
-    """The key to wrap."""
-
-    key_material: Plaintext
-    associated_data: AssociatedData = b""
-
-
-class GenerateDataKey(Message):
-    """How the new data key is wanted."""
-
-    associated_data: AssociatedData = b""
-    include_plaintext: bool = True
-
-
-class CiphertextReply(Message):
-    """An envelope, and which key and version made it."""
-
-    ciphertext: bytes
-    key_id: str
-    key_version: int
-
-
-class PlaintextReply(Message):
-    """What was encrypted."""
-
-    plaintext: bytes
-
-
-class KeyMaterialReply(Message):
-    """What was wrapped."""
-
-    key_material: bytes
-
-
-class DataKeyReply(Message):
-    """A fresh data key of 32 bytes: wrapped, and in clear when that was asked for."""
-
-    ciphertext: bytes
-    plaintext: bytes | None
-    key_id: str
-    key_version: int
-
-
-def encrypt(services: Services, call: Call[Encrypt, NoBody]) -> CiphertextReply:
-    key, body = call.path["key_id"], call.body
-    made = services.vaults.encrypt(call.caller, key, body.plaintext, body.associated_data)
-    return CiphertextReply(ciphertext=made.blob, key_id=key, key_version=made.key_version)
-
-
-def decrypt(services: Services, call: Call[Open, NoBody]) -> PlaintextReply:
-    body = call.body
-    return PlaintextReply(
-        plaintext=services.vaults.decrypt(call.caller, call.path["key_id"], body.ciphertext, body.associated_data)
-    )
-
-
-def wrap(services: Services, call: Call[Wrap, NoBody]) -> CiphertextReply:
-    key, body = call.path["key_id"], call.body
-    made = services.vaults.wrap(call.caller, key, body.key_material, body.associated_data)
-    return CiphertextReply(ciphertext=made.blob, key_id=key, key_version=made.key_version)
-
-
-def unwrap(services: Services, call: Call[Open, NoBody]) -> KeyMaterialReply:
-    body = call.body
-    return KeyMaterialReply(
-        key_material=services.vaults.unwrap(call.caller, call.path["key_id"], body.ciphertext, body.associated_data)
-    )
-
-
-def rewrap(services: Services, call: Call[Open, NoBody]) -> CiphertextReply:
-    key, body = call.path["key_id"], call.body
-    made = services.vaults.rewrap(call.caller, key, body.ciphertext, body.associated_data)
-    return CiphertextReply(ciphertext=made.blob, key_id=key, key_version=made.key_version)
-
-
-def generate_data_key(services: Services, call: Call[GenerateDataKey, NoBody]) -> DataKeyReply:
-    key, body = call.path["key_id"], call.body
-    made = services.vaults.generate_data_key(
-        call.caller, key, body.associated_data, plaintext_wanted=body.include_plaintext
-    )
-    return DataKeyReply(ciphertext=made.blob, plaintext=made.plaintext, key_id=key, key_version=made.key_version)
-
-
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "CreateVault", "POST", "/vaults", "Create a vault", create_vault, "vaults", request=CreateVault,
@@ -322,31 +209,5 @@ OPERATIONS: tuple[Operation, ...] = (
         "RotateKey", "POST", "/keys/{key_id}/actions/rotate", "Make a new current version", rotate_key, "keys",
         reply=KeyReply, permissions=("KEY_ROTATE",), moves=True,
         description="Older versions open what they sealed and seal nothing any more.",
-    ),
-    Operation(
-        "Encrypt", "POST", "/keys/{key_id}/actions/encrypt", "Encrypt at most 64 KiB", encrypt, "cryptography",
-        request=Encrypt, reply=CiphertextReply, permissions=("KEY_ENCRYPT",), runs="loop",
-    ),
-    Operation(
-        "Decrypt", "POST", "/keys/{key_id}/actions/decrypt", "Decrypt what encrypt made", decrypt, "cryptography",
-        request=Open, reply=PlaintextReply, permissions=("KEY_DECRYPT",), runs="loop",
-    ),
-    Operation(
-        "Wrap", "POST", "/keys/{key_id}/actions/wrap", "Wrap a key of your own", wrap, "cryptography", request=Wrap,
-        reply=CiphertextReply, permissions=("KEY_ENCRYPT",), runs="loop",
-    ),
-    Operation(
-        "Unwrap", "POST", "/keys/{key_id}/actions/unwrap", "Unwrap what wrap or generate-data-key made", unwrap,
-        "cryptography", request=Open, reply=KeyMaterialReply, permissions=("KEY_DECRYPT",), runs="loop",
-    ),
-    Operation(
-        "Rewrap", "POST", "/keys/{key_id}/actions/rewrap", "Bring a ciphertext to the key's current version", rewrap,
-        "cryptography", request=Open, reply=CiphertextReply, permissions=("KEY_DECRYPT", "KEY_ENCRYPT"), runs="loop",
-        description="What is inside is not shown.",
-    ),
-    Operation(
-        "GenerateDataKey", "POST", "/keys/{key_id}/actions/generate-data-key", "Make a fresh data key of 32 bytes",
-        generate_data_key, "cryptography", request=GenerateDataKey, reply=DataKeyReply, permissions=("KEY_ENCRYPT",),
-        runs="loop",
     ),
 )  # fmt: skip
