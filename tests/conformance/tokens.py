@@ -17,7 +17,15 @@ from keystead.adapters.keystores.uri import TokenUri, parse
 
 MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so")
 PIN = "731946"
-PLACES = {"C_OpenSession": 12, "C_CloseAllSessions": 14, "C_Logout": 19, "C_Encrypt": 29, "C_Decrypt": 33, "C_Sign": 43}
+PLACES = {
+    "C_OpenSession": 12,
+    "C_CloseAllSessions": 14,
+    "C_Login": 18,
+    "C_Logout": 19,
+    "C_Encrypt": 29,
+    "C_Decrypt": 33,
+    "C_Sign": 43,
+}
 SESSION_COUNT = 0xB1
 DEVICE_ERROR = 0x30
 SESSION_HANDLE_INVALID = 0xB3
@@ -75,9 +83,12 @@ class Faults:
         finally:
             self._table.functions[place] = address
 
+    def call(self, name: str, handle: int) -> int:
+        """A function that takes a slot or a session alone."""
+        return ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_ulong)(self._table.functions[PLACES[name]])(handle)
+
     def close_all_sessions(self, slot: int) -> None:
-        kind = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_ulong)
-        assert kind(self._table.functions[PLACES["C_CloseAllSessions"]])(slot) == 0
+        assert self.call("C_CloseAllSessions", slot) == 0
 
     def finalize(self) -> None:
         assert ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_void_p)(self._table.functions[1])(None) == 0

@@ -7,8 +7,8 @@
     destroy  POST /v1/MOUNT/keys/NAME/config     {deletion_allowed}; DELETE /v1/MOUNT/keys/NAME
 
 The token is read from its file at each call, so that an agent may renew it there; it needs create, read, update and
-delete on MOUNT/keys/keystead-*, and update on MOUNT/{encrypt,decrypt,sign}/keystead-*. Not create on the latter: with it
-OpenBao makes a new key where one was deleted, instead of saying so.
+delete on MOUNT/keys/keystead-*, and update on MOUNT/{encrypt,decrypt,sign}/keystead-*. Not create on the latter: by it
+OpenBao would make a new key where one was deleted, instead of saying so.
 
 What it answers, and what we make of it: 200: the result. 400 or 500 to decrypt: the same key is asked to open something
 known; it does: `Unreadable`. 403: no such key, or it refuses us (policy, or the token is no longer good).
