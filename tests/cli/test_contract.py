@@ -64,6 +64,18 @@ key generate-data-key k
 key decrypt k
 key unwrap k
 key rewrap k
+key create s -v v --algorithm ED25519
+key sign s --scheme ED25519
+key verify s -s - -i /dev/null
+key public s --key-version 1
+key batch k encrypt
+key batch k wrap --atomic
+key batch k decrypt
+key batch k unwrap
+key batch k rewrap
+key batch s sign --scheme ED25519
+key batch s verify --key-version 1
+random 16 --vault v
 db create s -k k --admin root1 --memory 256 --protect
 db list
 db show s
@@ -97,6 +109,16 @@ audit list --principal olivia --action KEY_ROTATE --resource k --outcome allowed
 audit verify
 """
 
+ITEMS = {
+    "encrypt": b'{"plaintext": "YWJj", "associated_data": "YWJj"}',
+    "wrap": b'{"key_material": "YWJj"}',
+    "decrypt": b'{"ciphertext": "fGFiYw=="}',
+    "unwrap": b'{"ciphertext": "fGFiYw=="}\n\n{"ciphertext": "fGFiYw=="}',
+    "rewrap": b'{"ciphertext": "fGFiYw=="}',
+    "sign": b'{"message": "YWJj"}',
+    "verify": b'{"message": "YWJj", "signature": "YWJj"}',
+}
+
 
 @pytest.fixture
 def exchanges(signed_in: Keystead, region: Region, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Exchange]:
@@ -108,6 +130,13 @@ def exchanges(signed_in: Keystead, region: Region, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("keystead.cli.connect.os.execv", lambda *_: None)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     for line in SESSION.strip().splitlines():
+        if line == "key verify s -s - -i /dev/null":
+            assert signed_in(*line.split(), stdin=b"c2lnbmVkfA==").code == 0
+            continue
+        if line.startswith("key batch"):
+            ran = signed_in(*line.split(), stdin=ITEMS[line.split()[3]])
+            assert ran.code == 0, f"{line}: {ran.err}"
+            continue
         given = b"fGFiYw==" if line.split()[:2][-1] in {"decrypt", "unwrap", "rewrap"} else b"abc"
         ran = signed_in(*line.split(), stdin=given)
         assert ran.code == 0, f"{line}: {ran.err}"

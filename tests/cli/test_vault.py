@@ -1,6 +1,8 @@
 """Vaults and keys; where plaintext comes from and goes to."""
 
 import base64
+import hashlib
+import json
 import stat
 from pathlib import Path
 
@@ -92,3 +94,59 @@ def test_a_vault_in_another_compartment(keyed: Keystead, region: Region) -> None
     ran = keyed("key", "create", "k", "-c", "apps", "--vault", "/prod", "--json")
     assert ran.code == 0, ran.err
     assert ran.json["vault_id"] == keyed("vault", "show", "prod", "--json").json["id"]
+
+
+def test_a_signature_made_and_checked(keyed: Keystead, region: Region, tmp_path: Path) -> None:
+    message, signature = tmp_path / "message", tmp_path / "signature"
+    message.write_bytes(b"words")
+    about = ("finance", "-i", str(message), "--scheme", "ECDSA-SHA256")
+    assert keyed("key", "sign", *about, "-o", str(signature)).out == ""
+    assert keyed("key", "verify", *about, "-s", str(signature)).out == "the signature holds\n"
+    assert keyed("key", "sign", *about, "--raw", "-o", str(signature)).code == 0
+    assert signature.read_bytes().startswith(b"signed|")
+    assert keyed("key", "verify", *about, "-s", str(signature)).code == 0
+    message.write_bytes(b"other")
+    wrong = keyed("key", "verify", *about, "-s", str(signature), "--json")
+    assert (wrong.code, wrong.json) == (1, {"valid": False})
+    assert "does not hold" in wrong.err
+    assert keyed("key", "sign", *about, "--json").json["scheme"] == "ECDSA-SHA256"
+
+
+def test_what_is_too_large_is_hashed_here(keyed: Keystead, region: Region) -> None:
+    large = bytes(100_000)
+    assert keyed("key", "sign", "finance", "--hash", "--scheme", "RSA-PSS-SHA384", stdin=large).code == 0
+    sent = region.last("POST", "/keys/{key_id}/actions/{verb}").body
+    assert base64.b64decode(sent["digest"]) == hashlib.sha384(large).digest()
+    assert "message" not in sent
+    for wrong in (("--hash",), ("--hash", "--scheme", "ED25519"), ("--hash", "--digest")):
+        assert keyed("key", "sign", "finance", *wrong, stdin=b"x").code == 2
+
+
+def test_a_public_key_is_shown_as_pem_or_jwk(keyed: Keystead) -> None:
+    assert keyed("key", "public", "finance").out.startswith("-----BEGIN PUBLIC KEY-----\n")
+    assert json.loads(keyed("key", "public", "finance", "--jwk").out)["kty"] == "OKP"
+    assert keyed("key", "public", "finance", "--key-version", "7", "--json").json["key_version"] == 7
+
+
+def test_a_batch_reads_and_writes_json_lines(keyed: Keystead, region: Region) -> None:
+    items = [{"key_material": base64.b64encode(b"k%d" % n).decode()} for n in range(1001)]
+    sealed = keyed("key", "batch", "finance", "wrap", stdin="\n".join(map(json.dumps, items)).encode())
+    lines = [json.loads(line) for line in sealed.out.splitlines()]
+    assert len(lines) == 1001
+    assert len(region.last("POST", "/keys/{key_id}/actions/{verb}").body["items"]) == 1, "in requests of 1000"
+    broken = json.dumps(lines[0]) + "\n" + json.dumps({"ciphertext": "AAAA"})
+    opened = keyed("key", "batch", "finance", "unwrap", stdin=broken.encode())
+    good, bad = (json.loads(line) for line in opened.out.splitlines())
+    assert (good, bad["error"]["code"]) == (items[0], "Unreadable")
+    assert (opened.code, "1 of 2 items failed" in opened.err) == (1, True)
+    assert keyed("key", "batch", "finance", "unwrap", "--json", stdin=broken.encode()).json["failed"] == 1
+    for wrong in (("shred", b"{}"), ("wrap", b""), ("wrap", b"[]"), ("wrap", b"nonsense")):
+        assert keyed("key", "batch", "finance", wrong[0], stdin=wrong[1]).code == 2
+
+
+def test_random_bytes(keyed: Keystead, tmp_path: Path) -> None:
+    assert keyed("random", "4", "--vault", "prod").out == "00010203\n"
+    assert keyed("random", "3", "-v", "prod", "--base64").out == "AAEC\n"
+    out = tmp_path / "random"
+    assert keyed("random", "16", "-v", "prod", "--raw", "-o", str(out)).out == ""
+    assert out.read_bytes() == bytes(range(16))

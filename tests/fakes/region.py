@@ -413,6 +413,21 @@ def list_versions(ask: Request, key_id: str) -> Json:
     return ask.page([version(it + 1) for it in range(ask.region.get("key", key_id)["current_version"])])
 
 
+@route("GET", "/keys/{key_id}/public-key")
+def public_key(ask: Request, key_id: str) -> Json:
+    key = ask.region.get("key", key_id)
+    pem = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
+    number = int(ask.query.get("key_version", key["current_version"]))
+    shown = {"pem": pem, "jwk": {"kty": "OKP", "kid": "k"}, "schemes": ["ED25519"], "algorithm": "ED25519"}
+    return {"key_id": key_id, "key_version": number, **shown}
+
+
+@route("POST", "/vaults/{vault_id}/actions/generate-random")
+def generate_random(ask: Request, vault_id: str) -> Json:
+    ask.region.get("vault", vault_id)
+    return {"random_bytes": base64.b64encode(bytes(range(ask.body.get("length", 32)))).decode()}
+
+
 @route("POST", "/keys/{key_id}/actions/{verb}")
 def act_on_key(ask: Request, key_id: str, verb: str) -> Json:
     key = ask.region.get("key", key_id)
@@ -425,7 +440,25 @@ def act_on_key(ask: Request, key_id: str, verb: str) -> Json:
         return ask.region.change(key, ask.seen, current_version=key["current_version"] + 1)
     if key["state"] == "DISABLED":
         raise Refused(409, "KeyDisabled", f"key {key['name']!r} is disabled", "an administrator can enable it")
+    if verb.endswith("-batch"):
+        return crypto_batch(key, verb.removesuffix("-batch"), ask.body)
     return crypto(key, verb, ask.body)
+
+
+def crypto_batch(key: Json, verb: str, body: Json) -> Json:
+    """Each item as if it were alone."""
+    items: list[Json] = []
+    for item in body["items"]:
+        try:
+            answer = crypto(key, verb, item)
+            items.append(
+                {name: value for name, value in answer.items() if name not in ("key_id", "key_version", "scheme")}
+            )
+        except Refused as error:
+            items.append({"error": error.body})
+    failed = sum("error" in item for item in items)
+    made = {"key_id": key["id"], "key_version": key["current_version"]}
+    return {"items": items, "failed": failed} | (made if verb in ("encrypt", "wrap", "rewrap", "sign") else {})
 
 
 def crypto(key: Json, verb: str, body: Json) -> Json:
@@ -442,7 +475,13 @@ def crypto(key: Json, verb: str, body: Json) -> Json:
             raise Refused(400, "Unreadable", "the ciphertext cannot be opened with this key and context")
         return raw.removeprefix(mark)[::-1]
 
+    signed = base64.b64encode(b"signed|" + base64.b64decode(body.get("message", body.get("digest", "")))).decode()
     match verb:
+        case "sign":
+            made = {"key_id": key["id"], "key_version": key["current_version"]}
+            return {"signature": signed, "scheme": body.get("scheme", "ED25519"), **made}
+        case "verify":
+            return {"valid": body["signature"] == signed}
         case "encrypt":
             return seal(base64.b64decode(body["plaintext"]))
         case "wrap":

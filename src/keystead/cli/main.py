@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from keystead.cli import audit, auth, backups, databases, iam, jobs, seal, state, vault
+from keystead.cli import audit, auth, backups, cryptography, databases, iam, jobs, seal, state, vault
 from keystead.cli.exits import MEANINGS
 from keystead.cli.session import Session
 
@@ -63,5 +63,6 @@ def root(
 
 
 auth.add_to(app)
+cryptography.add_to(app)
 for _name, _group in groups.items():
     app.add_typer(_group, name=_name)
