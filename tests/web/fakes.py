@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from tests.fakes.seal import FakeSeal
+
 from keystead.core.clock import ManualClock
 from keystead.core.errors import Fault, Refusal
 from keystead.iam.model import Caller, Principal
@@ -126,5 +128,6 @@ def fake_services(**given: Any) -> Services:
         "version": "0.0.0",
         "generation": generation,
         "sealed": lambda: False,
+        "seal": FakeSeal(),
     }
     return Services(**(held | given))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.seal import FakeSeal
 from tests.web.asgi import Client
 from tests.web.fakes import FakeIdempotency, FakeLog
 
@@ -168,6 +169,7 @@ def open_region(directory: Path) -> Region:
         version="1.2.3",
         generation=freshness.generation,
         sealed=lambda: False,
+        seal=FakeSeal(guard=guard, store=store),
     )
     region = Region(services, log, clock, store, codec, machine, machine_key)
     _people(region, guard)

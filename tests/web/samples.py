@@ -10,7 +10,7 @@ from keystead.web.operations import Operation
 
 OPERATIONS = {operation.name: operation for operation in TABLE}
 # Open to everybody, or to whoever is signed in: nothing to refuse.
-PUBLIC = {"GetHealth", "GetOpenApi", "SignIn"}
+PUBLIC = {"GetHealth", "GetOpenApi", "SignIn", "GetSeal", "Unseal", "ResetUnseal"}
 OWN = {"WhoAmI", "SignOut"}
 GUARDED = [name for name in OPERATIONS if name not in PUBLIC | OWN]
 # Acts that only a key with two halves can do: they are tried on one.
@@ -24,6 +24,7 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
     place = {"compartment_id": ids["compartment_id"]}
     here = f"Allow group Some to {{}} keys in compartment id {ids['compartment_id']}"
     bodies: dict[str, Any] = {
+        "Unseal": {"kind": "share", "secret": "share"},
         "SignIn": {"tenancy": "acme", "user": "root", "password": PASSWORD},
         "CreateCompartment": {"parent_id": ids["tenancy"], "name": "new"},
         "CreateUser": {"name": "new", "description": "somebody new"},

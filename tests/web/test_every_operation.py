@@ -157,7 +157,7 @@ ORDER = [
     "CreateDbSystem", "UpdateDbSystem", "ChangeDbSystemKey", "ConfirmDbSystem", "RevalidateDbSystem",
     "DeleteDbSystemIdentity", "RestoreDbSystemIdentity", "CreateBackup", "RestoreBackup", "DeleteBackup",
     "StopDbSystem", "StartDbSystem", "RestartDbSystem", "VerifyDbSystem", "RotateDbSystem", "DeleteDbSystem",
-    "DisableKey", "EnableKey", "BackUpState", "Watch", "ReportNode", "OpenStoreKey",
+    "DisableKey", "EnableKey", "BackUpState", "SealRegion", "Watch", "ReportNode", "OpenStoreKey",
 ]  # fmt: skip
 
 

@@ -64,5 +64,6 @@ def root(
 
 auth.add_to(app)
 cryptography.add_to(app)
+seal.add_to(app)
 for _name, _group in groups.items():
     app.add_typer(_group, name=_name)

@@ -9,7 +9,9 @@ does not answer, "unreachable" has its own rule.
 import threading
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
 
 from keystead.core.clock import Clock
 from keystead.core.errors import KeysteadError, not_found
@@ -22,6 +24,16 @@ from keystead.host.ports import Desk, Endpoint, NodeFactory, Responder, Stranger
 WATCH_SECONDS = 2.0
 RETRY_SECONDS = 0.25
 SILENCE_CHECK_SECONDS = 0.5
+
+
+class Order(Protocol):
+    """That the region is sealed: by whom, and since when."""
+
+    @property
+    def by(self) -> str: ...
+
+    @property
+    def since(self) -> datetime: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +63,16 @@ class Agent:
         log: Callable[..., object],
         strangers: Strangers,
         threads: int = 16,
+        sealed: Callable[[], Order | None] = lambda: None,
     ) -> None:
+        """`sealed`: the order to seal the region, while it stands; cheap, asked twice a second."""
         self._desk = desk
         self._nodes = nodes
         self._endpoint = endpoint
         self._responder = responder
         self._clock = clock
         self._rules = rules
+        self._sealed = sealed
         self._log = log
         self._strangers = strangers
         self._keepers: dict[str, Keeper] = {}
@@ -118,6 +133,8 @@ class Agent:
 
     def _take(self, view: HostView) -> None:
         """Take over what the desk said."""
+        if self._fence_sealed():
+            return  # what it says was true before the order
         with self._guard:
             if view.generation < self._generation:
                 return  # overtaken by a newer one, or a state brought back: no positive answer either way
@@ -195,8 +212,25 @@ class Agent:
         silence = self._clock.monotonic() - self._heard
         return Standing(keeper.view.granted, silence, self._rules.lease, self._rules.grace)
 
+    def _fence_sealed(self) -> bool:
+        """Whether the region is sealed by order; then every system is fenced, whatever the desk said last."""
+        order = self._sealed()
+        if order is None:
+            return False
+        text = f"the region was sealed by {order.by}"
+        with self._guard:
+            keepers = list(self._keepers.values())
+            for keeper in keepers:
+                if keeper.view.granted or keeper.view.loss != "sealed":
+                    keeper.update(replace(keeper.view, granted=False, loss="sealed", text=text, since=order.since))
+        for keeper in keepers:
+            self._reconcile(keeper.view.system.id)
+        return True
+
     def _watch_silence(self) -> None:
         while not self._stopping.wait(min(SILENCE_CHECK_SECONDS, self._rules.lease / 4)):
+            if self._fence_sealed():
+                continue
             if self._clock.monotonic() - self._heard > self._rules.lease:
                 with self._guard:
                     systems = list(self._keepers)

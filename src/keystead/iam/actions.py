@@ -181,7 +181,7 @@ TYPES: tuple[ResourceType, ...] = (
     _type("group-memberships", "who is in which group", i="GROUP_MEMBERSHIP_INSPECT"),
     _type("authentication", "checking who signs in to a database", i="AUTHENTICATION_INSPECT"),
     _type("audit-events", "the audit trail", r="AUDIT_EVENT_READ"),
-    _type("state", "the region's own state", i="STATE_INSPECT", m="STATE_BACKUP"),
+    _type("state", "the region's own state", i="STATE_INSPECT", m="STATE_BACKUP STATE_SEAL"),
     _type("machines", "machines that may run database systems", i="MACHINE_INSPECT", m="MACHINE_CREATE MACHINE_DELETE"),
     _foreign(
         "secrets",

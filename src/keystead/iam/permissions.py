@@ -116,6 +116,7 @@ Permission = Literal[
     "AUDIT_EVENT_READ",
     "STATE_INSPECT",
     "STATE_BACKUP",
+    "STATE_SEAL",
     "MACHINE_INSPECT",
     "MACHINE_CREATE",
     "MACHINE_DELETE",

@@ -48,6 +48,10 @@ class RootKey:
             raise ValueError("unknown purpose")
         return Secret(kdf.subkey(self._reveal(), f"root/{purpose}", self.region.encode()))
 
+    def reveal_whole(self) -> bytes:
+        """The key itself, for the pipe between a child that opened it and its parent. Every call is one to look at."""
+        return self._reveal()
+
     def wipe(self) -> None:
         """Forget it: the region is sealed until opened again."""
         self._key.wipe()

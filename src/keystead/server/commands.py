@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.core.clock import SystemClock
 from keystead.core.errors import Refusal
-from keystead.server import confine, settings
+from keystead.seal.service import RootKey
+from keystead.server import confine, mark, settings
 from keystead.server import init as making
 from keystead.server.seal_commands import read_counts, tell_shares
-from keystead.server.settings import Settings
-from keystead.server.unseal import ask_passphrase, needs_passphrase, open_root
+from keystead.server.settings import Effective, Settings
+from keystead.server.unseal import ask_passphrase, open_by_itself, open_root
 
 if TYPE_CHECKING:
     from keystead.cli.console import Console
@@ -68,17 +69,30 @@ def process(name: str, config: Path | None, state: Path | None, *, from_stdin: b
         return
     from keystead.server.rollback import check
 
-    asked = from_stdin or needs_passphrase(effective)
-    root = open_root(effective, ask_passphrase(from_stdin=from_stdin) if asked else None)
+    root = None if mark.read(effective.state) else _root(effective, from_stdin)
     check(effective, accept=False)
     if name == "serve":
         from keystead.server.serve import serve
 
         serve(effective, root)
-    else:
-        from keystead.server.work import work
+        return
+    from keystead.server.work import work
 
-        work(effective, root)
+    if root is None:
+        raise Refusal(
+            "Sealed",
+            "this region is opened by people, and `work` alone asks nobody",
+            hint="run it under `keystead up`, or give --passphrase-stdin",
+            kind="unavailable",
+        )
+    work(effective, root)
+
+
+def _root(effective: Effective, from_stdin: bool) -> RootKey | None:
+    """The root key; None: the region starts sealed."""
+    if from_stdin:
+        return open_root(effective, ask_passphrase(from_stdin=True))
+    return open_by_itself(effective)
 
 
 def migrate(console: "Console", config: Path | None, state: Path | None) -> None:

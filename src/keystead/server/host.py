@@ -27,7 +27,7 @@ from keystead.host.agent import Agent, Rules
 from keystead.host.control import ControlServer
 from keystead.host.loop import HostLoop
 from keystead.host.ports import NodeFactory
-from keystead.server import logs
+from keystead.server import logs, mark
 from keystead.server.locks import Lock
 from keystead.server.machine import machine_key, this_machine
 from keystead.server.opening import open_state
@@ -57,7 +57,10 @@ def host(effective: Effective) -> None:
         grace = None if settings.access.grace_seconds < 0 else float(settings.access.grace_seconds)
         rules = Rules(float(settings.access.lease_seconds), grace)
         strangers = partial(end_strangers, effective.data)
-        agent = Agent(desk, nodes(effective), loop, loop, clock, rules, log.warning, strangers)
+        sealed = partial(mark.read, effective.state)
+        agent = Agent(desk, nodes(effective), loop, loop, clock, rules, log.warning, strangers, sealed=sealed)
+        if sealed() is not None:
+            _end_unwatched(effective)
         control = ControlServer(agent, effective.runtime / CONTROL_NAME, log.error)
         control.start()
         stopping = threading.Event()
@@ -99,6 +102,23 @@ def _require_ours(directory: Path) -> None:
             hint="look who did, remove it, and start again; or set [databases] tmpfs_dir",
             kind="conflict",
         )
+
+
+def _end_unwatched(effective: Effective) -> None:
+    """Sealed by order while nobody watched: end what runs. The region cannot be asked which systems there are."""
+    machine = this_machine(effective.state)
+    engine = open_state(effective.state)
+    try:
+        with SqlStore(engine, SystemClock()).read() as tx:
+            systems = tx.databases.on_machine(machine.id)
+    finally:
+        engine.dispose()
+    make = nodes(effective)
+    for system in systems:
+        node = make(system)
+        if node.adopt() is not None:
+            node.kill()
+            node.wipe()
 
 
 def stop_databases(effective: Effective) -> list[str]:

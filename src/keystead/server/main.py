@@ -86,12 +86,19 @@ def up(
     passphrase_stdin: FromStdin = False,
     detach: Annotated[bool, typer.Option("--detach", help="Come back when the region is up; it goes on.")] = False,
     accept_rollback: Accept = False,
+    sealed: Annotated[bool, typer.Option("--sealed", help="Start sealed, whatever could open it.")] = False,
 ) -> None:
     """Run a region on this machine: serve, work and host, until told to stop."""
     from keystead.server import up as runner
 
     runner.up(
-        session.console, config, state, from_stdin=passphrase_stdin, detach=detach, accept_rollback=accept_rollback
+        session.console,
+        config,
+        state,
+        from_stdin=passphrase_stdin,
+        detach=detach,
+        accept_rollback=accept_rollback,
+        sealed=sealed,
     )
 
 

@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING, Final, Literal, assert_never
 
 from keystead.core.clock import SystemClock
 from keystead.core.errors import Refusal
+from keystead.crypto.x509 import Certificate
 from keystead.seal.service import RootKey
-from keystead.server import authority, confine, logs
+from keystead.server import authority, confine, logs, machine
+from keystead.server.building import write
 from keystead.server.locks import Lock
 from keystead.server.settings import Effective
 from keystead.server.supervise import Supervisor, Task
+from keystead.server.warden import Warden
 
 if TYPE_CHECKING:
     from keystead.web.app import App
@@ -51,14 +54,41 @@ def socket_path(effective: Effective) -> Path:
     return path
 
 
-def tasks(effective: Effective, root: RootKey, *, logged: bool) -> list[Task]:
-    """The children that make up `serve`."""
+def tasks(effective: Effective, root: RootKey | None, *, logged: bool) -> list[Task]:
+    """The children that make up `serve`. Without a root key they say that the region is sealed, and take what opens it.
+
+    Sealed, nobody answers over TLS where no certificate was kept for it (see `sealed_tls`).
+    """
     logs_at = effective.state / "log" if logged else None
 
     def task(part: Part) -> Task:
         return Task(part, lambda: run_part(effective, root, part), logs_at / f"{part}.log" if logs_at else None)
 
+    if root is None and effective.settings.listen.tls and not sealed_tls(effective).exists():
+        return [task("local")]
     return [task("http"), task("local")]
+
+
+def sealed_tls(effective: Effective) -> Path:
+    """Certificate and TLS key of a region that is sealed, where they are kept: see [unseal] sealed_tls."""
+    return effective.state / machine.DIRECTORY / "sealed-tls.pem"
+
+
+def keep_sealed_tls(effective: Effective, root: RootKey) -> None:
+    """Keep a certificate with its key for the time when there is no root key to issue one with."""
+    if not effective.settings.listen.tls or not effective.settings.unseal.sealed_tls:
+        return
+    made = _certificate(effective, root)
+    path = sealed_tls(effective)
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    write(beside, made.pem + made.key.reveal(), 0o400)
+    beside.rename(path)
+
+
+def drop_sealed_tls(effective: Effective) -> None:
+    """It is not needed: the region opens by itself."""
+    sealed_tls(effective).unlink(missing_ok=True)
 
 
 def check_port(host: str, port: int, what: str = "[listen] port") -> None:
@@ -81,13 +111,24 @@ def check_port(host: str, port: int, what: str = "[listen] port") -> None:
             ) from error
 
 
-def serve(effective: Effective, root: RootKey) -> None:
+def serve(effective: Effective, root: RootKey | None) -> None:
     """Run both listeners until told to stop, e.g. under systemd. `up` runs them as its own children instead."""
     listen = effective.settings.listen
     check_port(listen.host, listen.port)
     with Lock(effective.runtime / "serve.lock", "serve"):
         preload()
-        Supervisor(tasks(effective, root, logged=False)).run(lambda: True, lambda: None)
+        warden = Warden(
+            effective,
+            root,
+            SystemClock(),
+            lambda key: tasks(effective, key, logged=False),
+            lambda: tasks(effective, None, logged=False),
+            lambda key: keep_sealed_tls(effective, key),
+        )
+        try:
+            Supervisor(warden.tasks()).run(lambda: True, lambda: None, change=warden.tick)
+        finally:
+            warden.close()
 
 
 def preload() -> None:
@@ -98,7 +139,7 @@ def preload() -> None:
     del wiring, app, listener
 
 
-def run_part(effective: Effective, root: RootKey, part: Part) -> None:
+def run_part(effective: Effective, root: RootKey | None, part: Part) -> None:
     """One listener, in this process, until told to stop."""
     logs.configure(f"serve-{part}")
     with Lock(effective.runtime / f"{part}.lock", f"serve {part}", patience=STOP_SECONDS):
@@ -111,7 +152,7 @@ def run_part(effective: Effective, root: RootKey, part: Part) -> None:
                 assert_never(part)
 
 
-def _listen_http(effective: Effective, root: RootKey) -> None:
+def _listen_http(effective: Effective, root: RootKey | None) -> None:
     listen = effective.settings.listen
     check_port(listen.host, listen.port)
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
@@ -127,7 +168,7 @@ def _listen_http(effective: Effective, root: RootKey) -> None:
     Supervisor([task(number) for number in range(1, listen.workers + 1)]).run(lambda: True, lambda: None)
 
 
-def _listen_local(effective: Effective, root: RootKey) -> None:
+def _listen_local(effective: Effective, root: RootKey | None) -> None:
     path = socket_path(effective)
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
@@ -140,28 +181,39 @@ def _listen_local(effective: Effective, root: RootKey) -> None:
         _work(effective, root, "local", listening, None)
 
 
-def _tls(effective: Effective, root: RootKey) -> ssl.SSLContext:
+def _certificate(effective: Effective, root: RootKey) -> Certificate:
     names = effective.settings.listen.names
     certificates = authority.RegionCertificates(authority.load(effective.state, root), SystemClock(), names)
-    made = certificates.server(f"Keystead region {root.region}")
+    return certificates.server(f"Keystead region {root.region}")
+
+
+def _tls(effective: Effective, root: RootKey | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    if root is None:
+        context.load_cert_chain(sealed_tls(effective))
+        return context
+    made = _certificate(effective, root)
     with _in_memory(made.pem) as certificate, _in_memory(made.key.reveal()) as key:
         context.load_cert_chain(certificate, key)
     return context
 
 
 def _work(
-    effective: Effective, root: RootKey, part: Part, listening: socket.socket, context: ssl.SSLContext | None
+    effective: Effective, root: RootKey | None, part: Part, listening: socket.socket, context: ssl.SSLContext | None
 ) -> None:
     """One worker, in its own process: serves until told to stop."""
-    from keystead.server.wiring import open_region, serve_app
+    from keystead.server.wiring import Region, open_region, open_sealed_journal, sealed_app, serve_app
 
     confine.end_with_parent(signal.SIGKILL)
-    region = open_region(effective, root, f"serve-{part}", gather=True)
+    region = (
+        open_sealed_journal(effective, f"sealed-{part}")
+        if root is None
+        else open_region(effective, root, f"serve-{part}", gather=True)
+    )
     try:
-        app = serve_app(region)
+        app = serve_app(region) if isinstance(region, Region) else sealed_app(effective, region)
         gc.freeze()  # what is there now stays: do not look at it again and again
         gc.set_threshold(ALLOCATIONS, 20, 100)
         try:

@@ -43,12 +43,19 @@ class StateSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
 
 class UnsealSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What opens the root key."""
+    """What opens the root key by itself, and how people reach a region that is sealed."""
 
     key_file: Annotated[
         str,
-        Meta(description="Key file, outside the state directory; empty: the passphrase is asked for at every start."),
+        Meta(description="Key file, outside the state directory; empty: a token or KMS slot, or people, open it."),
     ] = ""
+    sealed_tls: Annotated[
+        bool,
+        Meta(
+            description="Where people open the region: keep a TLS key on disk (0400), so that it answers over TLS "
+            "while it is sealed. Off: on its local socket alone."
+        ),
+    ] = True
 
 
 class ListenSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -30,6 +30,7 @@ STEADY_SECONDS: Final = 30.0
 STARTING_DEATHS: Final = 3
 DELAYS: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STOP_SECONDS: Final = 20.0
+EXCHANGE_SECONDS: Final = 2.0
 TICK: Final = 0.1
 MAX_LOG_BYTES: Final = 16 * 1024 * 1024
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -63,8 +64,16 @@ class Supervisor:
         self._restarted = restarted
         self._started = False
 
-    def run(self, ready: Callable[[], bool], on_ready: Callable[[], None], patience: float = 60.0) -> None:
+    def run(
+        self,
+        ready: Callable[[], bool],
+        on_ready: Callable[[], None],
+        patience: float = 60.0,
+        change: Callable[[], Sequence[Task] | None] = lambda: None,
+    ) -> None:
         """Start everything, call `on_ready` once `ready` says so, and go on until SIGTERM, SIGINT or SIGHUP.
+
+        `change` is asked at every turn (ten a second); tasks that it returns are those from then on (`exchange`).
 
         Raises:
             Refusal: a child refused to start, or not everything was ready in `patience` seconds; all are stopped.
@@ -77,6 +86,8 @@ class Supervisor:
             give_up = time.monotonic() + patience
             while not self._stopping(TICK):
                 self._tend()
+                if (tasks := change()) is not None:
+                    self.exchange(tasks)
                 if self._started:
                     continue
                 if ready():
@@ -88,15 +99,28 @@ class Supervisor:
             self.stop()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_STOPPING, signal.SIGCHLD})
 
+    def exchange(self, tasks: Sequence[Task]) -> None:
+        """Go on with these tasks: those that run already stay, the others end first (after 2 s by SIGKILL)."""
+        leaving = [child for child in self._children if child.task not in tasks]
+        self._end(leaving, EXCHANGE_SECONDS)
+        staying = {child.task: child for child in self._children if child not in leaving}
+        self._children = [staying.get(task) or _Child(task) for task in tasks]
+        for child in self._children:
+            if child.task not in staying:
+                self._start(child)
+
     def stop(self) -> None:
         """End all children: SIGTERM, and after 20 s SIGKILL."""
-        for child in self._children:
+        self._end(self._children, STOP_SECONDS)
+
+    def _end(self, children: "Sequence[_Child]", seconds: float) -> None:
+        for child in children:
             if child.pid:
                 os.kill(child.pid, signal.SIGTERM)  # not reaped yet, so the pid is still theirs
-        end = time.monotonic() + STOP_SECONDS
-        while self._living() and time.monotonic() < end:
+        end = time.monotonic() + seconds
+        while self._living(children) and time.monotonic() < end:
             signal.sigtimedwait({signal.SIGCHLD}, TICK)
-        for child in self._living():
+        for child in self._living(children):
             os.kill(child.pid, signal.SIGKILL)
             os.waitpid(child.pid, 0)
             child.pid = 0
@@ -105,11 +129,11 @@ class Supervisor:
         """Process ids by task name."""
         return {child.task.name: child.pid for child in self._children if child.pid}
 
-    def _living(self) -> list[_Child]:
-        for child in self._children:
+    def _living(self, children: Sequence[_Child]) -> list[_Child]:
+        for child in children:
             if child.pid and os.waitpid(child.pid, os.WNOHANG)[0]:
                 child.pid = 0
-        return [child for child in self._children if child.pid]
+        return [child for child in children if child.pid]
 
     def _stopping(self, seconds: float) -> bool:
         """Wait a moment, or until a child ends; whether we were told to stop."""

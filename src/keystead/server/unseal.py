@@ -1,15 +1,21 @@
 """How a process gets the root key.
 
-The first process (`up`, `serve`, `work`) opens the seal with the key file, or asks for the passphrase once; its
-children are forked and have the root key with the rest of its memory. It is never in argv, an environment or a file.
+The first process (`up`, `serve`, `work`) opens the seal with the key file, a token or another KMS, asks for the
+passphrase, or waits sealed for people (warden.py); its children are forked and have the root key with the rest of its
+memory. It is never in argv, an environment or a file.
 """
 
 import os
+import select
+import signal
 import stat
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
-from keystead.core.errors import Refusal, Unreadable
+from keystead.core.errors import KeysteadError, Refusal, Unavailable, Unreadable
 from keystead.core.secret import Secret
 from keystead.crypto.shares import Share, wipe, wrong
 from keystead.crypto.shares import read as read_share
@@ -83,6 +89,11 @@ def open_root(effective: Effective, passphrase: Secret | None = None) -> RootKey
             f"{what} does not open this region ({path})",
             hint="it is another region's key, or the seal file was changed; nothing was touched",
         ) from None
+    return check_region(root, effective)
+
+
+def check_region(root: RootKey, effective: Effective) -> RootKey:
+    """The root key, if it is that of the region in the settings. Raises: Refusal `WrongRegion`."""
     if root.region != effective.settings.region.name:
         raise Refusal(
             "WrongRegion",
@@ -90,6 +101,77 @@ def open_root(effective: Effective, passphrase: Secret | None = None) -> RootKey
             hint="mend [region] name in the settings",
         )
     return root
+
+
+def open_by_itself(effective: Effective, *, wrapped_only: bool = False) -> RootKey | None:
+    """The root key by what needs nobody: the key file, a token, another KMS. None: people are needed.
+
+    `wrapped_only`: leave the key file aside.
+
+    Raises:
+        Refusal: the key file that the settings name is not there, lies open, or is another region's.
+        Unavailable: a token or KMS does not answer.
+    """
+    if effective.key_file is not None and not wrapped_only:
+        return open_root(effective)
+    found = read_seal(effective.state / SEAL_NAME)
+    last: Unavailable | None = None
+    kind: Literal["pkcs11", "external"]
+    for kind in ("pkcs11", "external"):
+        if any(slot.kind == kind for slot in found.slots):
+            try:
+                return check_region(RootKey(apart(lambda k=kind: _by_wrapper(effective, k)), found.region), effective)  # type: ignore[misc]
+            except Unavailable as error:
+                last = error
+    if last is not None:
+        raise last
+    return None
+
+
+def _by_wrapper(effective: Effective, kind: Literal["pkcs11", "external"]) -> bytes:
+    from keystead.server.wrappers import by_itself
+
+    found = read_seal(effective.state / SEAL_NAME)
+    try:
+        return seal.open(found, by_itself(effective, found, kind)).reveal_whole()
+    except Unreadable:
+        raise Unavailable("WrongRootKey", f"the {kind} slot does not open with the key at its URI") from None
+
+
+def apart(work: Callable[[], bytes], seconds: float = 10.0) -> bytes:
+    """Do `work` in a child of its own, so that its threads and libraries are not ours, and bring back what it returns.
+
+    Raises:
+        Unavailable: it failed, or did not come back in time.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        told = b"!it failed"
+        try:
+            told = b"." + work()
+        except KeysteadError as error:
+            told = b"!" + error.message.encode()
+        finally:
+            os.write(writer, told)
+            os._exit(0)
+    os.close(writer)
+    held = bytearray()
+    try:
+        end = time.monotonic() + seconds
+        while select.select([reader], [], [], max(0.0, end - time.monotonic()))[0]:
+            piece = os.read(reader, 4096)
+            if not piece:
+                break
+            held += piece
+        if held[:1] == b".":
+            return bytes(held[1:])
+        raise Unavailable("NotOpened", held[1:].decode(errors="replace") or "no answer in time")
+    finally:
+        held[:] = bytes(len(held))
+        os.close(reader)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def read_recipient(path: Path) -> RecipientFile:

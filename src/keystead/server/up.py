@@ -11,17 +11,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from keystead.core.errors import KeysteadError, Refusal
+from keystead.core.clock import SystemClock
+from keystead.core.errors import KeysteadError, Refusal, Unavailable
 from keystead.core.secret import Secret
-from keystead.server import confine, probe, ready, settings
+from keystead.server import confine, mark, probe, ready, settings
 from keystead.server.locks import Lock, holder
-from keystead.server.serve import check_port, preload, socket_path, tasks
+from keystead.server.serve import check_port, drop_sealed_tls, keep_sealed_tls, preload, socket_path, tasks
 from keystead.server.settings import Effective
 from keystead.server.supervise import Supervisor, Task
-from keystead.server.unseal import ask_passphrase, needs_passphrase, open_root
+from keystead.server.unseal import SEAL_NAME, ask_passphrase, open_by_itself, open_root, read_seal
+from keystead.server.warden import Warden
 
 if TYPE_CHECKING:
     from keystead.cli.console import Console
@@ -41,6 +44,7 @@ def up(
     from_stdin: bool,
     detach: bool,
     accept_rollback: bool,
+    sealed: bool = False,
 ) -> None:
     """Run a region until told to stop; with `detach`, come back when it is up.
 
@@ -49,14 +53,48 @@ def up(
     """
     confine.confine()
     effective = settings.load(config, state)
-    passphrase = None
-    if from_stdin or needs_passphrase(effective):
-        _check_idle(effective, ("up",))
-        passphrase = ask_passphrase(from_stdin=from_stdin)
+    _check_idle(effective, ("up",))
+    how = Start(_passphrase(effective, from_stdin) if not sealed else None, sealed, accept_rollback)
     if detach:
-        _detached(console, effective, passphrase, accept_rollback)
+        _detached(console, effective, how)
         return
-    _run(effective, passphrase, accept_rollback, lambda: _tell_up(console, effective), _restarted(console))
+    _run(effective, how, lambda: _tell_up(console, effective), _restarted(console))
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How to start: with a passphrase that was given, or sealed, whatever could open it."""
+
+    passphrase: Secret | None
+    sealed: bool
+    accept_rollback: bool
+
+
+def _passphrase(effective: Effective, from_stdin: bool) -> Secret | None:
+    """The passphrase, where it is needed and somebody is there to be asked."""
+    if from_stdin:
+        return ask_passphrase(from_stdin=True)
+    if effective.key_file is not None or mark.read(effective.state) is not None or not sys.stdin.isatty():
+        return None
+    kinds = {slot.kind for slot in read_seal(effective.state / SEAL_NAME).slots}
+    if kinds & {"pkcs11", "external"} or "passphrase" not in kinds:
+        return None
+    given = ask_passphrase(from_stdin=False, prompt="passphrase of the region (empty: start sealed): ")
+    return given if len(given) else None
+
+
+def _open(effective: Effective, how: Start) -> "RootKey | None":
+    """The root key; None: the region starts sealed."""
+    if how.passphrase is not None:
+        root = open_root(effective, how.passphrase)
+        mark.clear(effective.state)
+        return root
+    if how.sealed or mark.read(effective.state) is not None:
+        return None
+    try:
+        return open_by_itself(effective)
+    except Unavailable:  # it may answer later: the warden tries again
+        return None
 
 
 def down(console: "Console", config: Path | None, state: Path | None, *, with_databases: bool) -> None:
@@ -96,22 +134,55 @@ def quiet(effective: Effective, what: str) -> Iterator[None]:
         yield
 
 
-def _run(
-    effective: Effective,
-    passphrase: Secret | None,
-    accept_rollback: bool,
-    on_ready: Callable[[], None],
-    restarted: Callable[[str, int], None],
-) -> None:
+def _run(effective: Effective, how: Start, on_ready: Callable[[], None], restarted: Callable[[str, int], None]) -> None:
     with Lock(effective.runtime / LOCK_NAME, "up"):
-        root = open_root(effective, passphrase)
-        _preflight(effective, root, accept_rollback)
+        root = _open(effective, how)
+        _preflight(effective, how.accept_rollback)
         preload()
-        supervisor = Supervisor(_tasks(effective, root), restarted)
-        supervisor.run(lambda: _is_up(effective, supervisor), on_ready, PATIENCE_SECONDS)
+        warden = _warden(effective, root)
+        try:
+            supervisor = Supervisor(warden.tasks(), restarted)
+            supervisor.run(lambda: _is_up(effective, supervisor, warden), on_ready, PATIENCE_SECONDS, warden.tick)
+        finally:
+            warden.close()
 
 
-def _preflight(effective: Effective, root: "RootKey", accept_rollback: bool) -> None:
+def _warden(effective: Effective, root: "RootKey | None") -> Warden:
+    from keystead.server import host
+    from keystead.server.work import work
+
+    del host  # loaded before it is forked
+    logs = effective.state / "log"
+    made: list[Warden] = []
+    # One and the same task, sealed or open: `host` goes on, or nobody would fence.
+    keeping = Task("host", lambda: _keep(made[0], effective), logs / "host.log")
+
+    def open_tasks(key: "RootKey") -> list[Task]:
+        if effective.key_file is None:
+            keep_sealed_tls(effective, key)
+        else:
+            drop_sealed_tls(effective)
+        working = Task("work", lambda: work(effective, key), logs / "work.log")
+        return [*tasks(effective, key, logged=True), working, keeping]
+
+    def sealed_tasks() -> list[Task]:
+        return [*tasks(effective, None, logged=True), keeping]
+
+    made.append(
+        Warden(effective, root, SystemClock(), open_tasks, sealed_tasks, lambda key: keep_sealed_tls(effective, key))
+    )
+    return made[0]
+
+
+def _keep(warden: Warden, effective: Effective) -> None:
+    """In the child that is `host`: forget the root key, then run."""
+    from keystead.server.host import host
+
+    warden.close()
+    host(effective)
+
+
+def _preflight(effective: Effective, accept_rollback: bool) -> None:
     """Everything that can be refused before anything starts."""
     from keystead.server.rollback import check
 
@@ -135,36 +206,26 @@ def _check_idle(effective: Effective, roles: tuple[str, ...]) -> None:
             )
 
 
-def _tasks(effective: Effective, root: "RootKey") -> list[Task]:
-    from keystead.server.host import host
-    from keystead.server.work import work
-
-    logs = effective.state / "log"
-    return [
-        *tasks(effective, root, logged=True),
-        Task("work", lambda: work(effective, root), logs / "work.log"),
-        Task("host", lambda: _without(root, lambda: host(effective)), logs / "host.log"),
-    ]
-
-
-def _without(root: "RootKey", run: Callable[[], None]) -> None:
-    """In a child: forget the root key, then run."""
-    root.wipe()
-    run()
-
-
-def _is_up(effective: Effective, supervisor: Supervisor) -> bool:
+def _is_up(effective: Effective, supervisor: Supervisor, warden: Warden) -> bool:
     pids = supervisor.pids()
+    if warden.phase == "sealed":
+        return probe.local_health(effective) is not None
     if not all(name in pids and ready.is_ready(effective, name, pids[name]) for name in ("work", "host")):
         return False
     return probe.local_health(effective) is not None and probe.http_health(effective) is not None
 
 
-def _tell_up(console: "Console", effective: Effective) -> None:
+def _tell_up(console: "Console", effective: Effective, pid: int = 0) -> None:
+    health = probe.local_health(effective) or {}
+    sealed = health.get("status") == "sealed"
     if console.json:
-        console.document({"url": effective.url, "state": str(effective.state), "pid": os.getpid()})
+        told = {"url": effective.url, "state": str(effective.state), "pid": pid or os.getpid()}
+        console.document({**told, **({"sealed": True} if sealed else {})})
     else:
-        console.say(f"The region is up: {effective.url}")
+        if sealed:
+            console.say(f"The region is up, but sealed: keystead unseal --url unix:{socket_path(effective)}")
+        else:
+            console.say(f"The region is up: {effective.url}")
         console.say(f"  logs   {effective.state / 'log'}")
         console.say(f"  stop   keystead down --state {effective.state}")
     sys.stdout.flush()
@@ -178,7 +239,7 @@ def _restarted(console: "Console") -> Callable[[str, int], None]:
     return tell
 
 
-def _detached(console: "Console", effective: Effective, passphrase: Secret | None, accept_rollback: bool) -> None:
+def _detached(console: "Console", effective: Effective, how: Start) -> None:
     """Run in a process of its own session; the caller waits until it is up or has said why not."""
     import json
 
@@ -192,10 +253,7 @@ def _detached(console: "Console", effective: Effective, passphrase: Secret | Non
         answer = json.loads(told or b'{"code": "CannotStart", "message": "it ended without a word", "hint": ""}')
         if "code" in answer:
             raise Refusal(answer["code"], answer["message"], hint=answer["hint"])
-        if console.json:
-            console.document({"url": effective.url, "state": str(effective.state), "pid": child})
-        else:
-            _tell_up(console, effective)
+        _tell_up(console, effective, child)
         return
     os.close(reader)
     code = 1
@@ -205,7 +263,7 @@ def _detached(console: "Console", effective: Effective, passphrase: Secret | Non
         def on_ready() -> None:
             os.write(writer, json.dumps({"up": True}).encode() + b"\n")
 
-        _run(effective, passphrase, accept_rollback, on_ready, _restarted(console))
+        _run(effective, how, on_ready, _restarted(console))
         code = 0
     except KeysteadError as error:
         words = {"code": error.code, "message": error.message, "hint": error.hint}

@@ -92,8 +92,8 @@ class Operation:
     run on the loop must run in the pool, because what it uses is slow. `moves` marks acts on a thing that has a
     version: they take If-Match. `recorded` is False only for what is public and leaves no trace (health, the API's
     description). `takes_access`: the act takes access away and its entry is a row of its own transaction, so it is
-    answered even while the audit segments cannot be written. A reply with an integer field `version` is answered with
-    that as its ETag.
+    answered even while the audit segments cannot be written. `while_sealed`: also answered by a sealed region. A
+    reply with an integer field `version` is answered with that as its ETag.
     """
 
     name: str
@@ -112,6 +112,7 @@ class Operation:
     auth: bool = True
     recorded: bool = True
     takes_access: bool = False
+    while_sealed: bool = False
     runs: Runs = "pool"
     waits: "Callable[[Services, Call[Any, Any]], bool] | None" = None
     secrets: tuple[str, ...] = ()

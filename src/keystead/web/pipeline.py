@@ -32,7 +32,7 @@ from keystead.web.messages import read_body, read_query, unsupported_media_type
 from keystead.web.operations import NOTHING, ROOT, Call, Operation, Router, read_parameters
 from keystead.web.patience import Patience
 from keystead.web.pools import Pool, busy, too_many_sign_ins
-from keystead.web.refusals import HttpRefusal, headers_of, reply_to, status_of
+from keystead.web.refusals import HttpRefusal, headers_of, reply_to, sealed, status_of
 from keystead.web.services import Services
 from keystead.web.waits import GenerationWatch
 
@@ -78,6 +78,7 @@ class Pipeline:
         self._sign_ins = Pool("sign-in", limits.sign_in_threads, limits.sign_in_queue, too_many_sign_ins)
         self._patience = Patience(limits.body_s)
         self._ids = count(1)
+        self._sealed = services.sealed()  # it stays as it is as long as this process lives
         self._worker = secrets.token_hex(6)
         self._in_flight = 0
         self._begun: set[asyncio.Task[None]] = set()
@@ -142,7 +143,7 @@ class Pipeline:
 
     def _known(self, line: Line) -> "tuple[Operation, dict[str, str]] | Literal[False]":
         """The operation of a line that is served at once, with its parameters."""
-        if line.query or len(line.path) > self._limits.target_bytes:
+        if self._sealed or line.query or len(line.path) > self._limits.target_bytes:
             return False
         found = self._router.find(line.method, line.path.decode("latin-1"))
         if found is None or found.operation is None:
@@ -198,6 +199,8 @@ class Pipeline:
 
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> Answer | None:
         operation = self._route(exchange)
+        if self._sealed and not operation.while_sealed:
+            raise sealed()
         exchange.wanted = Wanted(scope["headers"])
         if self._in_flight > self._limits.in_flight:
             raise busy()

@@ -45,6 +45,16 @@ class HttpRefusal(Refusal):
         self.headers = headers
 
 
+def sealed() -> Refusal:
+    """The answer to everything else while the region is sealed."""
+    return Refusal(
+        "Sealed",
+        "the region is sealed: nobody has its keys until it is opened",
+        hint="`keystead unseal` opens it, or POST /keystead/v1/seal/actions/unseal; GET /keystead/v1/seal says how",
+        kind="unavailable",
+    )
+
+
 class ErrorReply(msgspec.Struct, frozen=True, kw_only=True):
     """What every refused or failed request is answered with."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.clock import Clock
+from keystead.core.secret import Secret
 from keystead.iam.model import Caller
 
 if TYPE_CHECKING:
@@ -26,6 +27,26 @@ class StateKeeper(Protocol):
 
     def backup(self, caller: Caller, /) -> Iterator[bytes]:
         """An encrypted stream. Permission is decided before the first chunk is asked for or with it."""
+        ...
+
+
+class SealKeeper(Protocol):
+    """The seal of the region. What it answers is a `SealReply` without the region's name."""
+
+    def status(self) -> dict[str, object]:
+        """How it stands. Raises: Unavailable."""
+        ...
+
+    def give(self, kind: str, secret: Secret, source: str, request_id: str, /) -> dict[str, object]:
+        """Something that opens it, or helps to. Recorded. Raises: Refusal, Unavailable."""
+        ...
+
+    def reset(self, source: str, request_id: str, /) -> dict[str, object]:
+        """Forget the shares given so far. Recorded. Raises: Refusal, Unavailable."""
+        ...
+
+    def seal(self, caller: Caller, /) -> dict[str, object]:
+        """Seal it, until it is unsealed. Recorded. Raises: Refusal, Unavailable."""
         ...
 
 
@@ -52,4 +73,5 @@ class Services:
     version: str
     generation: Callable[[], int]
     sealed: Callable[[], bool]
+    seal: SealKeeper
     events: "Callable[[], StateEvents | None]" = lambda: None

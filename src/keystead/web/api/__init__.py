@@ -1,10 +1,11 @@
 """Our own REST under `/keystead/v1`: one file per domain package, each with its messages and handlers."""
 
-from keystead.web.api import audit, backups, cryptography, databases, host, iam, jobs, region, vault
+from keystead.web.api import audit, backups, cryptography, databases, host, iam, jobs, region, seal, vault
 from keystead.web.operations import Operation
 
 TABLE: tuple[Operation, ...] = (
     *region.OPERATIONS,
+    *seal.OPERATIONS,
     *iam.OPERATIONS,
     *vault.OPERATIONS,
     *cryptography.OPERATIONS,

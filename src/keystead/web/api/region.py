@@ -33,11 +33,11 @@ def back_up_state(services: Services, call: Call[NoBody, NoBody]) -> Iterator[by
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GetHealth", "GET", "/health", "Whether the region can work", health, "region", reply=HealthReply, auth=False,
-        recorded=False, runs="loop",
+        recorded=False, runs="loop", while_sealed=True,
     ),
     Operation(
         "GetOpenApi", "GET", "/openapi.json", "This description", describe, "region", auth=False, recorded=False,
-        runs="loop",
+        runs="loop", while_sealed=True,
     ),
     Operation(
         "BackUpState", "POST", "/state/actions/backup", "An encrypted backup of the region's state", back_up_state,
