@@ -60,6 +60,10 @@ class Unavailable(Fault):
     """Something we need does not answer (yet): try again later."""
 
 
+class KeystoreUnavailable(Unavailable):
+    """A token, or another KMS, does not answer or will not. What it says is for those who may use its keys, too."""
+
+
 def not_found(kind: str, name: str = "") -> Refusal:
     """The one answer for what is absent, hidden or in another tenancy."""
     what = f"{kind} {name!r}" if name else kind

@@ -107,6 +107,41 @@ class AccessSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     ] = 900
 
 
+class HsmSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The token that keys of protection `hsm` live in (PKCS#11). Empty: this region has none."""
+
+    uri: Annotated[
+        str, Meta(description="The token as a PKCS#11 URI (RFC 7512), e.g. `pkcs11:token=prod`. It never holds a PIN.")
+    ] = ""
+    module: Annotated[str, Meta(description="The vendor's module, a shared library; or `module-path` in the URI.")] = ""
+    pin_file: Annotated[str, Meta(description="File whose first line is the PIN; or `pin-source` in the URI.")] = ""
+    sessions: Annotated[int, Meta(ge=1, le=64, description="Sessions of each process, so calls at once.")] = 4
+    waiting: Annotated[int, Meta(ge=0, le=1000, description="Calls that may wait for a session.")] = 16
+    wait_seconds: Annotated[float, Meta(gt=0, le=60, description="How long a call waits for a session.")] = 2.0
+    call_seconds: Annotated[
+        float, Meta(gt=0, le=60, description="How long the token may take over one call before it counts as down.")
+    ] = 5.0
+
+
+class ExternalSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The other KMS that keys of protection `external` live in. Empty `url`: this region has none."""
+
+    kind: Annotated[Literal["openbao"], Meta(description="What it is: OpenBao's transit engine, or one like it.")] = (
+        "openbao"
+    )
+    url: Annotated[str, Meta(description="Where it is, e.g. `https://kms.example:8200`.")] = ""
+    mount: Annotated[str, Meta(min_length=1, description="Where its transit engine is mounted.")] = "transit"
+    token_file: Annotated[str, Meta(description="File that holds its token; read anew for each call.")] = ""
+    ca_file: Annotated[str, Meta(description="PEM of the CAs that sign its certificate; empty: the system's.")] = ""
+    namespace: Annotated[str, Meta(description="Its namespace, where it has them.")] = ""
+    connections: Annotated[int, Meta(ge=1, le=64, description="Calls at once of each process.")] = 4
+    waiting: Annotated[int, Meta(ge=0, le=1000, description="Calls that may wait.")] = 16
+    wait_seconds: Annotated[float, Meta(gt=0, le=60, description="How long a call waits for its turn.")] = 2.0
+    call_seconds: Annotated[
+        float, Meta(gt=0, le=60, description="How long it may take over one call before it counts as down.")
+    ] = 5.0
+
+
 class LimitsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Bounds of one HTTP worker."""
 
@@ -127,6 +162,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     audit: AuditSection = AuditSection()
     databases: DatabasesSection = DatabasesSection()
     access: AccessSection = AccessSection()
+    hsm: HsmSection = HsmSection()
+    external: ExternalSection = ExternalSection()
     limits: LimitsSection = LimitsSection()
 
 

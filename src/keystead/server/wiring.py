@@ -43,6 +43,7 @@ from keystead.jobs.model import Job
 from keystead.jobs.runner import Flow, Runner
 from keystead.seal.service import RootKey
 from keystead.server import authority
+from keystead.server.keystores import keystores
 from keystead.server.machine import this_machine
 from keystead.server.opening import INDEX_FILE, RESERVE_FILE, SEGMENTS, STATE_FILE, open_state
 from keystead.server.sealing import Closed, OpenSealDoor, SealDoor
@@ -112,7 +113,10 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     store = SqlStore(engine, clock, Reserve(effective.state / RESERVE_FILE))
     freshness = SqliteFreshness(effective.state / STATE_FILE)
     directory = Directory()
-    snapshot = Snapshot(directory, Keyring(root.subkey("vault-store"), directory, region), OncePerTurn(freshness))
+    keyring = Keyring(root.subkey("vault-store"), directory, region)
+    for keystore in keystores(effective.settings, keyring.software):
+        keyring.join(keystore)
+    snapshot = Snapshot(directory, keyring, OncePerTurn(freshness))
     journal = open_journal(
         effective.state / SEGMENTS,
         process,

@@ -36,6 +36,8 @@ def _wrapper(kind: WrapperKind, uri: str) -> KeyWrapper:
 
             return TokenWrapper(uri)
         case "external":
-            raise Refusal("NoKeystore", "keys in other key management systems are not served here", hint="")
+            from keystead.adapters.keystores.openbao import wrapper
+
+            return wrapper(uri)
         case _:
             assert_never(kind)

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from keystead.core.errors import Fault, Refusal, Unavailable, Unreadable
+from keystead.core.errors import Fault, KeystoreUnavailable, Refusal, Unreadable
 from keystead.core.secret import Secret
 from keystead.crypto import kdf
 from keystead.crypto.envelope import KEY_BYTES, Binding, Kek, peek
@@ -60,7 +60,7 @@ class Keyring:
     def __init__(
         self, store_key: Secret, directory: Directory, region: str, keystores: Iterable[Keystore] = ()
     ) -> None:
-        """`keystores`: where keys lie that are not kept in software."""
+        """`keystores`: where keys lie that are not kept in software; more may `join`, before any key is known."""
         self._sealing = Kek(store_key.reveal(), SEALING_KEY, 1)
         self._directory = directory
         self._region = region
@@ -71,6 +71,10 @@ class Keyring:
         self.software = SoftwareKeystore(self.sealing_of, fingerprints, region)
         self._keystores: dict[Protection, Keystore] = {"software": self.software}
         self._keystores.update((keystore.protection, keystore) for keystore in keystores)
+
+    def join(self, keystore: Keystore) -> None:
+        """One more place where keys lie."""
+        self._keystores[keystore.protection] = keystore
 
     def apply(self, changes: KeyChanges) -> None:
         """Take over what changed. A key appears together with its versions: others read meanwhile."""
@@ -149,8 +153,8 @@ class Keyring:
         """Where keys of this protection live. Raises: Unavailable, this process has none."""
         found = self._keystores.get(protection)
         if found is None:
-            raise Unavailable(
-                "NoKeystore", f"there is no keystore for keys of protection {protection}", hint="see [keystores]"
+            raise KeystoreUnavailable(
+                "NoKeystore", f"there is no keystore for keys of protection {protection}", hint=f"see [{protection}]"
             )
         return found
 

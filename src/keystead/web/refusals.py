@@ -2,7 +2,8 @@
 
     {"code": "NotFound", "message": "...", "hint": "...", "request_id": "..."}
 
-A `Fault` or a bug shows its request id and nothing else: what went wrong is for the operator's log.
+A `Fault` or a bug shows its request id and nothing else: what went wrong is for the operator's log. But that a token or
+another KMS does not answer is said.
 """
 
 from datetime import datetime
@@ -10,7 +11,7 @@ from email.utils import format_datetime
 
 import msgspec
 
-from keystead.core.errors import Fault, Kind, Refusal, Unavailable
+from keystead.core.errors import Fault, KeystoreUnavailable, Kind, Refusal, Unavailable
 
 STATUS: dict[Kind, int] = {
     "bad_request": 400,
@@ -93,7 +94,7 @@ def headers_of(error: BaseException, status: int, now: datetime) -> list[tuple[b
 def reply_to(error: BaseException, request_id: str) -> ErrorReply:
     """The body that tells of `error`."""
     match error:
-        case Refusal():
+        case Refusal() | KeystoreUnavailable():
             return ErrorReply(code=error.code, message=error.message, hint=error.hint, request_id=request_id)
         case Fault() if error.code == "AuditUnavailable":
             return ErrorReply(

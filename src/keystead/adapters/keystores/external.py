@@ -16,7 +16,7 @@ from typing import Final, Protocol, TypeVar
 
 from keystead.adapters.keystores.material import RemoteMaterial, cannot_hold
 from keystead.adapters.keystores.patience import Limits, Patience
-from keystead.core.errors import Refusal, Unavailable, Unreadable
+from keystead.core.errors import KeystoreUnavailable, Refusal, Unreadable
 from keystead.core.secret import Secret
 from keystead.crypto.asymmetric import PublicKey
 from keystead.crypto.encapsulate import SUITE_EXTERNAL
@@ -167,14 +167,14 @@ class _RemoteKey(RemoteWrapper):
         return self._kms.run(lambda kms: kms.sign(self._name, message, scheme, digest))
 
 
-def refused(where: str, why: str, hint: str) -> Unavailable:
+def refused(where: str, why: str, hint: str) -> KeystoreUnavailable:
     """It answers, and will not."""
-    return Unavailable("KeystoreRefused", f"{where} refuses: {why}", hint=hint)
+    return KeystoreUnavailable("KeystoreRefused", f"{where} refuses: {why}", hint=hint)
 
 
-def key_missing(where: str, name: str) -> Unavailable:
+def key_missing(where: str, name: str) -> KeystoreUnavailable:
     """It answers, and has no such key."""
-    return Unavailable(
+    return KeystoreUnavailable(
         "KeyNotInKeystore",
         f"{where} has no key {name!r}",
         hint="was it deleted there? nothing can be opened by this key without it",

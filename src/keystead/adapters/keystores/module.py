@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from keystead.adapters.keystores.patience import Failing
-from keystead.core.errors import Unavailable
+from keystead.core.errors import KeystoreUnavailable
 
 if TYPE_CHECKING:
     from pkcs11.types import Token
@@ -171,7 +171,7 @@ _loading = threading.Lock()
 def module(path: str) -> Module:
     """The module at `path`, for this process. Raises: Failing."""
     if not path:
-        raise Unavailable(
+        raise KeystoreUnavailable(
             "KeystoreDown", "no PKCS#11 module is set", hint="set [hsm] module, or module-path in the URI"
         )
     with _loading:

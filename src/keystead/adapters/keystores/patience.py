@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, cast
 
-from keystead.core.errors import Unavailable
+from keystead.core.errors import KeystoreUnavailable
 
 Result = TypeVar("Result")
 State = Literal["closed", "open", "probing"]
@@ -211,11 +211,12 @@ class Patience:
         self._last = last
         self._retry_at = self._clock() + self._pause
 
-    def _down(self, last: Failing) -> Unavailable:
+    def _down(self, last: Failing) -> KeystoreUnavailable:
         said = f": {last.words}" if last.words else ""
-        return Unavailable("KeystoreDown", f"{self._name} does not answer{said}", hint=last.hint or "try again later")
+        hint = last.hint or "try again later"
+        return KeystoreUnavailable("KeystoreDown", f"{self._name} does not answer{said}", hint=hint)
 
-    def _busy(self, last: Failing | None = None) -> Unavailable:
+    def _busy(self, last: Failing | None = None) -> KeystoreUnavailable:
         said = f": {last.words}" if last is not None and last.words else ""
         hint = "try again in a moment, or give it more sessions"
-        return Unavailable("KeystoreBusy", f"{self._name} has too much to do{said}", hint=hint)
+        return KeystoreUnavailable("KeystoreBusy", f"{self._name} has too much to do{said}", hint=hint)

@@ -25,7 +25,7 @@ from keystead.adapters.keystores.material import RemoteMaterial, cannot_hold
 from keystead.adapters.keystores.patience import Limits
 from keystead.adapters.keystores.token import Opened, Token
 from keystead.adapters.keystores.uri import TokenUri, parse
-from keystead.core.errors import Refusal, Unavailable, Unreadable
+from keystead.core.errors import KeystoreUnavailable, Refusal, Unreadable
 from keystead.core.secret import Secret
 from keystead.crypto import asymmetric
 from keystead.crypto.asymmetric import PublicKey
@@ -229,9 +229,9 @@ def label_of(spec: KeySpec) -> str:
     return f"keystead:{spec.key}/{spec.number}"
 
 
-def missing(label: str) -> Unavailable:
+def missing(label: str) -> KeystoreUnavailable:
     """The token answers, and has no such key."""
-    return Unavailable(
+    return KeystoreUnavailable(
         "KeyNotInToken",
         f"the token has no key {label!r}",
         hint="is it the right token, and were its objects restored? nothing can be opened by this key without it",
