@@ -212,9 +212,7 @@ VAULTS: Mapping[str, Call] = {
     "delete": Call(lambda r, c, t: r.vaults.delete(c, t.key), ("key",)),
     "recover": Call(lambda r, c, t: r.vaults.recover(c, t.key), ("key",), _deleted),
     "purge": Call(lambda r, c, t: r.vaults.purge(c, t.key), ("key",), _deleted),
-    "enable_version": Call(
-        lambda r, c, t: r.vaults.enable_version(c, t.key, t.version), ("key",), _version_disabled
-    ),
+    "enable_version": Call(lambda r, c, t: r.vaults.enable_version(c, t.key, t.version), ("key",), _version_disabled),
     "disable_version": Call(lambda r, c, t: r.vaults.disable_version(c, t.key, t.version), ("key",)),
     "schedule_version_deletion": Call(
         lambda r, c, t: r.vaults.schedule_version_deletion(c, t.key, t.version, 7), ("key",), _rotated

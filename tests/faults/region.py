@@ -405,7 +405,7 @@ class Region:
         """As the customer's administrator, over TLS verified by the region's CA."""
         return pymysql.connect(
             host="127.0.0.1", port=system.port, user=system.admin, password=system.password, autocommit=True,
-            ssl=ssl.create_default_context(cafile=str(self.state / "ca.pem")),
+            ssl=ssl.create_default_context(cafile=str(self.state / "databases-ca.pem")),
             connect_timeout=int(seconds), read_timeout=seconds, write_timeout=seconds,
         )  # fmt: skip
 

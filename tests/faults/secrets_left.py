@@ -51,7 +51,7 @@ def learn_keys(region: "Region") -> None:
     from keystead.adapters.sql.freshness import SqliteFreshness
     from keystead.iam.directory import Directory
     from keystead.server import settings
-    from keystead.server.authority import load
+    from keystead.server.authority import KINDS, load
     from keystead.server.unseal import open_root
     from keystead.vault.keyring import Keyring
     from keystead.vault.snapshot import Snapshot
@@ -61,7 +61,8 @@ def learn_keys(region: "Region") -> None:
     region.learn("the root key", root._reveal())
     for purpose in PURPOSES:
         region.learn(f"subkey {purpose}", root.subkey(purpose).reveal())  # type: ignore[arg-type]
-    region.learn("authority's key", _pem_line(load(region.state, root).reveal_key().reveal()))
+    for kind in KINDS:
+        region.learn(kind.key, _pem_line(load(region.state, root, kind).reveal_key().reveal()))
     region.learn("machine's key", _pem_line((region.state / "host" / "machine.key").read_bytes()))
     for path in region.memory.glob("*/run/tls.key"):
         region.learn(f"TLS key of {path.parts[-3][:6]}", _pem_line(path.read_bytes()))

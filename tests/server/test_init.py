@@ -33,7 +33,7 @@ def test_who_may_read_what(template: Made) -> None:
     assert stat.S_IMODE((state / "data").stat().st_mode) == 0o711
     assert stat.S_IMODE((state / "host/machine.key").stat().st_mode) == 0o400
     open_to_all = {path.name for path in state.rglob("*") if path.is_file() and path.stat().st_mode & 0o077}
-    assert open_to_all == {"ca.pem"}
+    assert open_to_all == {"ca.pem", "databases-ca.pem"}
     assert {path.name for path in state.iterdir() if path.is_dir() and path.stat().st_mode & 0o077} == {"data"}
 
 

@@ -1,4 +1,8 @@
-"""The region's certificate authority: its certificate is public, its key lies wrapped under the root key.
+"""The region's certificate authorities: their certificates are public, their keys lie wrapped under the root key.
+
+There are two, because both kinds of servers are reached by the same addresses: with one, whoever took the TLS key of a
+database server could pass for the API. `API` is what clients of the API verify against, `DATABASES` those of database
+systems.
 
 Server certificates are issued anew at each start and live in memory alone, so there is no TLS key at rest.
 """
@@ -6,6 +10,7 @@ Server certificates are issued anew at each start and live in memory alone, so t
 import re
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,32 +21,45 @@ from keystead.crypto.envelope import Binding, Kek
 from keystead.crypto.x509 import Authority, Certificate
 from keystead.seal.service import RootKey
 
-CERTIFICATE_NAME: Final = "ca.pem"
-KEY_NAME: Final = "authority.key"
-_KEY_ID: Final = "authority"
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One authority: the names of its files in the state directory, and what its wrapped key is bound to."""
+
+    certificate: str
+    key: str
+    key_id: str
+
+
+API: Final = Kind("ca.pem", "authority.key", "authority")
+DATABASES: Final = Kind("databases-ca.pem", "databases-authority.key", "databases-authority")
+KINDS: Final = (API, DATABASES)
+CERTIFICATES: Final = frozenset(kind.certificate for kind in KINDS)
+FILES: Final = tuple(name for kind in KINDS for name in (kind.certificate, kind.key))
+
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
 
 
-def wrap(ca: Authority, root: RootKey) -> bytes:
+def wrap(ca: Authority, root: RootKey, kind: Kind) -> bytes:
     """The authority's key as it is stored."""
-    return _kek(root).seal(ca.reveal_key().reveal(), _binding(root))
+    return _kek(root, kind).seal(ca.reveal_key().reveal(), _binding(root, kind))
 
 
-def load(state: Path, root: RootKey) -> Authority:
-    """The authority of the region in `state`. Raises: Refusal `InvalidAuthority`."""
+def load(state: Path, root: RootKey, kind: Kind) -> Authority:
+    """An authority of the region in `state`. Raises: Refusal `InvalidAuthority`."""
     try:
-        wrapped, pem = (state / KEY_NAME).read_bytes(), (state / CERTIFICATE_NAME).read_bytes()
-        return Authority(pem, Secret(_kek(root).open(wrapped, _binding(root))))
+        wrapped, pem = (state / kind.key).read_bytes(), (state / kind.certificate).read_bytes()
+        return Authority(pem, Secret(_kek(root, kind).open(wrapped, _binding(root, kind))))
     except (OSError, Unreadable) as error:
         raise Refusal(
             "InvalidAuthority",
-            f"the region's certificate authority in {state} cannot be opened",
-            hint=f"restore {CERTIFICATE_NAME} and {KEY_NAME} from a state backup",
+            f"the certificate authority {kind.certificate} in {state} cannot be opened",
+            hint=f"restore {kind.certificate} and {kind.key} from a state backup",
         ) from error
 
 
 class RegionCertificates:
-    """Issues server certificates for this machine: the API's own and those of database systems."""
+    """Issues server certificates of one authority for this machine."""
 
     def __init__(self, ca: Authority, clock: Clock, names: Sequence[str] = ()) -> None:
         self._ca = ca
@@ -69,9 +87,9 @@ def machine_names(more: Sequence[str] = ()) -> list[str]:
     return list(dict.fromkeys(["localhost", "127.0.0.1", "::1", *own, *more]))
 
 
-def _kek(root: RootKey) -> Kek:
-    return Kek(root.subkey("authority").reveal(), _KEY_ID, 1)
+def _kek(root: RootKey, kind: Kind) -> Kek:
+    return Kek(root.subkey("authority").reveal(), kind.key_id, 1)
 
 
-def _binding(root: RootKey) -> Binding:
-    return Binding("authority-key", "", root.region, _KEY_ID, _KEY_ID)
+def _binding(root: RootKey, kind: Kind) -> Binding:
+    return Binding("authority-key", "", root.region, kind.key_id, kind.key_id)

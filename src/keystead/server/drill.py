@@ -29,7 +29,7 @@ from keystead.server.unseal import SEAL_NAME, read_seal
 
 OPERATION: Final = "RecoveryDrill"
 SCRATCH: Final = "keystead-drill-"
-_COPIED: Final = (SEAL_NAME, authority.CERTIFICATE_NAME, authority.KEY_NAME, f"{machine.DIRECTORY}/{machine.NAME_FILE}")
+_COPIED: Final = (SEAL_NAME, *authority.FILES, f"{machine.DIRECTORY}/{machine.NAME_FILE}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,9 @@ class _Work:
         return "it opens"
 
     def open_authority(self) -> str:
-        authority.load(self._effective.state, self._held())
-        return "it opens"
+        for kind in authority.KINDS:
+            authority.load(self._effective.state, self._held(), kind)
+        return "they open"
 
     def open_keys(self) -> str:
         from keystead.server.wiring import open_region

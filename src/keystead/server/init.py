@@ -3,6 +3,7 @@
 The secrets are shown before the region becomes visible: a region whose passphrase nobody saw cannot come to be.
 
     <state>/  keystead.toml  seal.json  state.db  ca.pem  authority.key (wrapped)
+             databases-ca.pem  databases-authority.key (wrapped)
               audit/  host/ (machine.json, machine.key)  run/  log/  data/  backups/
 """
 
@@ -68,7 +69,7 @@ class Made:
         found = self.effective
         return {
             "url": found.url,
-            "ca": str(found.state / authority.CERTIFICATE_NAME),
+            "ca": str(found.state / authority.API.certificate),
             "region": found.settings.region.name,
             "state": str(found.state),
             "key_file": str(found.key_file or ""),
@@ -135,9 +136,10 @@ def _build(wanted: Wanted, effective: Effective, directory: Path, clock: Clock) 
     makers += [read_recipient(path) for path in wanted.recovery_recipients]
     sealed, root = seal.create(region, makers, now)
     write(directory / SEAL_NAME, sealed.encode())
-    ca = Authority.create(region, now)
-    write(directory / authority.CERTIFICATE_NAME, ca.pem, 0o644)
-    write(directory / authority.KEY_NAME, authority.wrap(ca, root))
+    for kind, name in ((authority.API, region), (authority.DATABASES, f"{region}, databases")):
+        ca = Authority.create(name, now)
+        write(directory / kind.certificate, ca.pem, 0o644)
+        write(directory / kind.key, authority.wrap(ca, root, kind))
     root.wipe()
     machine_key = SigningKey.generate()
     here = ThisMachine.named_here(MachineId(new_id("machine", region)), region)

@@ -6,7 +6,7 @@ import socket
 import ssl
 from pathlib import Path
 
-from keystead.server.authority import CERTIFICATE_NAME
+from keystead.server.authority import API
 from keystead.server.serve import socket_path
 from keystead.server.settings import Effective
 
@@ -31,7 +31,7 @@ def http_health(effective: Effective, timeout: float = 2.0) -> dict[str, str] | 
     if not listen.tls:
         return _ask(http.client.HTTPConnection(host, listen.port, timeout=timeout))
     try:
-        context = ssl.create_default_context(cafile=str(effective.state / CERTIFICATE_NAME))
+        context = ssl.create_default_context(cafile=str(effective.state / API.certificate))
     except OSError:
         return None
     # The certificate names this machine, not every address it may listen on.

@@ -183,7 +183,9 @@ def _listen_local(effective: Effective, root: RootKey | None) -> None:
 
 def _certificate(effective: Effective, root: RootKey) -> Certificate:
     names = effective.settings.listen.names
-    certificates = authority.RegionCertificates(authority.load(effective.state, root), SystemClock(), names)
+    certificates = authority.RegionCertificates(
+        authority.load(effective.state, root, authority.API), SystemClock(), names
+    )
     return certificates.server(f"Keystead region {root.region}")
 
 

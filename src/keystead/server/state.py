@@ -4,7 +4,7 @@ A backup is one encrypted stream (crypto/stream.py) under the root key's "state-
 
     fields   {"format": "keystead-state-backup", "version": 1, "region", "created_at", "generation", "program",
               "seal": base64 of the seal file}          readable, authenticated: says what it is and what opens it
-    content  a POSIX tar of keystead.toml, ca.pem, authority.key (wrapped), host/machine.*, audit/*.seg, state.db
+    content  a POSIX tar of keystead.toml, both authorities (keys wrapped), host/machine.*, audit/*.seg, state.db
 
 The root key is in it only as the seal's slots hold it: wrapped. Segments are taken before the state, so that the state
 in it is never older than the trail in it.
@@ -60,8 +60,7 @@ RESTORED: Final = "RestoreState"  # the operation, and who changed what it chang
 PIECE: Final = 256 * 1024
 BLOCK: Final = 512
 _FIXED: Final = (
-    authority.CERTIFICATE_NAME,
-    authority.KEY_NAME,
+    *authority.FILES,
     f"{machine.DIRECTORY}/{machine.NAME_FILE}",
     f"{machine.DIRECTORY}/{machine.KEY_FILE}",
 )
@@ -226,7 +225,8 @@ def _settle(
     write(directory / SEAL_NAME, _seal_of(header))
     if root.region != region or machine.this_machine(directory).region != region:
         raise _invalid(file, "its parts are of different regions")
-    authority.load(directory, root)
+    for kind in authority.KINDS:
+        authority.load(directory, root, kind)
     root.wipe()
     _rewrite_settings(site, key_file)
     report = verify_trail(directory / SEGMENTS)
@@ -318,7 +318,7 @@ def _entry(name: str, size: int, content: IO[bytes]) -> Iterator[bytes]:
 
 
 def _write(path: Path, content: IO[bytes]) -> None:
-    write(path, b"", 0o644 if path.name == authority.CERTIFICATE_NAME else 0o600)
+    write(path, b"", 0o644 if path.name in authority.CERTIFICATES else 0o600)
     with path.open("r+b") as file:
         shutil.copyfileobj(content, file, PIECE)
         file.flush()

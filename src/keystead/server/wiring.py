@@ -130,7 +130,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     codec = JoseCodec(SigningKey(root.subkey("token-signing").reveal()))
     tokens = Tokens(codec, directory, snapshot.refresh, clock, region)
     vaults = Vaults(guard, snapshot, store, clock, region)
-    ca = authority.load(effective.state, root)
+    ca = authority.load(effective.state, root, authority.DATABASES)
     made = Region(
         effective=effective,
         clock=clock,
