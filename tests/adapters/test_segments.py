@@ -661,3 +661,72 @@ def test_the_head_of_the_files_is_what_a_reader_finds(opened: Callable[..., Segm
     journal = opened()
     journal.append(entry(0)).wait(PATIENCE)
     assert verify_trail(tmp_path / "audit").writers[0].head == Head(1, journal._files.head.hash)
+
+
+def test_written_now_is_written_by_the_caller(opened: Callable[..., SegmentJournal], tmp_path: Path) -> None:
+    writers = []
+
+    class Watching(Disk):
+        def write(self, fd: int, data: bytes, offset: int, synced: bool) -> None:
+            writers.append(threading.current_thread())
+            super().write(fd, data, offset, synced)
+
+    journal = opened(gather=True, disk=Watching())
+    for number in range(3):
+        journal.append(entry(number))
+    receipt = journal.write_now()
+    assert receipt is not None and receipt.done and receipt.error is None
+    assert read(tmp_path / "audit") == [entry(number) for number in range(3)]
+    assert writers[-1] is threading.current_thread()
+    again = journal.write_now()
+    assert again is not None and again.done and again.error is None, "nothing was taken meanwhile"
+
+
+def test_nothing_is_written_now_while_somebody_writes(opened: Callable[..., SegmentJournal]) -> None:
+    disk = FailingDisk()
+    journal = opened(gather=True, disk=disk)
+    disk.hold()
+    journal.append(entry(1))
+    first = journal.barrier()
+    disk.waiting.wait(PATIENCE)
+    assert journal.write_now() is None
+    journal.append(entry(2))
+    assert journal.write_now() is None
+    disk.go_on.set()
+    first.wait(PATIENCE)
+
+
+def test_what_rings_is_left_to_the_flusher(opened: Callable[..., SegmentJournal]) -> None:
+    journal = opened()  # it does not gather: every entry rings
+    for number in range(200):
+        receipt = journal.append(entry(number))
+        written = journal.write_now()
+        assert written is None or written.done
+    receipt.wait(PATIENCE)
+
+
+def test_a_slow_disk_is_left_to_the_flusher(
+    opened: Callable[..., SegmentJournal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened(gather=True)
+    monkeypatch.setattr("keystead.adapters.segments.QUICK_S", -1.0)
+    journal.append(entry(1))
+    assert journal.write_now() is not None, "it was quick until now"
+    monkeypatch.setattr("keystead.adapters.segments.QUICK_S", 60.0)
+    journal.append(entry(2))
+    assert journal.write_now() is None
+    journal.barrier().wait(PATIENCE)
+    until(lambda: journal.write_now() is not None)  # the flusher has seen it quick again
+
+
+def test_a_failure_now_is_told_and_remembered(opened: Callable[..., SegmentJournal]) -> None:
+    disk = FailingDisk()
+    journal = opened(gather=True, disk=disk)
+    disk.broken = errno.EIO
+    journal.append(entry(1))
+    receipt = journal.write_now()
+    assert receipt is not None and receipt.error is not None
+    assert journal.write_now() is None and journal.barrier().error is not None
+    disk.broken = 0
+    until(lambda: journal.mode == "open")
+    assert journal.write_now() is not None

@@ -15,21 +15,14 @@ import pytest
 pytestmark = pytest.mark.live
 
 APP = """
-import asyncio, json, os, pathlib, socket, sys
+import asyncio, json, os, pathlib
 from keystead.web.app import make_app
-from keystead.web.listener import Listener
 from keystead.web.pipeline import Limits
 from tests.web.region import open_region
 
 region = open_region(pathlib.Path(os.environ["STATE"]))
 pathlib.Path(os.environ["STATE"], "info.json").write_text(json.dumps({"ids": region.ids, "tokens": region.tokens}))
 app = make_app(region.services, Limits(body_s=0.4))
-
-async def main():
-    Listener(app).listen(socket.create_server(("127.0.0.1", int(sys.argv[1]))))
-    await asyncio.Event().wait()
-
-asyncio.run(main())
 """
 
 
@@ -70,11 +63,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = Path(__file__).parents[2]
     paths = os.pathsep.join(str(path) for path in (state, root, root / "src"))
     child = subprocess.Popen(
-        [sys.executable, str(state / "served.py"), str(port)],
+        [sys.executable, "-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port), "--http",
+         "1", "--no-ws", "--loop", "uvloop", "served:app"],
         env={"PATH": os.environ["PATH"], "STATE": str(state), "PYTHONPATH": paths},
-        stdout=(state / "log").open("wb"),
-        stderr=subprocess.STDOUT,
-    )
+        stdout=(state / "log").open("wb"), stderr=subprocess.STDOUT,
+    )  # fmt: skip
     try:
         made = _wait(state, port, child)
         yield made

@@ -3,21 +3,18 @@
     http    TLS (or, on loopback, plain) on [listen] host and port, N workers: for people and applications
     local   a unix socket in the runtime directory, one worker: for `host` and others on this machine
 
-Each worker is forked, wires the region for itself, and accepts from the one socket that they share. The TLS key is made
-at start and lives in memory alone.
+Each worker is forked and wires the region for itself. The TLS key is made at start and lives in memory alone.
 """
 
-import asyncio
-import contextlib
 import errno
 import gc
 import os
 import signal
 import socket
-import ssl
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Final, Literal, assert_never
 
 from keystead.core.clock import SystemClock
 from keystead.core.errors import Refusal
@@ -38,6 +35,11 @@ SOCKET_NAME: Final = "local.sock"
 RENEW_SECONDS: Final = 180 * 86400.0
 BACKLOG: Final = 1024
 STOP_SECONDS: Final = 5.0
+GRANIAN_LOGS: Final = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "loggers": {"_granian": {"level": "WARNING", "propagate": True}, "granian.access": {"level": "CRITICAL"}},
+}
 ALLOCATIONS: Final = 50_000
 """Objects between two looks for garbage that refers to itself: requests leave next to none."""
 
@@ -133,10 +135,12 @@ def serve(effective: Effective, root: RootKey | None) -> None:
 
 def preload() -> None:
     """Import what children will need, once, before they are forked."""
-    from keystead.server import wiring
-    from keystead.web import app, listener
+    import granian
 
-    del wiring, app, listener
+    from keystead.server import wiring
+    from keystead.web import app
+
+    del granian, wiring, app
 
 
 def run_part(effective: Effective, root: RootKey | None, part: Part) -> None:
@@ -155,30 +159,67 @@ def run_part(effective: Effective, root: RootKey | None, part: Part) -> None:
 def _listen_http(effective: Effective, root: RootKey | None) -> None:
     listen = effective.settings.listen
     check_port(listen.host, listen.port)
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    listening = socket.create_server((listen.host, listen.port), family=family, backlog=BACKLOG)
-    context = _tls(effective, root) if listen.tls else None
+    tls: dict[str, Any] = {}
+    if listen.tls and root is None:
+        tls = {"ssl_cert": sealed_tls(effective), "ssl_key": sealed_tls(effective)}
+    elif listen.tls and root is not None:
+        made = _certificate(effective, root)
+        tls = {"ssl_cert": _in_memory(made.pem), "ssl_key": _in_memory(made.key.reveal())}
     # A certificate lasts 397 days: end in good time, and whoever supervises starts us with a fresh one.
-    signal.signal(signal.SIGALRM, lambda _signal, _frame: os.kill(os.getpid(), signal.SIGTERM))
-    signal.setitimer(signal.ITIMER_REAL, RENEW_SECONDS)
-
-    def task(number: int) -> Task:
-        return Task(f"http-{number}", lambda: _work(effective, root, "http", listening, context))
-
-    Supervisor([task(number) for number in range(1, listen.workers + 1)]).run(lambda: True, lambda: None)
+    timer = threading.Timer(RENEW_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
+    _granian(effective, root, "http", address=listen.host, port=listen.port, workers=listen.workers, **tls)
 
 
 def _listen_local(effective: Effective, root: RootKey | None) -> None:
     path = socket_path(effective)
     path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
-        before = os.umask(0o177)
+    _granian(effective, root, "local", uds=path, uds_permissions=0o600, workers=1)
+
+
+def _granian(effective: Effective, root: RootKey | None, part: Part, **where: Any) -> None:
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces, Loops
+
+    server = Granian(
+        "keystead",
+        interface=Interfaces.ASGI,  # not RSGI: that has no raw target
+        http=HTTPModes.http1,
+        loop=Loops.uvloop,
+        websockets=False,
+        backlog=BACKLOG,
+        respawn_failed_workers=True,
+        workers_kill_timeout=int(STOP_SECONDS),
+        log_dictconfig=GRANIAN_LOGS,
+        log_access=False,
+        **where,
+    )
+    server.serve(target_loader=lambda: _worker(effective, root, part), wrap_loader=False)
+
+
+def _worker(effective: Effective, root: RootKey | None, part: Part) -> "App":
+    """The application of one worker, in its own process; when the worker ends, the region is closed."""
+    from keystead.server.wiring import open_region, open_sealed_journal, sealed_app, serve_app
+
+    confine.end_with_parent(signal.SIGKILL)
+    close: Callable[[], None]
+    if root is None:
+        journal = open_sealed_journal(effective, f"sealed-{part}")
+        app, close = sealed_app(effective, journal), journal.close
+    else:
+        region = open_region(effective, root, f"serve-{part}", gather=True)
+        app, close = serve_app(region), region.close
+    gc.freeze()  # what is there now stays: do not look at it again and again
+    gc.set_threshold(ALLOCATIONS, 20, 100)
+
+    async def live(scope: Any, receive: Any, send: Any) -> None:
         try:
-            listening.bind(str(path))
+            await app(scope, receive, send)
         finally:
-            os.umask(before)
-        listening.listen(BACKLOG)
-        _work(effective, root, "local", listening, None)
+            close()
+
+    return lambda scope, receive, send: (live if scope["type"] == "lifespan" else app)(scope, receive, send)
 
 
 def _certificate(effective: Effective, root: RootKey) -> Certificate:
@@ -189,62 +230,15 @@ def _certificate(effective: Effective, root: RootKey) -> Certificate:
     return certificates.server(f"Keystead region {root.region}")
 
 
-def _tls(effective: Effective, root: RootKey | None) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    if root is None:
-        context.load_cert_chain(sealed_tls(effective))
-        return context
-    made = _certificate(effective, root)
-    with _in_memory(made.pem) as certificate, _in_memory(made.key.reveal()) as key:
-        context.load_cert_chain(certificate, key)
-    return context
+class _Descriptor(type(Path())):  # type: ignore[misc]  # the platform's path type
+    """A path to a descriptor: it must not be resolved to the name of the memory behind it."""
+
+    def resolve(self, strict: bool = False) -> "_Descriptor":
+        return self
 
 
-def _work(
-    effective: Effective, root: RootKey | None, part: Part, listening: socket.socket, context: ssl.SSLContext | None
-) -> None:
-    """One worker, in its own process: serves until told to stop."""
-    from keystead.server.wiring import Region, open_region, open_sealed_journal, sealed_app, serve_app
-
-    confine.end_with_parent(signal.SIGKILL)
-    region = (
-        open_sealed_journal(effective, f"sealed-{part}")
-        if root is None
-        else open_region(effective, root, f"serve-{part}", gather=True)
-    )
-    try:
-        app = serve_app(region) if isinstance(region, Region) else sealed_app(effective, region)
-        gc.freeze()  # what is there now stays: do not look at it again and again
-        gc.set_threshold(ALLOCATIONS, 20, 100)
-        try:
-            asyncio.run(_serve(app, listening, context))
-        finally:
-            app.close()
-    finally:
-        region.close()
-
-
-async def _serve(app: "App", listening: socket.socket, context: ssl.SSLContext | None) -> None:
-    from keystead.web.listener import Listener
-
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(sign, told.set)
-    listener = Listener(app, context)
-    listener.listen(listening)
-    await told.wait()
-    await listener.stop(STOP_SECONDS)
-
-
-@contextlib.contextmanager
-def _in_memory(content: bytes) -> Iterator[str]:
-    """A file that lies in memory alone, while it is read."""
+def _in_memory(content: bytes) -> Path:
+    """A file that lies in memory alone. Forked workers inherit its descriptor."""
     handle = os.memfd_create("keystead-tls", os.MFD_CLOEXEC)
-    try:
-        os.write(handle, content)
-        yield f"/proc/self/fd/{handle}"
-    finally:
-        os.close(handle)
+    os.write(handle, content)
+    return _Descriptor(f"/proc/self/fd/{handle}")

@@ -1,14 +1,15 @@
 """Answers wait here until their audit entries are durable (law 2).
 
-Requests whose handlers end in the same turn of the event loop share one barrier. While the disk is quick the loop waits
-for it, `brief_s` at most: that costs less than being woken again, and meanwhile the HTTP server's own threads, which
-otherwise must take the interpreter's lock from the loop request by request, hand over all that has arrived. When a
-barrier took longer the loop goes on with other requests, and is woken once for all barriers that are done.
+Requests whose handlers end in the same turn of the event loop share one barrier. While the disk is quick the loop
+writes their entries by itself: waking another thread, and being woken by it, would cost more than the writing does.
+Otherwise the log's own thread writes, and the loop waits for it, `brief_s` at most; when a barrier took longer it goes
+on with other requests, and is woken once for all barriers that are done.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from time import monotonic
 
@@ -71,6 +72,14 @@ class Durable:
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         batch, self._arriving = self._arriving, _Batch()
+        try:
+            flushed = self._log.write_now()
+        except Exception as error:
+            self._settle(batch, error)
+            return
+        if flushed is not None:
+            flushed.add_done_callback(partial(self._settle, batch))  # at once: it is decided
+            return
         began = monotonic()
 
         def completed(error: Exception | None) -> None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from keystead.core.errors import Refusal
 from keystead.iam.model import Caller
-from keystead.web.http1 import Header
 from keystead.web.operations import Operation
+
+Header = tuple[bytes, bytes]
 
 
 class Wanted:

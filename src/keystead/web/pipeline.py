@@ -9,12 +9,11 @@ secret is logged. The order matters: nothing is read from a caller who is not si
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from traceback import extract_tb
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import structlog
@@ -25,9 +24,7 @@ from keystead.core.ids import new_id
 from keystead.iam.model import Caller
 from keystead.web import idempotency
 from keystead.web.durable import Durable
-from keystead.web.exchange import Answer, Exchange, Wanted
-from keystead.web.http1 import Fields, Header, Line, write_fields
-from keystead.web.listener import Answering
+from keystead.web.exchange import Answer, Exchange, Header, Wanted
 from keystead.web.messages import read_body, read_query, unsupported_media_type
 from keystead.web.operations import NOTHING, ROOT, Call, Operation, Router, read_parameters
 from keystead.web.patience import Patience
@@ -39,11 +36,13 @@ from keystead.web.waits import GenerationWatch
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+MET_LIMIT = 8192
+
 JSON: Header = (b"content-type", b"application/json")
 OCTETS: Header = (b"content-type", b"application/octet-stream")
 NO_STORE: Header = (b"cache-control", b"no-store")
 NO_SNIFF: Header = (b"x-content-type-options", b"nosniff")
-USUAL = write_fields((JSON, NO_STORE, NO_SNIFF))
 
 _log = structlog.get_logger("keystead.web")
 _encode = msgspec.json.Encoder().encode
@@ -81,7 +80,8 @@ class Pipeline:
         self._sealed = services.sealed()  # it stays as it is as long as this process lives
         self._worker = secrets.token_hex(6)
         self._in_flight = 0
-        self._begun: set[asyncio.Task[None]] = set()
+        # The hot path: the targets of cryptography met before, so that finding them again is one look-up.
+        self._met: dict[tuple[str, bytes], tuple[Operation, dict[str, str]]] = {}
 
     def close(self) -> None:
         """Let what has begun end."""
@@ -105,94 +105,6 @@ class Pipeline:
         finally:
             self._in_flight -= 1
         await self._send(exchange, answer, send)
-
-    def at_once(self, line: Line, fields: Fields, body: bytes, to: Answering) -> bool:
-        """Serve a whole request for cryptography now and answer it when its entry is durable: the hot path.
-
-        False, and nothing was done, for every other request. No task and no future is made for it, and what can be
-        known of a line and of fields is found out once.
-        """
-        known = line.known
-        if known is None:
-            known = line.known = self._known(line)
-        if not known or self._durable.failing:
-            return False
-        operation, parameters = known
-        exchange = Exchange(line.method, line.path, to.source, self._next_id())
-        exchange.operation, exchange.parameters = operation, parameters
-        self._in_flight += 1
-        try:
-            if self._in_flight > self._limits.in_flight:
-                raise busy()
-            if len(body) > self._limits.body_bytes:
-                raise _too_large(self._limits.body_bytes)
-            wanted = fields.known
-            if wanted is None:
-                wanted = fields.known = Wanted(fields.headers)
-            exchange.wanted = wanted
-            exchange.caller = self._authenticate(exchange)
-            call = self._decode(exchange, operation, b"", body)
-            if operation.waits is not None and operation.waits(self._services, call):
-                self._keep(self._pooled(exchange, operation, call, to))
-                return True
-            answer = self._perform(operation, call)
-            self._durable.then(partial(self._landed, exchange, answer, to))
-        except Exception as error:
-            self._refuse_later(exchange, error, to)
-        return True
-
-    def _known(self, line: Line) -> "tuple[Operation, dict[str, str]] | Literal[False]":
-        """The operation of a line that is served at once, with its parameters."""
-        if self._sealed or line.query or len(line.path) > self._limits.target_bytes:
-            return False
-        found = self._router.find(line.method, line.path.decode("latin-1"))
-        if found is None or found.operation is None:
-            return False
-        operation = found.operation
-        if operation.runs != "loop" or not operation.auth or not operation.recorded or operation.takes_access:
-            return False
-        try:
-            return operation, read_parameters(operation, found.values)
-        except Refusal:
-            return False
-
-    def _landed(self, exchange: Exchange, answer: Answer, to: Answering, error: Exception | None) -> None:
-        if error is not None:
-            self._refuse_later(exchange, error, to)
-            return
-        self._in_flight -= 1
-        self._answer(exchange, answer, to)
-
-    async def _pooled(self, exchange: Exchange, operation: Operation, call: Call[Any, Any], to: Answering) -> None:
-        """Serve what would have been served at once, but for a key that must not be used on the loop."""
-        try:
-            answer = await self._pool.run(self._perform, operation, call)
-            await self._durable.wait()
-        except Exception as error:
-            await self._refuse_at_once(exchange, error, to)
-            return
-        self._landed(exchange, answer, to, None)
-
-    def _refuse_later(self, exchange: Exchange, error: Exception, to: Answering) -> None:
-        self._keep(self._refuse_at_once(exchange, error, to))
-
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._begun.add(task)
-        task.add_done_callback(self._begun.discard)
-
-    async def _refuse_at_once(self, exchange: Exchange, error: Exception, to: Answering) -> None:
-        try:
-            answer = await self._refuse(exchange, error)
-        finally:
-            self._in_flight -= 1
-        self._answer(exchange, answer, to)
-
-    def _answer(self, exchange: Exchange, answer: Answer, to: Answering) -> None:
-        fields = b"%bx-request-id: %b\r\n" % (USUAL, exchange.request_id.encode())
-        if answer.headers:
-            fields += write_fields(answer.headers)
-        to.answer(answer.status, fields, answer.body)
 
     def _next_id(self) -> str:
         return f"{self._worker}-{next(self._ids):08x}"
@@ -242,6 +154,10 @@ class Pipeline:
 
     def _route(self, exchange: Exchange) -> Operation:
         raw = exchange.raw_path
+        met = self._met.get((exchange.method, raw))
+        if met is not None:
+            exchange.operation, exchange.parameters = met
+            return met[0]
         if len(raw) > self._limits.target_bytes:
             raise HttpRefusal(414, "TargetTooLong", "the request target is too long")
         found = self._router.find(exchange.method, raw.decode("latin-1"))
@@ -258,6 +174,10 @@ class Pipeline:
             )
         exchange.operation = found.operation
         exchange.parameters = read_parameters(found.operation, found.values)
+        if found.operation.runs == "loop":
+            if len(self._met) >= MET_LIMIT:
+                self._met.clear()
+            self._met[exchange.method, raw] = (found.operation, exchange.parameters)
         return found.operation
 
     def _authenticate(self, exchange: Exchange) -> Caller:
