@@ -235,6 +235,7 @@ def _things(region: Region) -> None:
         vault = services.vaults.create_vault(caller, place.id, "vault")
         key = services.vaults.create_key(caller, place.id, vault.id, "key")
         signing = services.vaults.create_key(caller, place.id, vault.id, "signing", "EC-P256")
+        version = services.vaults.list_versions(caller, key.id, PageRequest(1)).items[0]
         wrapped = services.vaults.wrap(caller, key.id, b"k" * 32)
         encrypted = services.vaults.encrypt(caller, key.id, b"words")
         made = services.databases.create(caller, NewSystem(place.id, "flights", key.id))
@@ -254,6 +255,7 @@ def _things(region: Region) -> None:
                 "policy_id": policy.id,
                 "vault_id": vault.id,
                 "key_id": key.id,
+                "key_version_id": version.id,
                 "signing_key_id": signing.id,
                 "db_system_id": made.system.id,
                 "backup_id": backup.id,

@@ -158,6 +158,10 @@ ORDER = [
     "DeleteDbSystemIdentity", "RestoreDbSystemIdentity", "CreateBackup", "RestoreBackup", "DeleteBackup",
     "StopDbSystem", "StartDbSystem", "RestartDbSystem", "VerifyDbSystem", "RotateDbSystem", "DeleteDbSystem",
     "DisableKey", "EnableKey", "BackUpState", "SealRegion", "Watch", "ReportNode", "OpenStoreKey",
+    "UpdateVault", "MoveVault", "LockVault", "UnlockVault", "UpdateKey", "MoveKey", "LockKey", "UnlockKey",
+    "DisableKeyVersion", "EnableKeyVersion", "ScheduleKeyVersionDeletion", "CancelKeyVersionDeletion",
+    "ScheduleKeyDeletion", "CancelKeyDeletion", "DeleteKey", "RecoverKey", "PurgeKey",
+    "ScheduleVaultDeletion", "CancelVaultDeletion", "DeleteVault", "RecoverVault", "PurgeVault",
 ]  # fmt: skip
 
 
@@ -193,6 +197,12 @@ def _settle(region: Region, name: str) -> None:
     """Play the part of `work` and `host`: the system has got where it was going and has no job under way."""
     from dataclasses import replace
 
+    if name in ("PurgeKey", "PurgeVault"):
+        vaults, caller = region.services.vaults, _caller(region, "root")
+        if name == "PurgeKey":
+            vaults.delete(caller, region.ids["key_id"])
+        else:
+            vaults.delete_vault(caller, region.ids["vault_id"])
     with region.store.note() as tx:
         system = tx.databases.system(region.ids["tenancy"], region.ids["db_system_id"])
         assert system is not None
@@ -227,7 +237,7 @@ def test_access_can_be_taken_away_while_the_audit_disk_is_full(tmp_path: Path) -
         assert name in recorded, (name, recorded)
     region.log.full = False
     key = region.services.vaults.entry_of(_caller(region, "root"), region.ids["key_id"]).key
-    assert key.state == "DISABLED"
+    assert key.state == "DELETED"
     client.close()
 
 

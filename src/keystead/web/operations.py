@@ -32,6 +32,7 @@ PARAMETERS: dict[str, ResourceType] = {
     "policy_id": "policy",
     "vault_id": "vault",
     "key_id": "key",
+    "key_version_id": "keyversion",
     "db_system_id": "mysqldbsystem",
     "backup_id": "mysqlbackup",
     "job_id": "job",

@@ -1,6 +1,6 @@
 """Our own REST under `/keystead/v1`: one file per domain package, each with its messages and handlers."""
 
-from keystead.web.api import audit, backups, cryptography, databases, host, iam, jobs, region, seal, vault
+from keystead.web.api import audit, backups, cryptography, databases, host, iam, jobs, lifecycle, region, seal, vault
 from keystead.web.operations import Operation
 
 TABLE: tuple[Operation, ...] = (
@@ -8,6 +8,7 @@ TABLE: tuple[Operation, ...] = (
     *seal.OPERATIONS,
     *iam.OPERATIONS,
     *vault.OPERATIONS,
+    *lifecycle.OPERATIONS,
     *cryptography.OPERATIONS,
     *databases.OPERATIONS,
     *backups.OPERATIONS,

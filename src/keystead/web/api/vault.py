@@ -1,13 +1,45 @@
-"""The vault over REST: vaults, keys and versions. What is done with keys: `cryptography`."""
+"""The vault over REST: vaults, keys and versions made and shown. Their life: `lifecycle`; their use: `cryptography`."""
 
+from collections.abc import Callable
+from dataclasses import fields
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, TypeVar
 
-from keystead.vault.model import Algorithm, Key, KeyState, KeyVersion, Protection, Vault
+from msgspec import UNSET, Meta, UnsetType
+
+from keystead.crypto.suites import Operation as Operation_
+from keystead.vault.model import (
+    Algorithm,
+    Key,
+    KeyState,
+    KeyVersion,
+    Lock,
+    Origin,
+    Protection,
+    Vault,
+    VaultKind,
+    VaultState,
+    VersionState,
+)
+from keystead.vault.settings import KeySettings, VaultSettings
 from keystead.web.api.shared import paged
 from keystead.web.messages import CompartmentListing, CompartmentRef, Listing, Message, Name, VaultRef
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
+
+Settings = TypeVar("Settings")
+Retention = Annotated[int, Meta(description="For how many days it can be recovered once it is deleted: 7 to 90.")]
+Protected = Annotated[bool, Meta(description="Nobody can purge it before its retention is over. Once on, it stays on.")]
+Tags = Annotated[dict[str, str], Meta(max_length=50, description="Your own names and values.")]
+Networks = Annotated[
+    tuple[str, ...], Meta(max_length=100, description="From where it may be reached (CIDR); empty: from everywhere.")
+]
+KeyLimit = Annotated[int, Meta(ge=0, description="How many keys it may hold; 0: any number.")]
+Moment = Annotated[datetime, Meta(tz=True, description="A moment with its zone (RFC 3339).")]
+RotationDays = Annotated[int, Meta(description="A new version that often: 60 to 365 days, or 0 for never by itself.")]
+Operations = Annotated[
+    tuple[Operation_, ...], Meta(description="What it may be used for; empty: all that its algorithm can.")
+]
 
 
 class CreateVault(Message):
@@ -15,17 +47,50 @@ class CreateVault(Message):
 
     compartment_id: CompartmentRef
     name: Name
-    protection: Literal["software"] = "software"
+    protection: Annotated[Protection, Meta(description="That of keys for which none is named.")] = "software"
+    kind: Annotated[
+        VaultKind, Meta(description="The keys of a private vault are wrapped by a key of the vault's own.")
+    ] = "shared"
+    retention_days: Retention | UnsetType = UNSET
+    purge_protection: Protected | UnsetType = UNSET
+    key_limit: KeyLimit | UnsetType = UNSET
+    networks: Networks | UnsetType = UNSET
+    trusted_services: tuple[str, ...] | UnsetType = UNSET
+    tags: Tags | UnsetType = UNSET
+
+
+class UpdateVault(Message):
+    """What is to change about a vault; what is not given stays."""
+
+    retention_days: Retention | UnsetType = UNSET
+    purge_protection: Protected | UnsetType = UNSET
+    key_limit: KeyLimit | UnsetType = UNSET
+    networks: Networks | UnsetType = UNSET
+    trusted_services: tuple[str, ...] | UnsetType = UNSET
+    tags: Tags | UnsetType = UNSET
 
 
 class VaultReply(Message):
-    """A named container of keys."""
+    """A named container of keys. States are as of now: a deadline that has passed counts."""
 
     id: str
     compartment_id: str
     name: str
+    kind: VaultKind
     protection: Protection
+    state: VaultState
+    deletion_at: datetime | None
+    purge_at: datetime | None
+    retention_days: int
+    purge_protection: bool
+    lock: Lock
+    networks: tuple[str, ...]
+    trusted_services: tuple[str, ...]
+    key_limit: int
+    tags: dict[str, str]
     created_at: datetime
+    changed_by: str
+    changed_at: datetime
     version: int
 
 
@@ -41,15 +106,36 @@ def shown_vault(found: Vault) -> VaultReply:
         id=found.id,
         compartment_id=found.compartment,
         name=found.name,
+        kind=found.kind,
         protection=found.protection,
+        state=found.state,
+        deletion_at=found.deletion_at,
+        purge_at=found.purge_at,
+        retention_days=found.retention_days,
+        purge_protection=found.purge_protection,
+        lock=found.lock,
+        networks=found.networks,
+        trusted_services=found.trusted_services,
+        key_limit=found.key_limit,
+        tags=dict(found.tags),
         created_at=found.created_at,
+        changed_by=found.changed_by,
+        changed_at=found.changed_at,
         version=found.version,
     )
 
 
 def create_vault(services: Services, call: Call[CreateVault, NoBody]) -> VaultReply:
     body = call.body
-    return shown_vault(services.vaults.create_vault(call.caller, body.compartment_id, body.name, body.protection))
+    made = services.vaults.create_vault(
+        call.caller, body.compartment_id, body.name, body.protection, body.kind, given(VaultSettings, body)
+    )
+    return shown_vault(made)
+
+
+def update_vault(services: Services, call: Call[UpdateVault, NoBody]) -> VaultReply:
+    settings = given(VaultSettings, call.body)
+    return shown_vault(services.vaults.update_vault(call.caller, call.path["vault_id"], settings, call.if_match))
 
 
 def list_vaults(services: Services, call: Call[NoBody, CompartmentListing]) -> VaultPage:
@@ -72,18 +158,54 @@ class CreateKey(Message):
     vault_id: VaultRef
     name: Name
     algorithm: Algorithm = "AES-256"
+    protection: Annotated[Protection | None, Meta(description="That of its vault when absent.")] = None
+    operations: Operations | UnsetType = UNSET
+    not_before: Moment | UnsetType | None = UNSET
+    expires_at: Moment | UnsetType | None = UNSET
+    rotation_days: RotationDays | UnsetType = UNSET
+    retention_days: Retention | UnsetType = UNSET
+    purge_protection: Protected | UnsetType = UNSET
+    tags: Tags | UnsetType = UNSET
+
+
+class UpdateKey(Message):
+    """What is to change about a key; what is not given stays, and null takes a moment away."""
+
+    operations: Operations | UnsetType = UNSET
+    not_before: Moment | UnsetType | None = UNSET
+    expires_at: Moment | UnsetType | None = UNSET
+    rotation_days: RotationDays | UnsetType = UNSET
+    retention_days: Retention | UnsetType = UNSET
+    purge_protection: Protected | UnsetType = UNSET
+    minimum_version: Annotated[int, Meta(ge=1, description="Older versions open nothing.")] | UnsetType = UNSET
+    tags: Tags | UnsetType = UNSET
 
 
 class KeyReply(Message):
-    """A named series of key versions; `current_version` seals, older ones only open."""
+    """A named series of key versions; `current_version` seals, older ones only open. States are as of now."""
 
     id: str
     compartment_id: str
     vault_id: str
     name: str
     algorithm: Algorithm
+    protection: Protection
     state: KeyState
     current_version: int
+    minimum_version: int
+    operations: tuple[str, ...]
+    not_before: datetime | None
+    expires_at: datetime | None
+    deletion_at: datetime | None
+    purge_at: datetime | None
+    retention_days: int
+    purge_protection: bool
+    lock: Lock
+    rotation_days: int
+    next_rotation_at: datetime | None
+    rotated_at: datetime | None
+    backed_up_at: datetime | None
+    tags: dict[str, str]
     created_at: datetime
     changed_by: str
     changed_at: datetime
@@ -103,6 +225,9 @@ class KeyVersionReply(Message):
     id: str
     key_id: str
     number: int
+    state: VersionState
+    origin: Origin
+    deletion_at: datetime | None
     created_at: datetime
 
 
@@ -120,8 +245,23 @@ def shown_key(found: Key) -> KeyReply:
         vault_id=found.vault,
         name=found.name,
         algorithm=found.algorithm,
+        protection=found.protection,
         state=found.state,
         current_version=found.current,
+        minimum_version=found.minimum_version,
+        operations=found.operations,
+        not_before=found.not_before,
+        expires_at=found.expires_at,
+        deletion_at=found.deletion_at,
+        purge_at=found.purge_at,
+        retention_days=found.retention_days,
+        purge_protection=found.purge_protection,
+        lock=found.lock,
+        rotation_days=found.rotation_days,
+        next_rotation_at=found.next_rotation_at,
+        rotated_at=found.rotated_at,
+        backed_up_at=found.backed_up_at,
+        tags=dict(found.tags),
         created_at=found.created_at,
         changed_by=found.changed_by,
         changed_at=found.changed_at,
@@ -130,14 +270,34 @@ def shown_key(found: Key) -> KeyReply:
 
 
 def shown_key_version(found: KeyVersion) -> KeyVersionReply:
-    return KeyVersionReply(id=found.id, key_id=found.key, number=found.number, created_at=found.created_at)
+    return KeyVersionReply(
+        id=found.id,
+        key_id=found.key,
+        number=found.number,
+        state=found.state,
+        origin=found.origin,
+        deletion_at=found.deletion_at,
+        created_at=found.created_at,
+    )
 
 
 def create_key(services: Services, call: Call[CreateKey, NoBody]) -> KeyReply:
     body = call.body
-    return shown_key(
-        services.vaults.create_key(call.caller, body.compartment_id, body.vault_id, body.name, body.algorithm)
+    made = services.vaults.create_key(
+        call.caller,
+        body.compartment_id,
+        body.vault_id,
+        body.name,
+        body.algorithm,
+        body.protection,
+        given(KeySettings, body),
     )
+    return shown_key(made)
+
+
+def update_key(services: Services, call: Call[UpdateKey, NoBody]) -> KeyReply:
+    settings = given(KeySettings, call.body)
+    return shown_key(services.vaults.update_key(call.caller, call.path["key_id"], settings, call.if_match))
 
 
 def list_keys(services: Services, call: Call[NoBody, CompartmentListing]) -> KeyPage:
@@ -155,16 +315,16 @@ def list_key_versions(services: Services, call: Call[NoBody, Listing]) -> KeyVer
     return paged(found, shown_key_version, KeyVersionPage)
 
 
-def enable_key(services: Services, call: Call[NoBody, NoBody]) -> KeyReply:
-    return shown_key(services.vaults.enable(call.caller, call.path["key_id"], call.if_match))
+def get_key_version(services: Services, call: Call[NoBody, NoBody]) -> KeyVersionReply:
+    path = call.path
+    return shown_key_version(services.vaults.get_version(call.caller, path["key_id"], path["key_version_id"]))
 
 
-def disable_key(services: Services, call: Call[NoBody, NoBody]) -> KeyReply:
-    return shown_key(services.vaults.disable(call.caller, call.path["key_id"], call.if_match))
-
-
-def rotate_key(services: Services, call: Call[NoBody, NoBody]) -> KeyReply:
-    return shown_key(services.vaults.rotate(call.caller, call.path["key_id"], call.if_match))
+def given(kind: Callable[..., Settings], body: Message) -> Settings:
+    """The settings that a body holds; what is not given is left as it is."""
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # always a dataclass
+    values = {name: getattr(body, name, UNSET) for name in names}
+    return kind(**{name: value for name, value in values.items() if value is not UNSET})
 
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -196,18 +356,17 @@ OPERATIONS: tuple[Operation, ...] = (
         query=Listing, reply=KeyVersionPage, permissions=("KEY_READ",),
     ),
     Operation(
-        "EnableKey", "POST", "/keys/{key_id}/actions/enable", "Let a key be used again", enable_key, "keys",
-        reply=KeyReply, permissions=("KEY_UPDATE",), moves=True,
-        description="What was fenced because the key was disabled heals by itself.",
+        "GetKeyVersion", "GET", "/keys/{key_id}/versions/{key_version_id}", "Show a version of a key", get_key_version,
+        "keys", reply=KeyVersionReply, permissions=("KEY_READ",),
     ),
     Operation(
-        "DisableKey", "POST", "/keys/{key_id}/actions/disable", "Take a key away from everything that uses it",
-        disable_key, "keys", reply=KeyReply, permissions=("KEY_UPDATE",), moves=True, takes_access=True,
-        description="Refused from the next request on; every database system that depends on the key is fenced.",
+        "UpdateKey", "PATCH", "/keys/{key_id}", "Change what you decide about a key", update_key, "keys",
+        request=UpdateKey, reply=KeyReply, permissions=("KEY_UPDATE",), moves=True,
+        description="Operations, not-before, expiry, rotation, retention, purge protection, minimum version, tags.",
     ),
     Operation(
-        "RotateKey", "POST", "/keys/{key_id}/actions/rotate", "Make a new current version", rotate_key, "keys",
-        reply=KeyReply, permissions=("KEY_ROTATE",), moves=True,
-        description="Older versions open what they sealed and seal nothing any more.",
+        "UpdateVault", "PATCH", "/vaults/{vault_id}", "Change what you decide about a vault", update_vault, "vaults",
+        request=UpdateVault, reply=VaultReply, permissions=("VAULT_UPDATE",), moves=True,
+        description="Retention, purge protection, limits, networks, tags.",
     ),
 )  # fmt: skip

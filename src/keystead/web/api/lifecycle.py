@@ -1,0 +1,243 @@
+"""The life of vaults, keys and versions over REST: each move of the table (docs/lifecycle.md), locks, compartments."""
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from keystead.vault.lifecycle import MAX_DELETION_DAYS
+from keystead.vault.model import Key, KeyVersion, Vault
+from keystead.web.api.vault import (
+    KeyReply,
+    KeyVersionReply,
+    VaultReply,
+    shown_key,
+    shown_key_version,
+    shown_vault,
+)
+from keystead.web.messages import CompartmentRef, Message
+from keystead.web.operations import Call, Handler, NoBody, Operation
+from keystead.web.services import Services
+
+
+class ScheduleDeletion(Message):
+    """When it is to be deleted."""
+
+    days: Annotated[int, Meta(description="How many days ahead: 7 to 30.")] = MAX_DELETION_DAYS
+
+
+class SetLock(Message):
+    """From what it is to be protected."""
+
+    lock: Annotated[
+        Literal["CanNotDelete", "ReadOnly"],
+        Meta(description="From deletion, or from every change. A vault's holds its keys."),
+    ]
+
+
+class MoveTo(Message):
+    """Where it is to be."""
+
+    compartment_id: CompartmentRef
+
+
+KeyAct = Callable[..., Key]
+VaultAct = Callable[..., Vault]
+VersionAct = Callable[..., KeyVersion]
+
+
+def rotate_key(services: Services, call: Call[NoBody, NoBody]) -> KeyReply:
+    return shown_key(services.vaults.rotate(call.caller, call.path["key_id"], call.if_match))
+
+
+def _key(name: str) -> Handler:
+    """A handler for an act on a key that needs no more than that."""
+
+    def handle(services: Services, call: Call[NoBody, NoBody]) -> KeyReply:
+        act: KeyAct = getattr(services.vaults, name)
+        return shown_key(act(call.caller, call.path["key_id"], if_match=call.if_match))
+
+    return handle
+
+
+def schedule_key_deletion(services: Services, call: Call[ScheduleDeletion, NoBody]) -> KeyReply:
+    changed = services.vaults.schedule_deletion(call.caller, call.path["key_id"], call.body.days, call.if_match)
+    return shown_key(changed)
+
+
+def lock_key(services: Services, call: Call[SetLock, NoBody]) -> KeyReply:
+    return shown_key(services.vaults.lock_key(call.caller, call.path["key_id"], call.body.lock, call.if_match))
+
+
+def unlock_key(services: Services, call: Call[NoBody, NoBody]) -> KeyReply:
+    return shown_key(services.vaults.lock_key(call.caller, call.path["key_id"], "", call.if_match))
+
+
+def move_key(services: Services, call: Call[MoveTo, NoBody]) -> KeyReply:
+    moved = services.vaults.move_key(call.caller, call.path["key_id"], call.body.compartment_id, call.if_match)
+    return shown_key(moved)
+
+
+def _version(name: str) -> Handler:
+    """A handler for an act on a version."""
+
+    def handle(services: Services, call: Call[NoBody, NoBody]) -> KeyVersionReply:
+        act: VersionAct = getattr(services.vaults, name)
+        return shown_key_version(act(call.caller, call.path["key_id"], call.path["key_version_id"]))
+
+    return handle
+
+
+def schedule_version_deletion(services: Services, call: Call[ScheduleDeletion, NoBody]) -> KeyVersionReply:
+    path = call.path
+    changed = services.vaults.schedule_version_deletion(
+        call.caller, path["key_id"], path["key_version_id"], call.body.days
+    )
+    return shown_key_version(changed)
+
+
+def _vault(name: str) -> Handler:
+    """A handler for an act on a vault that needs no more than that."""
+
+    def handle(services: Services, call: Call[NoBody, NoBody]) -> VaultReply:
+        act: VaultAct = getattr(services.vaults, name)
+        return shown_vault(act(call.caller, call.path["vault_id"], if_match=call.if_match))
+
+    return handle
+
+
+def schedule_vault_deletion(services: Services, call: Call[ScheduleDeletion, NoBody]) -> VaultReply:
+    vault = call.path["vault_id"]
+    return shown_vault(services.vaults.schedule_vault_deletion(call.caller, vault, call.body.days, call.if_match))
+
+
+def lock_vault(services: Services, call: Call[SetLock, NoBody]) -> VaultReply:
+    return shown_vault(services.vaults.lock_vault(call.caller, call.path["vault_id"], call.body.lock, call.if_match))
+
+
+def unlock_vault(services: Services, call: Call[NoBody, NoBody]) -> VaultReply:
+    return shown_vault(services.vaults.lock_vault(call.caller, call.path["vault_id"], "", call.if_match))
+
+
+def move_vault(services: Services, call: Call[MoveTo, NoBody]) -> VaultReply:
+    place = call.body.compartment_id
+    return shown_vault(services.vaults.move_vault(call.caller, call.path["vault_id"], place, call.if_match))
+
+
+_KEY = "/keys/{key_id}"
+_VERSION = "/keys/{key_id}/versions/{key_version_id}"
+_VAULT = "/vaults/{vault_id}"
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "EnableKey", "POST", f"{_KEY}/actions/enable", "Let a key be used again", _key("enable"), "keys",
+        reply=KeyReply, permissions=("KEY_UPDATE",), moves=True,
+        description="What was fenced because the key was disabled heals by itself.",
+    ),
+    Operation(
+        "DisableKey", "POST", f"{_KEY}/actions/disable", "Take a key away from everything that uses it",
+        _key("disable"), "keys", reply=KeyReply, permissions=("KEY_UPDATE",), moves=True, takes_access=True,
+        description="Refused from the next request on; every database system that depends on the key is fenced.",
+    ),
+    Operation(
+        "RotateKey", "POST", f"{_KEY}/actions/rotate", "Make a new current version", rotate_key, "keys",
+        reply=KeyReply, permissions=("KEY_ROTATE",), moves=True,
+        description="Older versions open what they sealed and seal nothing any more.",
+    ),
+    Operation(
+        "ScheduleKeyDeletion", "POST", f"{_KEY}/actions/schedule-deletion", "Delete a key in 7 to 30 days",
+        schedule_key_deletion, "keys", request=ScheduleDeletion, reply=KeyReply, permissions=("KEY_DELETE",),
+        moves=True, takes_access=True, description="It is taken away at once, as by disabling it.",
+    ),
+    Operation(
+        "CancelKeyDeletion", "POST", f"{_KEY}/actions/cancel-deletion", "Keep a key that was to be deleted",
+        _key("cancel_deletion"), "keys", reply=KeyReply, permissions=("KEY_DELETE",), moves=True,
+        description="It is DISABLED until somebody enables it.",
+    ),
+    Operation(
+        "DeleteKey", "DELETE", _KEY, "Delete a key now; it can be recovered", _key("delete"), "keys", reply=KeyReply,
+        permissions=("KEY_DELETE",), moves=True, takes_access=True,
+        description="It can be recovered until its retention is over; then it is purged.",
+    ),
+    Operation(
+        "RecoverKey", "POST", f"{_KEY}/actions/recover", "Have a deleted key back", _key("recover"), "keys",
+        reply=KeyReply, permissions=("KEY_DELETE",), moves=True,
+        description="It is DISABLED until somebody enables it.",
+    ),
+    Operation(
+        "PurgeKey", "POST", f"{_KEY}/actions/purge", "Destroy a deleted key for ever", _key("purge"), "keys",
+        reply=KeyReply, permissions=("KEY_PURGE",), moves=True,
+        description="Nothing that it sealed can be opened any more. Refused while it is protected against that.",
+    ),
+    Operation(
+        "LockKey", "POST", f"{_KEY}/actions/lock", "Protect a key from deletion or from every change", lock_key,
+        "keys", request=SetLock, reply=KeyReply, permissions=("KEY_LOCK",), moves=True,
+    ),
+    Operation(
+        "UnlockKey", "POST", f"{_KEY}/actions/unlock", "Take the lock off a key", unlock_key, "keys", reply=KeyReply,
+        permissions=("KEY_LOCK",), moves=True,
+    ),
+    Operation(
+        "MoveKey", "POST", f"{_KEY}/actions/move", "Put a key into another compartment", move_key, "keys",
+        request=MoveTo, reply=KeyReply, permissions=("KEY_MOVE",), moves=True,
+        description="The permission is needed in both. The policies of the new compartment decide from then on.",
+    ),
+    Operation(
+        "EnableKeyVersion", "POST", f"{_VERSION}/actions/enable", "Let a version be used again",
+        _version("enable_version"), "keys", reply=KeyVersionReply, permissions=("KEY_UPDATE",),
+    ),
+    Operation(
+        "DisableKeyVersion", "POST", f"{_VERSION}/actions/disable", "Take a version away from what still needs it",
+        _version("disable_version"), "keys", reply=KeyVersionReply, permissions=("KEY_UPDATE",), takes_access=True,
+    ),
+    Operation(
+        "ScheduleKeyVersionDeletion", "POST", f"{_VERSION}/actions/schedule-deletion",
+        "Destroy a version in 7 to 30 days", schedule_version_deletion, "keys", request=ScheduleDeletion,
+        reply=KeyVersionReply, permissions=("KEY_DELETE",),
+        description="It is taken away at once. The current version cannot be destroyed by itself.",
+    ),
+    Operation(
+        "CancelKeyVersionDeletion", "POST", f"{_VERSION}/actions/cancel-deletion", "Keep a version",
+        _version("cancel_version_deletion"), "keys", reply=KeyVersionReply, permissions=("KEY_DELETE",),
+        description="It is DISABLED until somebody enables it.",
+    ),
+    Operation(
+        "ScheduleVaultDeletion", "POST", f"{_VAULT}/actions/schedule-deletion",
+        "Delete a vault and its keys in 7 to 30 days", schedule_vault_deletion, "vaults", request=ScheduleDeletion,
+        reply=VaultReply, permissions=("VAULT_DELETE",), moves=True, takes_access=True,
+        description="All its keys are taken away at once.",
+    ),
+    Operation(
+        "CancelVaultDeletion", "POST", f"{_VAULT}/actions/cancel-deletion", "Keep a vault that was to be deleted",
+        _vault("cancel_vault_deletion"), "vaults", reply=VaultReply, permissions=("VAULT_DELETE",), moves=True,
+        description="Its keys are again in the state that they were in.",
+    ),
+    Operation(
+        "DeleteVault", "DELETE", _VAULT, "Delete a vault and its keys now; it can be recovered",
+        _vault("delete_vault"), "vaults", reply=VaultReply, permissions=("VAULT_DELETE",), moves=True,
+        takes_access=True,
+    ),
+    Operation(
+        "RecoverVault", "POST", f"{_VAULT}/actions/recover", "Have a deleted vault back", _vault("recover_vault"),
+        "vaults", reply=VaultReply, permissions=("VAULT_DELETE",), moves=True,
+        description="Its keys are again in the state that they were in.",
+    ),
+    Operation(
+        "PurgeVault", "POST", f"{_VAULT}/actions/purge", "Destroy a deleted vault and its keys for ever",
+        _vault("purge_vault"), "vaults", reply=VaultReply, permissions=("VAULT_PURGE",), moves=True,
+        description="Refused while the vault or a key in it is protected against that.",
+    ),
+    Operation(
+        "LockVault", "POST", f"{_VAULT}/actions/lock", "Protect a vault and its keys from deletion or every change",
+        lock_vault, "vaults", request=SetLock, reply=VaultReply, permissions=("VAULT_LOCK",), moves=True,
+    ),
+    Operation(
+        "UnlockVault", "POST", f"{_VAULT}/actions/unlock", "Take the lock off a vault", unlock_vault, "vaults",
+        reply=VaultReply, permissions=("VAULT_LOCK",), moves=True,
+    ),
+    Operation(
+        "MoveVault", "POST", f"{_VAULT}/actions/move", "Put a vault into another compartment", move_vault, "vaults",
+        request=MoveTo, reply=VaultReply, permissions=("VAULT_MOVE",), moves=True,
+        description="Its keys stay in their compartments.",
+    ),
+)  # fmt: skip
