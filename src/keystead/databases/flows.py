@@ -33,7 +33,7 @@ PERMISSION = {
     "rotate": "MYSQL_INSTANCE_UPDATE",
     "backup": "MYSQL_BACKUP_CREATE",
 }
-ACCESS_LOST = frozenset({"AccessLost", "KeyNotUsable", "NotAuthorized", "Unconfirmed"})
+ACCESS_LOST = frozenset({"AccessLost", "KeyNotUsable", "NotAuthorized", "NotReachableFromThere", "Unconfirmed"})
 
 
 class SystemFlow:

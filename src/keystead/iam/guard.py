@@ -6,7 +6,8 @@ once and the answer waits until it is durable. `permit_change` is for state chan
 store writes as a row of the change's own transaction. Refusals are recorded by both before they are raised.
 
 Who may inspect the target is told which permission is missing and the statement that would grant it; for anybody else,
-and across tenancies, the answer is that of an id that does not exist (law 8).
+and across tenancies, the answer is that of an id that does not exist (law 8). So it is for a person who comes from
+where the target may not be reached; the audit log alone has the reason.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from keystead.iam.directory import Directory
 from keystead.iam.model import Caller, Target
 
 MEMO_LIMIT = 50_000
+UNREACHED = "NotReachableFromThere"
 
 
 class Guard:
@@ -40,10 +42,17 @@ class Guard:
         self._ids = IdSeries("entry", region)
         # One dictionary per generation: a thread that still decides as of an older one writes into the older one.
         self._memo: tuple[int, dict[tuple[str, str, str], Decision]] = (-1, {})
+        self._unreached: Callable[[Caller, Target], str] = _everywhere
 
     def refresh(self) -> int:
         """See the region as it is now; for what looks at the directory before it is decided. Raises: Unavailable."""
         return self._refresh()
+
+    def bound_by(self, unreached: Callable[[Caller, Target], str]) -> None:
+        """Have `unreached` say, at every decision and never from memory, why the caller does not reach a target from
+        where it comes (empty: it does). The owner of the targets sets it, once.
+        """
+        self._unreached = unreached
 
     def permit(
         self, caller: Caller, permission: str, target: Target, operation: str, detail: Mapping[str, str] | None = None
@@ -69,7 +78,7 @@ class Guard:
 
     def may(self, caller: Caller, permission: str, target: Target) -> bool:
         """Whether the caller would be permitted. Records nothing: for hints and previews, never instead of `permit`."""
-        return self._decide(caller, permission, target).allowed
+        return self._decide(caller, permission, target).allowed and not self._unreached(caller, target)
 
     def record(
         self,
@@ -147,8 +156,21 @@ class Guard:
             Refusal: not permitted; recorded.
         """
         decision = self._decide(caller, permission, target, newborn)
+        why = self._unreached(caller, target)
+        if why:
+            self._hide(caller, permission, target, operation, why)
         if not decision.allowed:
             self.refuse(caller, permission, target, operation, self._refusal(caller, permission, target, decision))
+
+    def _hide(self, caller: Caller, permission: str, target: Target, operation: str, why: str) -> NoReturn:
+        """Record why a target is not reached, and answer that there is none; resources are told, they know theirs."""
+        self._log.append(self.entry(caller, permission, target, operation, "refused", code=UNREACHED, reason=why))
+        if caller.principal.type == "user":
+            refusal = not_found(_noun(target.type))
+        else:
+            refusal = Refusal(UNREACHED, why, hint="whoever may manage vaults can change that", kind="denied")
+        refusal.recorded = True
+        raise refusal
 
     def _decide(self, caller: Caller, permission: str, target: Target, newborn: bool = False) -> Decision:
         generation = self._refresh()
@@ -214,6 +236,10 @@ class Guard:
             compartment = self._directory.compartment(target.tenancy, compartment_id)
             names.append(compartment.name if compartment else compartment_id)
         return tuple(names)
+
+
+def _everywhere(_caller: Caller, _target: Target) -> str:
+    return ""
 
 
 class _Variables:

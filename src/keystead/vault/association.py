@@ -128,6 +128,9 @@ class Associations:
         caller = Caller(principal, request_id="")
         if refusal is not None:
             return Access(False, "permission", refusal.message, changed_at)
+        unreached = self._snapshot.keyring.unreached(caller, entry.delegate)
+        if unreached:
+            return Access(False, "network", unreached, changed_at)
         if not self._guard.may(caller, PERMISSION, entry.delegate):
             return self._unreached(caller, entry)
         return Access(True)

@@ -27,6 +27,7 @@ class Base:
         self._store = store
         self._clock = clock
         self._region = region
+        guard.bound_by(self._keyring.unreached)
 
     def _current(self, entry: Entry) -> Entry:
         """The key as of the Guard's look at the generation."""

@@ -17,8 +17,9 @@ from keystead.crypto import kdf
 from keystead.crypto.envelope import KEY_BYTES, Binding, Kek, peek
 from keystead.crypto.suites import CURRENT, wrong_operation
 from keystead.iam.directory import Directory
-from keystead.iam.model import Target
+from keystead.iam.model import Caller, Target
 from keystead.vault.model import Key, KeyVersion, Protection, Vault
+from keystead.vault.networks import Fence, fence_of
 from keystead.vault.ports import KeyChanges, KeySpec, Keystore, Material, Stored
 from keystead.vault.software import SoftwareKeystore
 
@@ -67,6 +68,7 @@ class Keyring:
         self._entries: dict[str, Entry] = {}
         self._vaults: dict[str, Vault] = {}
         self._vault_keks: dict[str, Kek] = {}
+        self._fences: dict[str, Fence] = {}
         fingerprints = Secret(kdf.subkey(store_key.reveal(), "material-fingerprint"))
         self.software = SoftwareKeystore(self.sealing_of, fingerprints, region)
         self._keystores: dict[Protection, Keystore] = {"software": self.software}
@@ -99,6 +101,18 @@ class Keyring:
     def vault(self, vault_id: str) -> Vault | None:
         """A vault; None for the one that service-managed keys lie in, which is none."""
         return self._vaults.get(vault_id)
+
+    def unreached(self, caller: Caller, target: Target) -> str:
+        """Why the caller does not reach a vault, or the vault of a key, from where it comes; empty when it does."""
+        if not self._fences:
+            return ""
+        fence = self._fences.get(target.attributes.get("vault.id", ""))
+        return "" if fence is None else fence.why_not(caller)
+
+    def reaches(self, caller: Caller, vault: str) -> bool:
+        """Whether the caller reaches a vault from where it comes: for lists, which leave out what it does not."""
+        fence = self._fences.get(vault)
+        return fence is None or not fence.why_not(caller)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -188,6 +202,11 @@ class Keyring:
                 if entry.key.vault == vault.id:
                     entry.materials.clear()
         self._vaults[vault.id] = vault
+        fence = fence_of(vault)
+        if fence is not None:
+            self._fences[vault.id] = fence
+        else:
+            self._fences.pop(vault.id, None)
 
     def _vault_binding(self, tenancy: str, vault: str) -> Binding:
         return Binding("vault-key", tenancy, self._region, vault, SEALING_KEY)

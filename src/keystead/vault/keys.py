@@ -80,8 +80,8 @@ class KeyActs(KeyMoves):
         now = self._clock.now()
         with self._store.read() as tx:
             found = tx.vault.keys(place.tenancy, place.id, page, name)
-        shown = [key_as_of(key, self._keyring.vault(key.vault), now) for key in found]
-        return cut(shown, page.limit, lambda item: item.name)
+        shown = cut([key_as_of(key, self._keyring.vault(key.vault), now) for key in found], page.limit, _name)
+        return Page([key for key in shown.items if self._keyring.reaches(caller, key.vault)], shown.next)
 
     def list_versions(self, caller: Caller, key_id: str, page: PageRequest) -> Page[KeyVersion]:
         entry = self._entry(caller, key_id)
@@ -207,6 +207,10 @@ class KeyActs(KeyMoves):
                 hint=f"keystead vault update {home.name} --key-limit, or another vault",
                 kind="conflict",
             )
+
+
+def _name(item: Key) -> str:
+    return item.name
 
 
 def check_room(vault: Vault) -> None:

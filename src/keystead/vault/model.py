@@ -46,7 +46,8 @@ class Vault:
 
     `kind`: keys of a `private` vault are wrapped by a key of the vault's own, `wrapped` under the region's vault-store
     key; those of `shared` ones by the vault-store key itself. `key_limit`: how many keys it may hold, 0 for any number.
-    `networks` (CIDR) and `trusted_services`: from where it may be reached; empty for everywhere.
+    `networks`: from where it may be reached, empty for everywhere; `trusted_services`: whose resources reach it
+    nevertheless (networks.py).
     """
 
     id: VaultId
@@ -65,7 +66,7 @@ class Vault:
     purge_protection: bool = False
     lock: Lock = ""
     networks: tuple[str, ...] = ()
-    trusted_services: tuple[str, ...] = ()
+    trusted_services: tuple[str, ...] = ("databases",)
     key_limit: int = 0
     wrapped: bytes = field(default=b"", repr=False)
     tags: Mapping[str, str] = field(default_factory=dict)

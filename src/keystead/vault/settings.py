@@ -3,7 +3,6 @@
 A setting that is not given stays as it is; what is given is checked against the thing it is for.
 """
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -15,10 +14,10 @@ from keystead.core.errors import Refusal
 from keystead.crypto.suites import OPERATIONS, suite_of
 from keystead.vault.lifecycle import check_retention
 from keystead.vault.model import Key, Vault
+from keystead.vault.networks import checked_networks, checked_services
 from keystead.vault.rotation import check_rotation, next_rotation
 
 MAX_TAGS, MAX_TAG_TEXT = 50, 256
-MAX_NETWORKS = 100
 MAX_KEYS = 1_000_000
 
 
@@ -85,9 +84,9 @@ class VaultSettings:
                 raise Refusal("InvalidParameter", f"key_limit is between 0 (no limit) and {MAX_KEYS}")
             vault = replace(vault, key_limit=self.key_limit)
         if self.networks is not UNSET:
-            vault = replace(vault, networks=_networks(self.networks))
+            vault = replace(vault, networks=checked_networks(self.networks))
         if self.trusted_services is not UNSET:
-            vault = replace(vault, trusted_services=tuple(dict.fromkeys(self.trusted_services)))
+            vault = replace(vault, trusted_services=checked_services(self.trusted_services))
         return vault
 
 
@@ -180,20 +179,6 @@ def _tags(tags: Mapping[str, str]) -> dict[str, str]:
             f"there are at most {MAX_TAGS} tags, with names and values of at most {MAX_TAG_TEXT} characters",
         )
     return dict(tags)
-
-
-def _networks(given: tuple[str, ...]) -> tuple[str, ...]:
-    if len(given) > MAX_NETWORKS:
-        raise Refusal("InvalidParameter", f"a vault has at most {MAX_NETWORKS} networks")
-    found = []
-    for text in given:
-        try:
-            found.append(str(ipaddress.ip_network(text)))
-        except ValueError as error:
-            raise Refusal(
-                "InvalidParameter", f"{text[:60]!r} is not a network", hint="write it as 192.0.2.0/24 or 2001:db8::/32"
-            ) from error
-    return tuple(dict.fromkeys(found))
 
 
 def _only_on(noun: str, name: str, before: bool, after: bool) -> None:

@@ -24,6 +24,7 @@ from keystead.vault.lifecycle import (
     vault_as_of,
 )
 from keystead.vault.model import Lock, Protection, Vault, VaultKind
+from keystead.vault.networks import check_not_shut_out
 from keystead.vault.ports import VaultTx
 from keystead.vault.settings import VaultSettings
 
@@ -58,6 +59,7 @@ class VaultActs(Changing):
         vault = settings.applied(
             Vault(new, place.tenancy, place.id, name, protection, now, who, now, kind=kind, wrapped=wrapped)
         )
+        check_not_shut_out(caller, None, vault)
         with self._store.write(entry) as tx:
             if tx.vault.vaults(place.tenancy, place.id, PageRequest(1), name):
                 raise taken("vault", name)
@@ -76,7 +78,8 @@ class VaultActs(Changing):
         now = self._clock.now()
         with self._store.read() as tx:
             found = [vault_as_of(one, now) for one in tx.vault.vaults(place.tenancy, place.id, page, name)]
-        return cut(found, page.limit, lambda item: item.name)
+        shown = cut(found, page.limit, lambda item: item.name)
+        return Page([vault for vault in shown.items if self._keyring.reaches(caller, vault.id)], shown.next)
 
     def update_vault(
         self, caller: Caller, vault_id: str, settings: VaultSettings, if_match: int | None = None
@@ -87,6 +90,7 @@ class VaultActs(Changing):
         def change(seen: SeenVault) -> Vault:
             check_active(seen.vault, "it cannot be changed")
             changed = settings.applied(seen.row)
+            check_not_shut_out(caller, seen.row, changed)
             return changed if changed == seen.row else replace(changed, version=seen.row.version + 1)
 
         return self._change_vault(caller, vault_id, request, change)

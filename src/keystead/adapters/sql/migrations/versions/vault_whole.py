@@ -53,7 +53,7 @@ def _vaults() -> None:
         _flag("purge_protection"),
         _text("lock"),
         _json("networks", "[]"),
-        _json("trusted_services", "[]"),
+        _json("trusted_services", '["databases"]'),
         _int("key_limit", 0),
         _blob("wrapped"),
         _json("tags", "{}"),
