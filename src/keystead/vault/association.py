@@ -128,9 +128,6 @@ class Associations:
         caller = Caller(principal, request_id="")
         if refusal is not None:
             return Access(False, "permission", refusal.message, changed_at)
-        unreached = self._snapshot.keyring.unreached(caller, entry.delegate)
-        if unreached:
-            return Access(False, "network", unreached, changed_at)
         if not self._guard.may(caller, PERMISSION, entry.delegate):
             return self._unreached(caller, entry)
         return Access(True)
@@ -138,6 +135,9 @@ class Associations:
     def _unreached(self, caller: Caller, entry: Entry) -> Access:
         """Why policy does not let the caller use the key: because the key was moved, or because it never does."""
         key, changed_at = entry.key, self._snapshot.changed_at
+        fenced_off = self._snapshot.keyring.unreached(caller, entry.delegate)
+        if fenced_off:
+            return Access(False, "network", fenced_off, changed_at)
         name = caller.principal.name
         before = self._snapshot.directory.compartment(key.tenancy, key.moved_from) if key.moved_from else None
         if before is not None and self._guard.may(caller, PERMISSION, elsewhere(entry.delegate, before)):
