@@ -26,7 +26,7 @@ import secrets
 from collections.abc import Callable
 from typing import NoReturn, assert_never
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, hpke, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem, padding, rsa, utils, x25519
 
@@ -239,7 +239,7 @@ def check(suite: Suite, material: Secret) -> None:
         try:
             key = serialization.load_der_private_key(material.reveal(), None)
             sound = not isinstance(key, rsa.RSAPrivateKey) or key.public_key().public_numbers().e >= PUBLIC_EXPONENT
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             pass
         if not sound:
             raise invalid_key(suite)
@@ -273,7 +273,7 @@ def _load_private(suite: Suite, material: Secret) -> tuple[Whole, bytes]:
                 pass
             case _:
                 assert_never(suite.family)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         pass  # raised below: what a parser says of a secret does not hang on the error
     raise invalid_key(suite)
 
@@ -307,7 +307,7 @@ def _load_public(suite: Suite, spki: bytes) -> Half:
                 )
             raise invalid_key(suite)
         key = serialization.load_der_public_key(spki)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise invalid_key(suite) from None
     if isinstance(key, rsa.RSAPublicKey) and suite.family == "rsa" and key.key_size == suite.bits:
         return key
