@@ -26,6 +26,7 @@ PolicyId = NewType("PolicyId", str)
 VaultId = NewType("VaultId", str)
 KeyId = NewType("KeyId", str)
 KeyVersionId = NewType("KeyVersionId", str)
+WrappingKeyId = NewType("WrappingKeyId", str)
 DbSystemId = NewType("DbSystemId", str)
 NodeId = NewType("NodeId", str)
 BackupId = NewType("BackupId", str)
@@ -41,6 +42,7 @@ ResourceType = Literal[
     "vault",
     "key",
     "keyversion",
+    "wrappingkey",
     "mysqldbsystem",
     "mysqlnode",
     "mysqlbackup",

@@ -217,9 +217,9 @@ def generate(suite: Suite) -> Secret:
     """
     match suite.family:
         case "rsa":
-            return _pkcs8(rsa.generate_private_key(PUBLIC_EXPONENT, suite.bits))
+            return pkcs8(rsa.generate_private_key(PUBLIC_EXPONENT, suite.bits))
         case "ec":
-            return _pkcs8(ec.generate_private_key(_CURVES[suite.bits]()))
+            return pkcs8(ec.generate_private_key(_CURVES[suite.bits]()))
         case "ed25519" | "ml-dsa" | "hpke":
             return Secret(secrets.token_bytes(SEED_BYTES))
         case "aes":
@@ -324,7 +324,8 @@ def _is_curve(suite: Suite, curve: ec.EllipticCurve) -> bool:
     return curve.name == _CURVES[suite.bits]().name
 
 
-def _pkcs8(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> Secret:
+def pkcs8(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> Secret:
+    """The material of a key of RSA or of an elliptic curve."""
     return Secret(
         key.private_bytes(_DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )

@@ -17,6 +17,7 @@ from keystead.crypto.envelope import Binding
 from keystead.crypto.suites import Algorithm
 from keystead.iam.ports import IdentityChanges
 from keystead.vault.model import Key, KeyVersion, Protection, Vault
+from keystead.vault.wrapping import WrappingKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,16 @@ class VaultRows(Protocol):
         ...
 
     def due_vaults(self, now: datetime) -> Sequence[Vault]: ...
+    def add_wrapping_key(self, key: WrappingKey) -> None: ...
+    def wrapping_key(self, tenancy: str, wrapping_key_id: str) -> WrappingKey | None: ...
+    def change_wrapping_key(self, before: WrappingKey, after: WrappingKey) -> bool: ...
+    def open_wrapping_keys(self, vault: Vault) -> int:
+        """How many wrapping keys of the vault are not used up."""
+        ...
+
+    def end_wrapping_keys(self, now: datetime) -> int:
+        """Destroy the private halves of wrapping keys whose time is over; returns how many."""
+        ...
 
 
 class VaultTx(Protocol):

@@ -299,6 +299,26 @@ key_versions = sa.Table(
     sa.Index("key_versions_by_deletion", "deletion_at"),
 )
 
+wrapping_keys = sa.Table(
+    "wrapping_keys",
+    metadata,
+    _id("tenancy"),
+    _id(),
+    _ref("vault"),
+    _ref("key"),
+    _text("algorithm"),
+    _text("way"),
+    _ref("caller"),
+    _blob("public"),
+    _blob("wrapped"),
+    _text("state"),
+    _int("attempts"),
+    _moment("created_at"),
+    _moment("expires_at"),
+    sa.Index("wrapping_keys_by_vault", "tenancy", "vault", "state"),
+    sa.Index("wrapping_keys_by_expiry", "state", "expires_at"),
+)
+
 jobs = sa.Table(
     "jobs",
     metadata,

@@ -10,6 +10,7 @@ from keystead.adapters.sql import schema
 from keystead.adapters.sql.rows import Table, read, values
 from keystead.core.page import PageRequest
 from keystead.vault.model import Key, KeyState, KeyVersion, Vault, VaultState
+from keystead.vault.wrapping import WrappingKey
 
 LIVING = tuple(state for state in get_args(KeyState) if state != "PURGED")
 LIVING_VAULT = tuple(state for state in get_args(VaultState) if state != "PURGED")
@@ -23,6 +24,7 @@ class SqlVaultRows:
         self._vaults = Table(connection, schema.vaults)
         self._keys = Table(connection, schema.keys)
         self._versions = Table(connection, schema.key_versions)
+        self._wrapping_keys = Table(connection, schema.wrapping_keys)
         self._generation = generation
 
     def add_vault(self, vault: Vault) -> None:
@@ -112,6 +114,27 @@ class SqlVaultRows:
         columns = schema.vaults.c
         due = sa.or_(columns.deletion_at <= now, columns.purge_at <= now)
         return self._vaults.where(Vault, due, columns.state != "PURGED")
+
+    def add_wrapping_key(self, key: WrappingKey) -> None:
+        self._wrapping_keys.insert(key)
+
+    def wrapping_key(self, tenancy: str, wrapping_key_id: str) -> WrappingKey | None:
+        return self._wrapping_keys.one(WrappingKey, tenancy=tenancy, id=wrapping_key_id)
+
+    def change_wrapping_key(self, before: WrappingKey, after: WrappingKey) -> bool:
+        where = {"tenancy": before.tenancy, "id": before.id, "state": before.state, "attempts": before.attempts}
+        changed = {"state": after.state, "attempts": after.attempts, "wrapped": after.wrapped}
+        return self._wrapping_keys.update(where, **changed) == 1
+
+    def open_wrapping_keys(self, vault: Vault) -> int:
+        columns = schema.wrapping_keys.c
+        conditions = (columns.tenancy == vault.tenancy, columns.vault == vault.id, columns.state == "OPEN")
+        return int(self._connection.execute(sa.select(sa.func.count()).where(*conditions)).scalar_one())
+
+    def end_wrapping_keys(self, now: datetime) -> int:
+        columns = schema.wrapping_keys.c
+        over = schema.wrapping_keys.update().where(columns.state == "OPEN", columns.expires_at <= now)
+        return self._connection.execute(over.values(state="EXPIRED", wrapped=b"")).rowcount
 
     def _with_keys(self, *conditions: sa.ColumnElement[bool]) -> Sequence[tuple[Key, KeyVersion]]:
         columns = schema.key_versions.c

@@ -38,6 +38,7 @@ def upgrade() -> None:
     _vaults()
     _keys()
     _versions()
+    _wrapping_keys()
     op.add_column("db_systems", _flag("follow_key"))
 
 
@@ -105,3 +106,24 @@ def _versions() -> None:
         op.add_column("key_versions", column)
     op.create_index("key_versions_by_fingerprint", "key_versions", ["tenancy", "fingerprint"])
     op.create_index("key_versions_by_deletion", "key_versions", ["deletion_at"])
+
+
+def _wrapping_keys() -> None:
+    op.create_table(
+        "wrapping_keys",
+        sa.Column("tenancy", sa.String(128), primary_key=True),
+        sa.Column("id", sa.String(128), primary_key=True),
+        sa.Column("vault", sa.String(128), nullable=False),
+        sa.Column("key", sa.String(128), nullable=False),
+        sa.Column("algorithm", sa.Text(), nullable=False),
+        sa.Column("way", sa.Text(), nullable=False),
+        sa.Column("caller", sa.String(128), nullable=False),
+        sa.Column("public", sa.LargeBinary(), nullable=False),
+        sa.Column("wrapped", sa.LargeBinary(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.String(32), nullable=False),
+        sa.Column("expires_at", sa.String(32), nullable=False),
+    )
+    op.create_index("wrapping_keys_by_vault", "wrapping_keys", ["tenancy", "vault", "state"])
+    op.create_index("wrapping_keys_by_expiry", "wrapping_keys", ["state", "expires_at"])
