@@ -3,18 +3,26 @@
 `THINGS` of a tenancy are one of each kind; a call names those it uses, so that a walk can put others in their place.
 """
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from datetime import timedelta
 from itertools import count
 
-from tests.fakes.domain import DomainRegion
+from tests.fakes.domain import REGION, DomainRegion
 
 from keystead.core.ids import new_id
 from keystead.core.page import PageRequest
+from keystead.core.secret import Secret
+from keystead.crypto import asymmetric, transport
+from keystead.crypto.envelope import Binding
+from keystead.crypto.suites import suite_of
 from keystead.databases.creation import NewSystem
 from keystead.databases.desk import Report
 from keystead.iam.model import Caller
+from keystead.vault.importing import Wrapped
 from keystead.vault.settings import KeySettings, VaultSettings
+from keystead.vault.wrapping import WrappingKey
 
 ASSOCIATED = b"for me"
 _numbers = count(1)
@@ -105,6 +113,23 @@ class Call:
     writes: bool = True
 
 
+def wrapped_for(region: DomainRegion, caller: Caller, vault: str, key: str = "") -> Wrapped:
+    """Material wrapped for a wrapping key that the caller has been given, whatever they may do."""
+    suite, who, new = suite_of("HPKE-X25519-MLKEM768"), caller.principal, new_id("wrappingkey", REGION)
+    private = asymmetric.generate(suite)
+    public = asymmetric.PrivateKey(suite, private).public
+    sealing = region.snapshot.keyring.sealing_of(vault)
+    sealed = sealing.seal(private.reveal(), Binding("wrapping-key", who.tenancy, REGION, new, sealing.key_id))
+    now = region.clock.now()
+    row = WrappingKey(
+        new, who.tenancy, vault, key, "AES-256", "HPKE-X25519-MLKEM768", who.id, public.spki, sealed, now,  # type: ignore[arg-type]
+        now + timedelta(hours=1),
+    )  # fmt: skip
+    with region.store.note() as tx:
+        tx.vault.add_wrapping_key(row)
+    return Wrapped(row.id, transport.wrap(row.way, public.spki, Secret(secrets.token_bytes(32))))
+
+
 def _read(run: Callable[[DomainRegion, Caller, Things], object], *uses: str) -> Call:
     return Call(run, uses, writes=False)
 
@@ -189,6 +214,15 @@ VAULTS: Mapping[str, Call] = {
     "list_vaults": _read(lambda r, c, t: r.vaults.list_vaults(c, t.compartment, _page), "compartment"),
     "create_key": Call(
         lambda r, c, t: r.vaults.create_key(c, t.compartment, t.vault, fresh()), ("compartment", "vault")
+    ),
+    "create_wrapping_key": Call(lambda r, c, t: r.vaults.create_wrapping_key(c, t.vault, "AES-256"), ("vault",)),
+    "create_version_wrapping_key": Call(lambda r, c, t: r.vaults.create_version_wrapping_key(c, t.key), ("key",)),
+    "import_key": Call(
+        lambda r, c, t: r.vaults.import_key(c, t.compartment, t.vault, fresh(), wrapped_for(r, c, t.vault)),
+        ("compartment", "vault"),
+    ),
+    "import_version": Call(
+        lambda r, c, t: r.vaults.import_version(c, t.key, wrapped_for(r, c, t.vault, t.key)), ("key",)
     ),
     "get_key": _read(lambda r, c, t: r.vaults.get_key(c, t.key), "key"),
     "list_keys": _read(lambda r, c, t: r.vaults.list_keys(c, t.compartment, _page), "compartment"),
