@@ -26,7 +26,10 @@ Event = Literal["running", "stopped", "fenced", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class SystemView:
-    """One system as its machine needs to know it. Keys only wrapped."""
+    """One system as its machine needs to know it. Keys only wrapped.
+
+    `unanswered`: nobody said no, but the token or KMS that holds its key does not answer: as if the vault did not.
+    """
 
     system: DbSystem
     admin_password_hash: str
@@ -36,6 +39,7 @@ class SystemView:
     loss: str
     text: str
     since: datetime | None
+    unanswered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +163,9 @@ class HostDesk:
         access = self._told(caller, system, self._access(system))
         store_key = next((key for key in wrapped if key.kind == "store"), None)
         data_keys = [key for key in wrapped if key.kind == "data"]
-        return SystemView(
-            system, hashed, store_key, data_keys, access.granted, access.loss or "", access.text, access.since
-        )
+        unanswered = access.loss == "keystore_unreachable"
+        granted, loss = access.granted or unanswered, access.loss or ""
+        return SystemView(system, hashed, store_key, data_keys, granted, loss, access.text, access.since, unanswered)
 
     def _told(self, caller: Caller, system: DbSystem, access: Access) -> Access:
         """What the machine is told: a change of the answer is recorded, and where it cannot be, only a no is given."""

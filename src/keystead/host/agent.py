@@ -209,7 +209,7 @@ class Agent:
             self._log("a system that is gone could not be ended", system=keeper.view.system.id, reason=repr(error))
 
     def _standing(self, keeper: Keeper) -> Standing:
-        silence = self._clock.monotonic() - self._heard
+        silence = max(self._clock.monotonic() - self._heard, keeper.silence)
         return Standing(keeper.view.granted, silence, self._rules.lease, self._rules.grace)
 
     def _fence_sealed(self) -> bool:

@@ -65,6 +65,12 @@ class Keeper:
         self._told = False
         self._failures = 0
         self._retry_at = 0.0
+        self._answered = clock.monotonic()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the desk last had an answer about the key itself, as far as the desk was heard."""
+        return self._clock.monotonic() - self._answered if self._view.unanswered else 0.0
 
     @property
     def view(self) -> SystemView:
@@ -75,6 +81,8 @@ class Keeper:
         with self._gate:
             published = view.data_keys != self._view.data_keys
             self._view = view
+            if not view.unanswered:
+                self._answered = self._clock.monotonic()
             self._told = False
             if published and self._token is not None:
                 self._serve_keys(self._token)
@@ -88,7 +96,8 @@ class Keeper:
         match self.due(standing):
             case "fence":
                 if standing.granted:
-                    self.fence("vault_unreachable", f"the vault has not answered for {standing.silence:.0f} s", None)
+                    whole = f"the vault has not answered for {standing.silence:.0f} s"
+                    self.fence("vault_unreachable", self._view.text if self._view.unanswered else whole, None)
                 else:
                     self.fence(self._view.loss, self._view.text, self._view.since)
             case "start":

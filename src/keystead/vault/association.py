@@ -23,7 +23,11 @@ from keystead.vault.service import Vaults
 from keystead.vault.snapshot import Snapshot
 
 Purpose = Literal["store-key", "backup-key"]
-Loss = lifecycle.Loss | Literal["moved", "permission", "network", "key_gone", "identity_deleted", "unconfirmed"]
+Loss = (
+    lifecycle.Loss
+    | Literal["moved", "permission", "network", "key_gone", "identity_deleted", "unconfirmed"]
+    | Literal["keystore_refused", "keystore_unreachable"]
+)
 PERMISSION = "KEY_ASSOCIATE"
 
 
@@ -113,6 +117,8 @@ class Associations:
     def access(self, principal: Principal, key_id: str, version: int | None = None) -> Access:
         """Whether the resource may use the key (what this version of it sealed), now: time alone changes the answer.
 
+        `keystore_unreachable`: nobody said no, but where the key lies there is no answer.
+
         Records nothing: the caller records changes of the answer.
         """
         self._snapshot.refresh()
@@ -130,7 +136,12 @@ class Associations:
             return Access(False, "permission", refusal.message, changed_at)
         if not self._guard.may(caller, PERMISSION, entry.delegate):
             return self._unreached(caller, entry)
-        return Access(True)
+        against = self._snapshot.keyring.known(entry, version)
+        if against is None:
+            return Access(True)
+        # A token or KMS that does not answer has not said no; one that does, has.
+        loss: Loss = "keystore_unreachable" if against.code in ("KeystoreDown", "NoKeystore") else "keystore_refused"
+        return Access(False, loss, against.message)
 
     def _unreached(self, caller: Caller, entry: Entry) -> Access:
         """Why policy does not let the caller use the key: because the key was moved, or because it never does."""

@@ -172,6 +172,19 @@ class Keyring:
             )
         return found
 
+    def known(self, entry: Entry, number: int | None) -> KeystoreUnavailable | None:
+        """What stands against using a version (None: the current one) where it lies, as far as known. Never waits."""
+        version = entry.versions.get(entry.key.current if number is None else number)
+        if version is None or not version.wrapped:
+            return None  # others say so
+        stored = Stored(version.wrapped, version.public, version.fingerprint)
+        try:
+            return self.keystore(entry.key.protection).known(self.spec(entry.key, version.number), stored)
+        except KeystoreUnavailable as none:
+            return none
+        except Refusal as refusal:
+            return KeystoreUnavailable("KeystoreRefused", refusal.message, hint=refusal.hint)
+
     def spec(self, key: Key, number: int) -> KeySpec:
         """How keystores name a version."""
         return KeySpec(key.tenancy, key.vault, key.id, number, key.algorithm)

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from keystead.audit.model import Entry
+from keystead.core.errors import KeystoreUnavailable
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.crypto.envelope import Binding
@@ -96,6 +97,13 @@ class Keystore(Protocol):
 
     def destroy(self, spec: KeySpec, stored: Stored, /) -> None:
         """Destroy it, as far as it is not in the rows. Done twice, it is done once. Raises: Unavailable."""
+        ...
+
+    def known(self, spec: KeySpec, stored: Stored, /) -> KeystoreUnavailable | None:
+        """What stands against using the version, as far as is known; never waits. It is found out meanwhile.
+
+        `KeystoreDown`: nothing is known of the key itself. Any other code: the keystore answers, and will not.
+        """
         ...
 
 

@@ -73,6 +73,9 @@ class SoftwareKeystore:
     def destroy(self, spec: KeySpec, stored: Stored) -> None:
         """Nothing lies outside the rows, which whoever owns them overwrites."""
 
+    def known(self, spec: KeySpec, stored: Stored) -> None:
+        """It is here: nothing stands against it."""
+
     def reveal(self, spec: KeySpec, stored: Stored) -> Secret:
         """The material itself: for what must carry it elsewhere in another wrapping. Raises: Unreadable."""
         return self._open(spec, stored.reference)[1]

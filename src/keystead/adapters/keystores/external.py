@@ -16,6 +16,7 @@ from typing import Final, Protocol, TypeVar
 
 from keystead.adapters.keystores.material import RemoteMaterial, cannot_hold
 from keystead.adapters.keystores.patience import Limits, Patience
+from keystead.adapters.keystores.watch import Watch
 from keystead.core.errors import KeystoreUnavailable, Refusal, Unreadable
 from keystead.core.secret import Secret
 from keystead.crypto.asymmetric import PublicKey
@@ -91,6 +92,7 @@ class ExternalKeystore:
 
     def __init__(self, kms: PatientKms) -> None:
         self._kms = kms
+        self._watch = Watch()
         self.algorithms = kms.kms.algorithms
 
     def generate(self, spec: KeySpec) -> Stored:
@@ -117,6 +119,13 @@ class ExternalKeystore:
         suite = self._suite(spec)
         key = _RemoteKey(self._kms, self._name(spec, stored))
         return RemoteMaterial(suite, spec, SUITE_EXTERNAL, key, key, stored.public)
+
+    def known(self, spec: KeySpec, stored: Stored) -> KeystoreUnavailable | None:
+        """What stood against using it when it was last looked at."""
+        if "wrap" not in self._suite(spec).operations:
+            return None
+        name = self._name(spec, stored)
+        return self._watch.known(stored.reference, lambda: _RemoteKey(self._kms, name))
 
     def destroy(self, spec: KeySpec, stored: Stored) -> None:
         """Delete the key there. Raises: Unavailable, Unreadable."""

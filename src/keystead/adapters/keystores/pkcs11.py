@@ -25,6 +25,7 @@ from keystead.adapters.keystores.material import RemoteMaterial, cannot_hold
 from keystead.adapters.keystores.patience import Limits
 from keystead.adapters.keystores.token import Opened, Token
 from keystead.adapters.keystores.uri import TokenUri, parse
+from keystead.adapters.keystores.watch import Watch
 from keystead.core.errors import KeystoreUnavailable, Refusal, Unreadable
 from keystead.core.secret import Secret
 from keystead.crypto import asymmetric
@@ -70,6 +71,7 @@ class TokenKeystore:
         """`fingerprint` of imported material, by which it is known again."""
         self._token = token
         self._fingerprint = fingerprint
+        self._watch = Watch()
 
     @property
     def token(self) -> Token:
@@ -110,6 +112,14 @@ class TokenKeystore:
         found_by, way = _read(stored.reference)
         key = _TokenKey(self._token, suite, found_by, label_of(spec), way)
         return RemoteMaterial(suite, spec, SUITE_TOKEN, key, key, stored.public)
+
+    def known(self, spec: KeySpec, stored: Stored) -> KeystoreUnavailable | None:
+        """What stood against using it when it was last looked at."""
+        suite = self._suite(spec)
+        if suite.family not in _WAYS:
+            return None
+        found_by, way = _read(stored.reference)
+        return self._watch.known(stored.reference, lambda: _TokenKey(self._token, suite, found_by, label_of(spec), way))
 
     def destroy(self, spec: KeySpec, stored: Stored) -> None:
         """Destroy its objects in the token; none are there: done. Raises: Unavailable, Unreadable."""
