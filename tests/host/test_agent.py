@@ -19,6 +19,7 @@ from keystead.databases.model import DbSystem
 from keystead.host import agent as agent_module
 from keystead.host.agent import Agent, Rules
 from keystead.iam.model import Target
+from keystead.server.mark import Mark
 
 PATIENCE = 10.0
 
@@ -54,6 +55,7 @@ class Hall:
 
     def __post_init__(self) -> None:
         self.machine = Machine()
+        self.order: Mark | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -73,6 +75,7 @@ class Hall:
             lambda event, **more: self.logged.append((event, more)),
             self._strangers,
             self.threads,
+            sealed=lambda: self.order,
         )
 
     def _node(self, system: DbSystem) -> FakeNode:
@@ -162,6 +165,21 @@ def test_a_key_disabled_fences_and_enabled_heals(hall: Hall) -> None:
     hall.enable()
     eventually(lambda: hall.state(system) == "ACTIVE")
     assert hall.running(system)
+
+
+def test_sealed_by_order_fences_whatever_the_desk_says(hall: Hall) -> None:
+    """It is not asked: who would answer is just ending. Unsealed, systems heal by themselves."""
+    system = hall.system("trains")
+    hall.run()
+    hall.desk.gone = True
+    hall.order = Mark("2026-01-01T00:00:00.000Z", "olivia")
+    eventually(lambda: not hall.running(system))
+    assert not hall.endpoint.answers(hall.nodes[system].mount)
+    watches, hall.desk.gone = hall.desk.watches, False
+    eventually(lambda: hall.desk.watches > watches + 2)
+    assert not hall.running(system), "what is granted does not count while the order stands"
+    hall.order = None
+    eventually(lambda: hall.state(system) == "ACTIVE" and hall.running(system))
 
 
 def test_every_system_of_a_key_is_fenced_and_no_other(hall: Hall) -> None:

@@ -34,6 +34,7 @@ To = Annotated[
         help="key-file: where it goes. recipient: the recipient file. pkcs11, external: the URI of the key.",
     ),
 ]
+MakeKey = Annotated[bool, typer.Option("--make-key", help="pkcs11, external: make the key there first.")]
 Counts = Annotated[str, typer.Option("--shares", metavar="K/N", help="shares: how many are needed, of how many.")]
 Kind = Annotated[
     str, typer.Argument(metavar="KIND", help="key-file, passphrase, shares, recipient, pkcs11 or external.")
@@ -71,12 +72,13 @@ def add(
     label: Label = "",
     to: To = "",
     shares: Counts = "3/5",
+    make_key: MakeKey = False,
 ) -> None:
     """One more way to open the root key. What runs is not touched."""
     from keystead.server import seal_commands
 
     opening = seal_commands.Opening(how, stdin)
-    wish = seal_commands.Wish(kind, label, to, shares)
+    wish = seal_commands.Wish(kind, label, to, shares, None, make_key)
     seal_commands.add(session.console, config, state, opening, wish)
 
 
@@ -105,6 +107,7 @@ def migrate(  # noqa: PLR0913, PLR0917 - options of a command line
     label: Label = "",
     to: To = "",
     shares: Counts = "3/5",
+    make_key: MakeKey = False,
     proof: Annotated[
         Path | None, typer.Option("--proof", metavar="FILE", help="recipient: an identity that opens the new slot.")
     ] = None,
@@ -113,7 +116,7 @@ def migrate(  # noqa: PLR0913, PLR0917 - options of a command line
     from keystead.server import seal_commands
 
     opening = seal_commands.Opening(how, stdin)
-    wish = seal_commands.Wish(kind, label, to, shares, proof)
+    wish = seal_commands.Wish(kind, label, to, shares, proof, make_key)
     seal_commands.migrate(session.console, config, state, opening, slot, wish)
 
 

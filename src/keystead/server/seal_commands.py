@@ -23,7 +23,7 @@ from keystead.server.unseal import (
     read_recipient,
     read_seal,
 )
-from keystead.server.wrappers import by_itself, wrapping_key
+from keystead.server.wrappers import by_itself, make_key, wrapping_key
 
 if TYPE_CHECKING:
     from keystead.cli.console import Console
@@ -51,6 +51,7 @@ class Wish:
     to: str = ""
     shares: str = ""
     proof: Path | None = None
+    make_key: bool = False
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -242,6 +243,8 @@ def _new(console: "Console", effective: Effective, wish: Wish) -> _New:
         case "pkcs11" | "external":
             if not wish.to:
                 raise Refusal("NoUri", "which key?", hint="--to pkcs11:... or openbao:...")
+            if wish.make_key:
+                make_key(wish.kind, wish.to)
             wrapping = wrapping_key(effective, wish.kind, wish.to, wish.label)
             return _New(wrapping, lambda: None, lambda: wrapping)
         case _:

@@ -172,7 +172,7 @@ class Warden:
             told = {"ok": self.answer(json.loads(_line(connection)))}
         except Refusal as error:
             told = {"refused": [error.code, error.message, error.hint, error.kind]}
-        except (KeysteadError, OSError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # whatever was sent: this process keeps the others alive
             told = {"failed": error.message if isinstance(error, KeysteadError) else type(error).__name__}
         connection.sendall(json.dumps(told).encode() + b"\n")
 

@@ -5,7 +5,7 @@ slot opens by itself. Tokens and their modules do not go well with fork(2), nor 
 asks them in a child of its own (`unseal.apart`).
 """
 
-from typing import Literal, assert_never
+from typing import Literal, Protocol, assert_never
 
 from keystead.core.errors import Refusal
 from keystead.seal.model import SealFile, Wrapping
@@ -14,6 +14,14 @@ from keystead.seal.ports import KeyWrapper
 from keystead.server.settings import Effective
 
 WrapperKind = Literal["pkcs11", "external"]
+
+
+class KeyMaker(KeyWrapper, Protocol):
+    """A wrapping key that can also be made where it is to be."""
+
+    def make_key(self) -> None:
+        """Raises: Refusal: there is one already; Unavailable."""
+        ...
 
 
 def wrapping_key(_effective: Effective, kind: WrapperKind, uri: str, label: str = "") -> WrappingKey:
@@ -29,15 +37,20 @@ def by_itself(effective: Effective, seal: SealFile, kind: WrapperKind) -> Wrappi
     raise Refusal("NoSuchSlot", f"the seal has no slot of kind {kind}", kind="not_found")
 
 
-def _wrapper(kind: WrapperKind, uri: str) -> KeyWrapper:
+def make_key(kind: WrapperKind, uri: str) -> None:
+    """Make the key at `uri`: AES-256, never to leave. Raises: Refusal: there is one already; Unavailable."""
+    _wrapper(kind, uri).make_key()
+
+
+def _wrapper(kind: WrapperKind, uri: str) -> "KeyMaker":
     match kind:
         case "pkcs11":
             from keystead.adapters.keystores.pkcs11 import TokenWrapper
 
             return TokenWrapper(uri)
         case "external":
-            from keystead.adapters.keystores.openbao import wrapper
+            from keystead.adapters.keystores import openbao
 
-            return wrapper(uri)
+            return openbao.wrapper(uri)
         case _:
             assert_never(kind)
