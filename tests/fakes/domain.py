@@ -71,9 +71,6 @@ class ListJournal:
     def barrier(self) -> DoneReceipt:
         return DoneReceipt()
 
-    def write_now(self) -> None:
-        return None
-
 
 class PlainHasher:
     """Stands in for Argon2id where its cost would only slow the tests."""

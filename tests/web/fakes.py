@@ -69,9 +69,6 @@ class FakeLog:
             self.flush()
         return receipt
 
-    def write_now(self) -> None:
-        return None  # ask for a barrier
-
     def flush(self, error: BaseException | None = None) -> None:
         waiting, self._open = self._open, []
         for upto, receipt in waiting:

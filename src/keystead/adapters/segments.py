@@ -1,4 +1,3 @@
-# FOUNDERS to HOTPATH: read /tmp/ks/NOTE-FOR-HOTPATH.md now: granian stays, no own HTTP server. Remove this line.
 """The audit journal of one process: appended from any thread, synced in groups by one.
 
     append --(lock)--> group --(flusher: encode, write, sync)--> receipt -> waiters and callbacks
@@ -6,8 +5,7 @@
 All entries taken while the disk is busy form the next group, share its sync and its receipt. Taking one costs a lock
 and a list append; the flusher releases the GIL once per group. A journal that gathers is for processes in which a
 barrier follows every entry: a group is written when the barrier asks for it, so that all requests of one turn of an
-event loop are in it, and the flusher is woken once. While the disk is quick the loop writes its group by itself
-(`write_now`): handing it to another thread and back costs more than the writing.
+event loop are in it, and the flusher is woken once.
 
 What was taken is written, or the journal says otherwise until it is:
 
@@ -39,8 +37,6 @@ RESERVE_BYTES = 1024 * 1024
 PENDING_LIMIT = 16 * 1024
 """Entries that may wait for a disk that does not answer; more are refused."""
 PROBE_S = 0.5
-QUICK_S = 0.005
-"""A disk that needed longer for a group is not waited for by `write_now`, until the flusher has seen it quick again."""
 GATHER_S = 0.25
 """How long an entry without a barrier may wait in a journal that gathers."""
 WRITERS = 256
@@ -135,8 +131,6 @@ class SegmentJournal:
         self._probe_s = probe_s
         self._probe_at = 0.0
         self._lock = threading.Lock()
-        self._writes = threading.Lock()  # held while the files are written
-        self._quick = True
         self._bell = threading.Lock()  # released once for each group that is to be written, and on close
         self._bell.acquire()
         self._group = _Group()
@@ -183,24 +177,6 @@ class SegmentJournal:
             writing = self._writing
         return writing.receipt if writing is not None else _settled(None)
 
-    def write_now(self) -> GroupReceipt | None:
-        if not self._quick or self._mode != "open" or not self._writes.acquire(blocking=False):
-            return None
-        try:
-            with self._lock:
-                if self._backlog or self._stopping or self._group.rung:
-                    return None
-                group, self._group = self._group, _Group()
-                self._writing = group
-            if group.entries:
-                self._finish(group)
-            else:
-                self._writing = None
-                group.settle(None, None)
-            return group.receipt
-        finally:
-            self._writes.release()
-
     def close(self, timeout: float | None = 10.0) -> None:
         """Write what was taken, then refuse; the writer's name becomes free."""
         with self._lock:
@@ -224,23 +200,17 @@ class SegmentJournal:
         patience = GATHER_S if self._gather else -1
         while not self._stopping or self._group.entries:  # nothing is taken once it stops
             rung = self._bell.acquire(timeout=patience if self._mode == "open" else self._probe_s)
-            with self._writes:
-                if self._mode != "open":
-                    self._probe()
-                if rung or self._group.entries:
-                    self._take(rung)
+            if self._mode != "open":
+                self._probe()
+            if rung or self._group.entries:
+                self._flush(rung)
 
-    def _take(self, rung: bool) -> None:
-        """Write the group that waits. On the flusher's thread."""
+    def _flush(self, rung: bool) -> None:
         with self._lock:
             group, self._group = self._group, _Group()
             if group.rung and not rung:
                 self._bell.acquire()  # rung since we looked
             self._writing = group
-        self._finish(group)
-
-    def _finish(self, group: _Group) -> None:
-        began = time.monotonic()
         try:
             error, urgent_error = self._write(group)
         except Exception as failure:
@@ -248,7 +218,6 @@ class SegmentJournal:
             error, urgent_error = self._keep(group.entries, OSError(errno.EIO, type(failure).__name__))
         with self._lock:
             self._writing = None
-        self._quick = time.monotonic() - began < QUICK_S
         group.settle(error, urgent_error)
 
     def _write(self, group: _Group) -> tuple[Fault | None, Fault | None]:

@@ -47,10 +47,3 @@ class Journal(Protocol):
     def barrier(self) -> Receipt:
         """Done when everything taken so far is durable; failed when some of it is not."""
         ...
-
-    def write_now(self) -> Receipt | None:
-        """What `barrier` gives, decided already: written by the caller's own thread, while the disk is quick.
-
-        None: it has been slow lately, or fails, or somebody writes just now. Nothing was done; use `barrier`.
-        """
-        ...

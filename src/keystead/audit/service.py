@@ -1,4 +1,3 @@
-# FOUNDERS to HOTPATH: read /tmp/ks/NOTE-FOR-HOTPATH.md now: granian stays, no own HTTP server. Remove this line.
 """The audit log of one process: nothing is answered before its entry is durable (law 2).
 
 Order of use: append the entry, do the act, and answer when the receipt (its own or a later barrier's) is done. An
@@ -28,7 +27,3 @@ class AuditLog:
     def barrier(self) -> Receipt:
         """Done when everything that this process has appended so far is durable; failed when some of it is not."""
         return self._journal.barrier()
-
-    def write_now(self) -> Receipt | None:
-        """The same, written by this thread and decided already; None when that might take long (then `barrier`)."""
-        return self._journal.write_now()

@@ -1,15 +1,13 @@
 """Answers wait here until their audit entries are durable (law 2).
 
-Requests whose handlers end in the same turn of the event loop share one barrier. While the disk is quick the loop
-writes their entries by itself: waking another thread, and being woken by it, would cost more than the writing does.
-Otherwise the log's own thread writes, and the loop waits for it, `brief_s` at most; when a barrier took longer it goes
-on with other requests, and is woken once for all barriers that are done.
+Requests whose handlers end in the same turn of the event loop share one barrier. While the disk is quick the loop waits
+for it, `brief_s` at most: that costs less than being woken again, and meanwhile the HTTP server's own threads, which
+otherwise must take the interpreter's lock from the loop request by request, hand over all that has arrived. When a
+barrier took longer the loop goes on with other requests, and is woken once for all barriers that are done.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from functools import partial
 from threading import Lock
 from time import monotonic
 
@@ -25,14 +23,11 @@ def unavailable() -> Fault:
     return Fault("AuditUnavailable", "the audit log cannot be written")
 
 
-Told = Callable[[Exception | None], None]
-
-
 class _Batch:
-    __slots__ = ("landed", "left", "timer", "waiting")
+    __slots__ = ("futures", "landed", "left", "timer")
 
     def __init__(self) -> None:
-        self.waiting: list[asyncio.Future[None] | Told] = []
+        self.futures: list[asyncio.Future[None]] = []
         self.timer: asyncio.TimerHandle | None = None
         self.landed = Lock()  # held until its barrier is done
         self.landed.acquire()
@@ -55,31 +50,16 @@ class Durable:
 
     def wait(self) -> "asyncio.Future[None]":
         """Done once everything appended before this call is durable; fails with a Fault when it cannot be."""
-        future = asyncio.get_running_loop().create_future()
-        self._add(future)
-        return future
-
-    def then(self, call: Told) -> None:
-        """`call` is told once everything appended before is durable, with None, or with what went wrong."""
-        self._add(call)
-
-    def _add(self, waiting: "asyncio.Future[None] | Told") -> None:
-        batch = self._arriving.waiting
-        if not batch:
-            loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        futures = self._arriving.futures
+        if not futures:
             loop.call_soon(self._arm, loop)
-        batch.append(waiting)
+        futures.append(future)
+        return future
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         batch, self._arriving = self._arriving, _Batch()
-        try:
-            flushed = self._log.write_now()
-        except Exception as error:
-            self._settle(batch, error)
-            return
-        if flushed is not None:
-            flushed.add_done_callback(partial(self._settle, batch))  # at once: it is decided
-            return
         began = monotonic()
 
         def completed(error: Exception | None) -> None:
@@ -114,13 +94,10 @@ class Durable:
         if batch.timer is not None:
             batch.timer.cancel()
         self.failing = error is not None
-        waiting, batch.waiting = batch.waiting, []  # the timer and the barrier may both come
-        for each in waiting:
-            if not isinstance(each, asyncio.Future):
-                each(error)
-            elif each.done():  # given up by its request
+        for future in batch.futures:
+            if future.done():  # given up by its request, or settled before by the timer
                 continue
-            elif error is None:
-                each.set_result(None)
+            if error is None:
+                future.set_result(None)
             else:
-                each.set_exception(error)
+                future.set_exception(error)
