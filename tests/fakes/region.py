@@ -21,6 +21,16 @@ Json = dict[str, Any]
 BASE = "/keystead/v1"
 ROUTES: list[tuple[str, str, re.Pattern[str], Callable[..., Any]]] = []
 MOMENT = "2026-01-31T12:00:00.000Z"
+LATER = "2026-03-02T12:00:00.000Z"
+LIFE: Json = {
+    "state": "ENABLED", "deletion_at": None, "purge_at": None, "retention_days": 90, "purge_protection": False,
+    "lock": "", "tags": {}, "changed_by": "olivia", "changed_at": MOMENT,
+}  # fmt: skip
+VAULT_SETTINGS: Json = {"networks": [], "trusted_services": [], "key_limit": 0}
+KEY_SETTINGS: Json = {
+    "operations": [], "not_before": None, "expires_at": None, "rotation_days": 0, "next_rotation_at": None,
+    "rotated_at": None, "minimum_version": 1, "backed_up_at": None,
+}  # fmt: skip
 
 
 def route(method: str, template: str) -> Callable[[Any], Any]:
@@ -372,7 +382,8 @@ def delete_policy(ask: Request, policy_id: str) -> tuple[int, None]:
 @route("POST", "/vaults")
 def create_vault(ask: Request) -> tuple[int, Json]:
     no_clash(ask.region, "vault", ask.body["name"], compartment_id=ask.body["compartment_id"])
-    return 201, ask.region.keep("vault", **{"protection": "software", **ask.body})
+    made = {"protection": "software", "kind": "shared", **LIFE, **VAULT_SETTINGS, "state": "ACTIVE", **ask.body}
+    return 201, ask.region.keep("vault", **made)
 
 
 @route("GET", "/vaults")
@@ -389,8 +400,8 @@ def get_vault(ask: Request, vault_id: str) -> Json:
 def create_key(ask: Request) -> tuple[int, Json]:
     no_clash(ask.region, "key", ask.body["name"], compartment_id=ask.body["compartment_id"])
     ask.region.get("vault", ask.body["vault_id"])
-    state = {"state": "ENABLED", "current_version": 1, "changed_by": "olivia", "changed_at": MOMENT}
-    return 201, ask.region.keep("key", **{"algorithm": "AES-256", **ask.body}, **state)
+    made = {"algorithm": "AES-256", "protection": "software", **LIFE, **KEY_SETTINGS, "current_version": 1, **ask.body}
+    return 201, ask.region.keep("key", **made)
 
 
 @route("GET", "/keys")
@@ -405,12 +416,70 @@ def get_key(ask: Request, key_id: str) -> Json:
 
 @route("GET", "/keys/{key_id}/versions")
 def list_versions(ask: Request, key_id: str) -> Json:
-    def version(number: int) -> Json:
-        letters = base64.b32encode(number.to_bytes(20, "big")).decode().lower()
-        identity = f"ks1.keyversion.main.home.{letters}"
-        return {"id": identity, "key_id": key_id, "number": number, "created_at": MOMENT}
+    return ask.page([version(key_id, it + 1) for it in range(ask.region.get("key", key_id)["current_version"])])
 
-    return ask.page([version(it + 1) for it in range(ask.region.get("key", key_id)["current_version"])])
+
+def version(key_id: str, number: int, state: str = "ENABLED") -> Json:
+    letters = base64.b32encode(number.to_bytes(20, "big")).decode().lower()
+    shown = {"state": state, "origin": "generated", "deletion_at": None, "created_at": MOMENT}
+    return {"id": f"ks1.keyversion.main.home.{letters}", "key_id": key_id, "number": number, **shown}
+
+
+def number_of(version_id: str) -> int:
+    return int.from_bytes(base64.b32decode(version_id.rpartition(".")[2].upper()), "big")
+
+
+@route("GET", "/keys/{key_id}/versions/{key_version_id}")
+def get_version(ask: Request, key_id: str, key_version_id: str) -> Json:
+    return version(key_id, number_of(key_version_id))
+
+
+@route("POST", "/keys/{key_id}/versions/{key_version_id}/actions/{verb}")
+def act_on_version(ask: Request, key_id: str, key_version_id: str, verb: str) -> Json:
+    state = {"enable": "ENABLED", "schedule-deletion": "PENDING_DELETION"}.get(verb, "DISABLED")
+    return version(key_id, number_of(key_version_id), state)
+
+
+@route("PATCH", "/keys/{key_id}")
+def update_key(ask: Request, key_id: str) -> Json:
+    return ask.region.change(ask.region.get("key", key_id), ask.seen, **ask.body)
+
+
+@route("PATCH", "/vaults/{vault_id}")
+def update_vault(ask: Request, vault_id: str) -> Json:
+    return ask.region.change(ask.region.get("vault", vault_id), ask.seen, **ask.body)
+
+
+@route("DELETE", "/keys/{key_id}")
+def delete_key(ask: Request, key_id: str) -> Json:
+    return ask.region.change(ask.region.get("key", key_id), ask.seen, state="DELETED", purge_at=LATER)
+
+
+@route("DELETE", "/vaults/{vault_id}")
+def delete_vault(ask: Request, vault_id: str) -> Json:
+    return ask.region.change(ask.region.get("vault", vault_id), ask.seen, state="DELETED", purge_at=LATER)
+
+
+@route("POST", "/vaults/{vault_id}/actions/{verb}")
+def act_on_vault(ask: Request, vault_id: str, verb: str) -> Json:
+    if verb == "generate-random":
+        ask.region.get("vault", vault_id)
+        return {"random_bytes": base64.b64encode(bytes(range(ask.body.get("length", 32)))).decode()}
+    return lived(ask, ask.region.get("vault", vault_id), verb, "ACTIVE")
+
+
+def lived(ask: Request, thing: Json, verb: str, back: str) -> Json:
+    """What becomes of a vault or a key by one of the acts of its life."""
+    changes: Json = {
+        "schedule-deletion": {"state": "PENDING_DELETION", "deletion_at": LATER},
+        "cancel-deletion": {"state": back, "deletion_at": None},
+        "recover": {"state": back, "purge_at": None},
+        "purge": {"state": "PURGED", "purge_at": None},
+        "lock": {"lock": (ask.body or {}).get("lock", "")},
+        "unlock": {"lock": ""},
+        "move": {"compartment_id": (ask.body or {}).get("compartment_id", "")},
+    }
+    return ask.region.change(thing, ask.seen, **changes[verb])
 
 
 @route("GET", "/keys/{key_id}/public-key")
@@ -422,12 +491,6 @@ def public_key(ask: Request, key_id: str) -> Json:
     return {"key_id": key_id, "key_version": number, **shown}
 
 
-@route("POST", "/vaults/{vault_id}/actions/generate-random")
-def generate_random(ask: Request, vault_id: str) -> Json:
-    ask.region.get("vault", vault_id)
-    return {"random_bytes": base64.b64encode(bytes(range(ask.body.get("length", 32)))).decode()}
-
-
 @route("POST", "/keys/{key_id}/actions/{verb}")
 def act_on_key(ask: Request, key_id: str, verb: str) -> Json:
     key = ask.region.get("key", key_id)
@@ -436,6 +499,8 @@ def act_on_key(ask: Request, key_id: str, verb: str) -> Json:
         if key["state"] != move[0]:
             raise Refused(409, "IllegalState", f"key {key['name']!r} is {key['state']}: it cannot {verb}")
         return ask.region.change(key, ask.seen, state=move[1])
+    if verb in ("schedule-deletion", "cancel-deletion", "recover", "purge", "lock", "unlock", "move"):
+        return lived(ask, key, verb, "DISABLED")
     if verb == "rotate":
         return ask.region.change(key, ask.seen, current_version=key["current_version"] + 1)
     if key["state"] == "DISABLED":

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from keystead.cli import given
 from keystead.cli.command import IfMatch, InCompartment, Limit, NewName, Reference, command, group
 from keystead.cli.console import Column, moment
 from keystead.cli.session import Session
@@ -12,9 +13,12 @@ vaults = group("Vaults: named containers of keys.")
 keys = group("Keys: series of key versions, one of them current; and what is done with them.")
 
 InVault = Annotated[str, typer.Option("--vault", "-v", metavar="NAME", help="Vault: name, COMPARTMENT/NAME, or id.")]
+ProtectionName = Annotated[str | None, typer.Option("--protection", metavar="NAME", help="software, hsm or external.")]
 AlgorithmName = Annotated[str | None, typer.Option("--algorithm", metavar="NAME", help="AES-256 unless told.")]
 _VAULTS: list[Column] = [
     ("name", "name"),
+    ("state", "state"),
+    ("kind", "kind"),
     ("protection", "protection"),
     ("created", moment("created_at")),
     ("id", "id"),
@@ -26,13 +30,33 @@ _KEYS: list[Column] = [
     ("version", "current_version"),
     ("id", "id"),
 ]
-_VERSIONS: list[Column] = [("version", "number"), ("created", moment("created_at")), ("id", "id")]
+_VERSIONS: list[Column] = [("version", "number"), ("state", "state"), ("created", moment("created_at")), ("id", "id")]
 
 
 @command(vaults, "create")
-def create_vault(session: Session, name: NewName, compartment: InCompartment = None) -> None:
-    """Create a vault (protection: software)."""
-    body = {"compartment_id": session.compartment(compartment), "name": name}
+def create_vault(
+    session: Session,
+    name: NewName,
+    private: Annotated[bool, typer.Option("--private", help="Its keys are wrapped by a key of its own.")] = False,
+    protection: ProtectionName = None,
+    key_limit: given.KeyLimit = None,
+    network: given.Networks = None,
+    retention_days: given.RetentionDays = None,
+    purge_protection: given.PurgeProtection = False,
+    tag: given.Tags = None,
+    compartment: InCompartment = None,
+) -> None:
+    """Create a vault. Its protection is that of keys for which none is named: software unless told."""
+    body = {
+        "compartment_id": session.compartment(compartment),
+        "name": name,
+        "kind": "private" if private else None,
+        "protection": protection,
+        **given.numbers_given(key_limit=key_limit, retention_days=retention_days),
+        **given.networks_given(network),
+        **({"purge_protection": True} if purge_protection else {}),
+        **given.tags_given(tag),
+    }
     session.console.show(session.client.create("/vaults", body).data)
 
 
@@ -52,11 +76,19 @@ def show_vault(session: Session, name: Reference, compartment: InCompartment = N
 
 
 @command(keys, "create")
-def create_key(
+def create_key(  # noqa: PLR0913, PLR0917  # the options of a command
     session: Session,
     name: NewName,
     vault: InVault,
     algorithm: AlgorithmName = None,
+    protection: ProtectionName = None,
+    operations: given.Operations = None,
+    not_before: given.NotBefore = None,
+    expires_at: given.ExpiresAt = None,
+    rotation_days: given.RotationDays = None,
+    retention_days: given.RetentionDays = None,
+    purge_protection: given.PurgeProtection = False,
+    tag: given.Tags = None,
     compartment: InCompartment = None,
 ) -> None:
     """Create a key with its first version."""
@@ -65,6 +97,13 @@ def create_key(
         "vault_id": session.resolve("vault", vault, compartment),
         "name": name,
         "algorithm": algorithm,
+        "protection": protection,
+        **given.operations_given(operations),
+        **given.moment_given("--not-before", not_before),
+        **given.moment_given("--expires-at", expires_at),
+        **given.numbers_given(rotation_days=rotation_days, retention_days=retention_days),
+        **({"purge_protection": True} if purge_protection else {}),
+        **given.tags_given(tag),
     }
     session.console.show(session.client.create("/keys", body).data)
 

@@ -1,0 +1,90 @@
+"""What a customer decides about a key or a vault, as options: the same where it is made and where it is changed.
+
+An option that is not given leaves the setting as it is. `none` takes a moment away.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from keystead.cli.exits import usage
+from keystead.cli.wire import Json
+
+Operations = Annotated[
+    str | None,
+    typer.Option("--operations", metavar="LIST", help="What it may be used for: encrypt,decrypt,wrap,...; or all."),
+]
+NotBefore = Annotated[
+    str | None, typer.Option("--not-before", metavar="MOMENT", help="Unusable before: 2026-01-31 or RFC 3339; or none.")
+]
+ExpiresAt = Annotated[
+    str | None,
+    typer.Option("--expires-at", metavar="MOMENT", help="Unusable from then on; warned 30, 7, 1 days before."),
+]
+RotationDays = Annotated[
+    int | None, typer.Option("--rotation-days", metavar="N", help="A new version that often: 60 to 365, 0 for never.")
+]
+RetentionDays = Annotated[
+    int | None, typer.Option("--retention-days", metavar="N", help="Recoverable so long once deleted: 7 to 90 days.")
+]
+PurgeProtection = Annotated[
+    bool, typer.Option("--purge-protection", help="Nobody can purge it before that is over. Cannot be switched off.")
+]
+MinimumVersion = Annotated[
+    int | None, typer.Option("--minimum-version", metavar="N", help="Older versions open nothing.")
+]
+Tags = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="Replaces all tags; --tag '' takes them away.")
+]
+KeyLimit = Annotated[int | None, typer.Option("--key-limit", metavar="N", help="It holds so many keys; 0: any number.")]
+Networks = Annotated[
+    list[str] | None,
+    typer.Option("--network", metavar="CIDR", help="Reachable from here only; repeatable; '' for everywhere."),
+]
+Days = Annotated[int | None, typer.Option("--days", metavar="N", help="How many days ahead: 7 to 30; 30 unless told.")]
+
+
+def moment_given(option: str, text: str | None) -> Json:
+    """A moment, or null for `none`, under the setting's name; nothing when it was not given."""
+    if text is None:
+        return {}
+    name = option.removeprefix("--").replace("-", "_")
+    if text == "none":
+        return {name: None}
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise usage(f"{option}: {text!r} is not a moment", "write 2026-01-31 or 2026-01-31T12:00:00Z") from error
+    return {name: (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).isoformat()}
+
+
+def operations_given(text: str | None) -> Json:
+    """A list of words; `all` for no restriction."""
+    if text is None:
+        return {}
+    return {"operations": [] if text == "all" else [word.strip() for word in text.split(",")]}
+
+
+def tags_given(pairs: list[str] | None) -> Json:
+    """Pairs as an object."""
+    if not pairs:
+        return {}
+    found = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if pair and not separator:
+            raise usage(f"--tag: {pair!r} is not NAME=VALUE")
+        if pair:
+            found[name] = value
+    return {"tags": found}
+
+
+def networks_given(networks: list[str] | None) -> Json:
+    """Networks as a list; an empty one is none."""
+    return {"networks": [network for network in networks if network]} if networks else {}
+
+
+def numbers_given(**numbers: int | None) -> Json:
+    """Those that were given."""
+    return {name: number for name, number in numbers.items() if number is not None}
