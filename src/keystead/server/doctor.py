@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import typer
 
 from keystead.core.errors import KeysteadError
-from keystead.server import probe, settings
+from keystead.server import confine, probe, settings
 from keystead.server.locks import holder
 from keystead.server.serve import check_port, socket_path
 from keystead.server.settings import Effective, ranged
@@ -105,7 +105,10 @@ def _state_directory(effective: Effective) -> Found:
 def _key_file(effective: Effective) -> Found:
     path = effective.key_file
     if path is None:
-        return "warning", "none: the passphrase is asked for at every start"
+        kinds = {slot.kind for slot in read_seal(effective.state / SEAL_NAME).slots}
+        if found := sorted(kinds & {"pkcs11", "external"}):
+            return "ok", f"none: the region opens by its {' or '.join(found)} slot"
+        return "warning", "none: people open the region after every start (keystead unseal)"
     open_root(effective).wipe()
     same = path.stat().st_dev == effective.state.stat().st_dev
     text = f"{path} opens the seal, mode {stat.S_IMODE(path.stat().st_mode):04o}"
@@ -181,6 +184,15 @@ def _swap(_effective: Effective) -> Found:
     if plain:
         return "warning", f"{', '.join(plain)}: keys in memory may reach a disk in clear (swapoff -a, or encrypt it)"
     return "ok", f"encrypted: {', '.join(devices)}"
+
+
+def _locked(effective: Effective) -> Found:
+    found = holder(effective.runtime / "up.lock")
+    if found is None:
+        return "ok", "not running; keys are kept out of swap where the system allows it"
+    if confine.is_locked(found.pid):
+        return "ok", "every page of our processes is kept out of swap"
+    return "warning", "the system does not let us keep keys out of swap (CAP_IPC_LOCK, or LimitMEMLOCK=infinity)"
 
 
 def _uids(effective: Effective) -> Found:
@@ -261,6 +273,7 @@ CHECKS: dict[str, Callable[[Effective], Found]] = {
     "user ids": _uids,
     "core dumps": _core_dumps,
     "swap": _swap,
+    "locked memory": _locked,
     "memory": _memory,
     "disk": _disk,
     "open files": _limits,

@@ -203,6 +203,7 @@ def _worker(effective: Effective, root: RootKey | None, part: Part) -> "App":
     from keystead.server.wiring import open_region, open_sealed_journal, sealed_app, serve_app
 
     confine.end_with_parent(signal.SIGKILL)
+    confine.lock_memory()
     close: Callable[[], None]
     if root is None:
         journal = open_sealed_journal(effective, f"sealed-{part}")

@@ -174,6 +174,7 @@ def _live(task: Task) -> NoReturn:
     code = BROKEN
     try:
         confine.end_with_parent()
+        confine.lock_memory()  # a child does not inherit it
         os.setpgid(0, 0)  # Ctrl-C is for the parent, which then ends us in order
         confine.name_process(f"ks-{task.name}")
         _redirect(task.log)

@@ -136,6 +136,7 @@ def quiet(effective: Effective, what: str) -> Iterator[None]:
 
 def _run(effective: Effective, how: Start, on_ready: Callable[[], None], restarted: Callable[[str, int], None]) -> None:
     with Lock(effective.runtime / LOCK_NAME, "up"):
+        confine.lock_memory()
         root = _open(effective, how)
         _preflight(effective, how.accept_rollback)
         preload()
