@@ -39,26 +39,26 @@ def available() -> bool:
     return "KEYSTEAD_TEST_TOKEN" in os.environ or bool(softhsm_module() and shutil.which("softhsm2-util"))
 
 
-def make_token(home: Path, name: str = "keystead-test") -> TokenUri:
-    """A new SoftHSM2 token below `home`; the process has to have SOFTHSM2_CONF as `home/softhsm2.conf`."""
+def make_token(home: Path, name: str = "keystead-test", *, here: bool = True) -> TokenUri:
+    """A new SoftHSM2 token below `home`, for processes that have SOFTHSM2_CONF as `home/softhsm2.conf`.
+
+    `here`: this process is one of them, from now on.
+    """
     (home / "tokens").mkdir(parents=True)
-    (home / "softhsm2.conf").write_text(
-        f"directories.tokendir = {home / 'tokens'}\nobjectstore.backend = file\nlog.level = ERROR\n"
-    )
-    (home / "pin").write_text(PIN + "\n")
-    (home / "pin").chmod(0o600)
-    os.environ["SOFTHSM2_CONF"] = str(home / "softhsm2.conf")
-    more_token(name)
-    return parse(f"pkcs11:token={name}?module-path={softhsm_module()}&pin-source=file:{home / 'pin'}")
-
-
-def more_token(name: str) -> None:
+    conf, pin = home / "softhsm2.conf", home / "pin"
+    conf.write_text(f"directories.tokendir = {home / 'tokens'}\nobjectstore.backend = file\nlog.level = ERROR\n")
+    pin.touch(0o600)
+    pin.write_text(PIN + "\n")
     subprocess.run(
         ["softhsm2-util", "--init-token", "--free", "--label", name, "--so-pin", "8642", "--pin", PIN],
         check=True,
         capture_output=True,
         timeout=60,
+        env={**os.environ, "SOFTHSM2_CONF": str(conf)},
     )
+    if here:
+        os.environ["SOFTHSM2_CONF"] = str(conf)
+    return parse(f"pkcs11:token={name}?module-path={softhsm_module()}&pin-source=file:{pin}")
 
 
 class Faults:

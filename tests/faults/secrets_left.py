@@ -52,8 +52,10 @@ def learn_keys(region: "Region") -> None:
     from keystead.iam.directory import Directory
     from keystead.server import settings
     from keystead.server.authority import KINDS, load
+    from keystead.server.keystores import keystores
     from keystead.server.unseal import open_root
     from keystead.vault.keyring import Keyring
+    from keystead.vault.ports import Stored
     from keystead.vault.snapshot import Snapshot
 
     effective = settings.load(None, region.state, {})
@@ -68,11 +70,15 @@ def learn_keys(region: "Region") -> None:
         region.learn(f"TLS key of {path.parts[-3][:6]}", _pem_line(path.read_bytes()))
     directory = Directory()
     keyring = Keyring(root.subkey("vault-store"), directory, "home")
+    for keystore in keystores(effective.settings, keyring.software):
+        keyring.join(keystore)
     Snapshot(directory, keyring, SqliteFreshness(region.state / "state.db")).refresh()
     for entry in keyring.entries():
+        if entry.key.protection != "software":
+            continue  # it never was on this machine
         for number, version in entry.versions.items():
-            material = keyring._sealing.open(version.wrapped, keyring._binding(entry.key, number))
-            region.learn(f"key {entry.key.name} version {number}", material)
+            material = keyring.software.reveal(keyring.spec(entry.key, number), Stored(version.wrapped))
+            region.learn(f"key {entry.key.name} version {number}", material.reveal())
     _learn_hierarchies(region, keyring)
 
 
@@ -90,6 +96,8 @@ def _learn_hierarchies(region: "Region", keyring: "object") -> None:
                     if row.kind != "store":
                         continue
                     entry = keyring.get(row.parent)  # type: ignore[attr-defined]
+                    if entry.key.protection == "hsm":
+                        continue  # SoftHSM2 has one place for its tokens per process, and in this one it is another
                     kek = keyring.material(entry, peek(row.blob).key_version)  # type: ignore[attr-defined]
                     binding = Binding("store-key", system.tenancy, "home", system.id, row.parent)
                     material = kek.open(row.blob, binding)
