@@ -9,6 +9,7 @@ because this process forks: the socket is looked at ten times a second, between 
 """
 
 import json
+import mmap
 import os
 import select
 import socket
@@ -37,8 +38,15 @@ PARTING_SECONDS: Final = 0.4
 """Who brought the last share, or gave the order, gets their answer before their listener ends."""
 RETRY_SECONDS: Final = 10.0
 _CREDENTIALS: Final = struct.Struct("3i")
+_ORDERED: Final = mmap.mmap(-1, 1)
+"""One byte that this process shares with all it forks: the order to seal stands. No listener is asked, all know."""
 
 Phase = Literal["open", "sealed"]
+
+
+def ordered() -> bool:
+    """Whether the order to seal was given: nothing more is answered, though the processes are still there."""
+    return _ORDERED[0] != 0
 
 
 class Warden:
@@ -61,6 +69,7 @@ class Warden:
         self._before_sealing = before_sealing
         self._since = isoformat(clock.now())
         self._attempt = Attempt()
+        _ORDERED[0] = 0
         self._pending: tuple[Phase, float] | None = None
         self._next_try = clock.monotonic() + RETRY_SECONDS
         self._socket = _listen(effective.runtime / SOCKET_NAME)
@@ -141,6 +150,7 @@ class Warden:
         record(self._effective, "UnsealRegion", self._effective.settings.region.name, f"opened with {how}")
         self._attempt.reset()
         mark.clear(self._effective.state)
+        _ORDERED[0] = 0
         self._root, self._since = root, isoformat(self._clock.now())
         self._pending = ("open", self._clock.monotonic() + PARTING_SECONDS)
 
@@ -150,6 +160,7 @@ class Warden:
         with suppress(KeysteadError, OSError):  # what it prepares is a convenience; sealing is not
             self._before_sealing(self._root)
         mark.put(self._effective.state, self._clock.now(), by)
+        _ORDERED[0] = 1
         self._pending = ("sealed", self._clock.monotonic() + PARTING_SECONDS)
 
     def _try_alone(self) -> None:

@@ -50,6 +50,7 @@ from keystead.server.sealing import Closed, OpenSealDoor, SealDoor
 from keystead.server.settings import Effective, ranged
 from keystead.server.state import StateBackup
 from keystead.server.trail import AuditTrail
+from keystead.server.warden import ordered
 from keystead.vault.association import Associations
 from keystead.vault.keyring import Keyring
 from keystead.vault.service import Vaults
@@ -189,7 +190,7 @@ def services(region: Region) -> "Services":
         region=name,
         version=__version__,
         generation=region.freshness.generation,
-        sealed=lambda: False,
+        sealed=ordered,
         seal=OpenSealDoor(region.effective.runtime, guard, store, region.log, clock, name),
         events=lambda: watch_state(region.effective.state / STATE_FILE),
     )

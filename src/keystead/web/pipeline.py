@@ -77,7 +77,7 @@ class Pipeline:
         self._sign_ins = Pool("sign-in", limits.sign_in_threads, limits.sign_in_queue, too_many_sign_ins)
         self._patience = Patience(limits.body_s)
         self._ids = count(1)
-        self._sealed = services.sealed()  # it stays as it is as long as this process lives
+        self._sealed = services.sealed
         self._worker = secrets.token_hex(6)
         self._in_flight = 0
         # The hot path: the targets of cryptography met before, so that finding them again is one look-up.
@@ -111,7 +111,7 @@ class Pipeline:
 
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> Answer | None:
         operation = self._route(exchange)
-        if self._sealed and not operation.while_sealed:
+        if self._sealed() and not operation.while_sealed:
             raise sealed()
         exchange.wanted = Wanted(scope["headers"])
         if self._in_flight > self._limits.in_flight:

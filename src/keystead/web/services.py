@@ -56,7 +56,7 @@ class Services:
 
     `generation` is the region's generation as last committed (cheap: asked every few milliseconds while a long poll
     waits and something is being written). `events` opens what tells of writing (None: nothing does). `sealed` says
-    whether the region's root key is closed.
+    whether the region's root key is closed, or ordered to be (asked at every request: it costs nothing).
     """
 
     iam: "Iam"

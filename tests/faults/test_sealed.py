@@ -1,0 +1,102 @@
+"""A region sealed by order: every database is fenced though nobody can be asked; unsealed, it heals, nothing lost."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.faults.machine import eventually
+from tests.faults.region import Refused, Region, System
+from tests.faults.test_loss_of_access import lose_and_regain, the_server
+
+pytestmark = pytest.mark.live
+FENCED_SECONDS = 3.0
+
+
+@pytest.fixture(scope="module")
+def region() -> Iterator[Region]:
+    with Region.made() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def system(region: Region) -> System:
+    made = region.create(region.key("finance"), "flights")
+    region.fill(made)
+    return made
+
+
+def sealed(region: Region) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(region.call("GET", "/seal", token=False)["sealed"])
+    return False
+
+
+def seal(region: Region) -> None:
+    region.post("/seal/actions/seal")
+    eventually("it is sealed", lambda: sealed(region), 15)
+    for path in ("/keys", "/db-systems", "/auth/whoami"):
+        with pytest.raises(Refused) as caught:
+            region.get(path)
+        assert (caught.value.status, caught.value.code) == (503, "Sealed")
+        assert "keystead unseal" in caught.value.body["hint"]
+
+
+def unseal(region: Region) -> None:
+    content = Path(region.key_file).read_text()
+    region.call("POST", "/seal/actions/unseal", {"kind": "key-file", "secret": content}, token=False)
+    eventually("it is open", lambda: not sealed(region) and healthy(region), 30)
+
+
+def healthy(region: Region) -> bool:
+    with contextlib.suppress(OSError, Refused):
+        return bool(region.get("/auth/whoami")["name"])
+    return False
+
+
+def test_sealed_by_order(region: Region, system: System) -> None:
+    lose_and_regain(
+        region,
+        system,
+        "sealed",
+        "the region was sealed by",
+        lambda: seal(region),
+        lambda: unseal(region),
+        told=False,
+    )
+
+
+def test_fenced_at_once(region: Region, system: System) -> None:
+    server = the_server(region, system)
+    began = time.monotonic()
+    region.post("/seal/actions/seal")
+    eventually("the server is gone", lambda: not server.alive, FENCED_SECONDS)
+    assert time.monotonic() - began < FENCED_SECONDS
+    eventually("it is sealed", lambda: sealed(region), 15)
+    unseal(region)
+    region.wait_state(system, "ACTIVE", 30)
+
+
+@pytest.mark.parametrize("name", ["http", "local", "host"])
+def test_killed_while_it_is_sealed_it_stays_so(region: Region, system: System, name: str) -> None:
+    seal(region)
+    eventually("the server is gone", lambda: not region.servers(system.id), 15)
+    before = region.kill(name)
+    eventually(f"{name} is back", lambda: region.process(name).pid != before.pid, 15)
+    eventually("it is sealed", lambda: sealed(region), 15)
+    assert not region.servers(system.id)
+    unseal(region)
+    region.wait_state(system, "ACTIVE", 30)
+
+
+def test_it_is_sealed_over_a_restart(region: Region, system: System) -> None:
+    """The key file would open it: the order counts for more."""
+    seal(region)
+    eventually("the server is gone", lambda: not region.servers(system.id), 15)
+    region.down()
+    region.start_up()
+    eventually("it is sealed", lambda: sealed(region), 40)
+    assert not region.servers(system.id)
+    unseal(region)
+    region.wait_state(system, "ACTIVE", 40)
