@@ -48,13 +48,18 @@ def test_change_by_change_or_all_at_once_comes_to_the_same(region: DomainRegion,
         lambda: region.iam.create_compartment(admin, region.tenancy, f"c{rng.random()}"),
     ]
     follower = region.again().snapshot
+    _, on_demand = scripted(region, on_demand=True)
     for _ in range(25):
         rng.choice(acts)()
+        if rng.random() < 0.5:
+            on_demand.refresh()
+            on_demand.keyring.get(rng.choice(keys).id)
         if rng.random() < 0.5:
             region.clock.advance(1)
             follower.refresh()
     follower.refresh()
-    assert contents(follower) == contents(region.again().snapshot)
+    on_demand.refresh()
+    assert contents(follower) == contents(region.again().snapshot) == contents(on_demand)
 
 
 class Scripted:
@@ -64,23 +69,31 @@ class Scripted:
         self.inner = inner
         self.gone = False
         self.fetched: list[int] = []
+        self.asked: list[str] = []
 
     def generation(self) -> int:
         if self.gone:
             raise Unavailable("StateUnavailable", "gone")
         return self.inner.generation()
 
-    def changes(self, since: int) -> Changes:
+    def changes(self, since: int, *, keys: bool = True) -> Changes:
         self.fetched.append(since)
         if self.gone:
             raise Unavailable("StateUnavailable", "gone")
-        return self.inner.changes(since)
+        return self.inner.changes(since, keys=keys)
+
+    def key(self, key_id: str) -> KeyChanges:
+        if self.gone:
+            raise Unavailable("StateUnavailable", "gone")
+        self.asked.append(key_id)
+        return self.inner.key(key_id)
 
 
-def scripted(region: DomainRegion) -> tuple[Scripted, Snapshot]:
+def scripted(region: DomainRegion, *, on_demand: bool = False) -> tuple[Scripted, Snapshot]:
     freshness = Scripted(region.snapshot._freshness)
     directory = Directory()
-    return freshness, Snapshot(directory, Keyring(Secret(bytes(range(32))), directory, REGION), freshness)
+    ring = Keyring(Secret(bytes(range(32))), directory, REGION)
+    return freshness, Snapshot(directory, ring, freshness, on_demand=on_demand)
 
 
 def test_what_is_current_is_not_fetched_again(region: DomainRegion) -> None:
@@ -108,7 +121,7 @@ def test_changes_that_do_not_come_are_asked_for_again(region: DomainRegion) -> N
     region.allow("Allow any-user to inspect keys in tenancy")
     changes = freshness.changes
 
-    def failing(since: int) -> Changes:
+    def failing(since: int, *, keys: bool = True) -> Changes:
         raise Unavailable("StateUnavailable", "gone")
 
     freshness.changes = failing  # type: ignore[method-assign]
@@ -180,3 +193,62 @@ def test_a_disabled_key_takes_its_cipher_objects_along(region: DomainRegion) -> 
     entry = region.snapshot.keyring.get(key.id)
     assert entry is not None
     assert not entry.materials
+
+
+def test_keys_on_demand_are_read_when_they_are_first_asked_for(region: DomainRegion) -> None:
+    vault = region.vaults.create_vault(region.admin, region.tenancy, "v").id
+    keys = [region.vaults.create_key(region.admin, region.tenancy, vault, f"k{n}").id for n in range(3)]
+    freshness, snapshot = scripted(region, on_demand=True)
+    snapshot.refresh()
+    ring = snapshot.keyring
+    assert len(ring) == 0
+    for _ in range(2):
+        entry = ring.get(keys[0])
+        assert entry is not None and entry.key.name == "k0" and list(entry.versions) == [1] and entry.target.path
+    assert freshness.asked == [keys[0]] and len(ring) == 1
+    assert ring.get("ks1.key.main.home.nosuchkey") is None
+    assert {entry.key.id for entry in ring.entries()} == set(keys)
+    assert ring.get(keys[0]) is entry, "what was held is held still"
+
+
+def test_a_key_on_demand_follows_its_changes(region: DomainRegion) -> None:
+    vault = region.vaults.create_vault(region.admin, region.tenancy, "v").id
+    key, other = (region.vaults.create_key(region.admin, region.tenancy, vault, name).id for name in "ab")
+    _, snapshot = scripted(region, on_demand=True)
+    snapshot.refresh()
+    assert snapshot.keyring.get(key) is not None
+    region.vaults.rotate(region.admin, key)
+    region.vaults.rotate(region.admin, other)
+    region.vaults.disable(region.admin, key)
+    snapshot.refresh()
+    assert len(snapshot.keyring) == 1, "what nobody asked for is not read"
+    for key_id, state in ((key, "DISABLED"), (other, "ENABLED")):
+        entry = snapshot.keyring.get(key_id)
+        assert entry is not None and (entry.key.state, sorted(entry.versions)) == (state, [1, 2])
+
+
+def test_a_key_newer_than_the_snapshot_is_brought_up_with_the_rest(region: DomainRegion) -> None:
+    vault = region.vaults.create_vault(region.admin, region.tenancy, "v").id
+    _, snapshot = scripted(region, on_demand=True)
+    snapshot.refresh()
+    place = region.iam.create_compartment(region.admin, region.tenancy, "later")
+    key = region.vaults.create_key(region.admin, place.id, vault, "k").id
+    early = snapshot.keyring.get(key)
+    assert early is not None and early.target.path == (), (
+        "its compartment is not known yet, so nothing is granted there"
+    )
+    snapshot.refresh()
+    entry = snapshot.keyring.get(key)
+    assert entry is not None and entry.target.path == place.path
+
+
+def test_a_key_that_cannot_be_read_is_not_taken_for_absent(region: DomainRegion) -> None:
+    vault = region.vaults.create_vault(region.admin, region.tenancy, "v").id
+    key = region.vaults.create_key(region.admin, region.tenancy, vault, "k").id
+    freshness, snapshot = scripted(region, on_demand=True)
+    snapshot.refresh()
+    freshness.gone = True
+    with pytest.raises(Unavailable):
+        snapshot.keyring.get(key)
+    freshness.gone = False
+    assert snapshot.keyring.get(key) is not None

@@ -23,8 +23,11 @@ class Counter:
             raise Unavailable("StateUnavailable", "it does not answer")
         return self.value
 
-    def changes(self, since: int) -> Any:
+    def changes(self, since: int, *, keys: bool = True) -> Any:
         return ("changes", since)
+
+    def key(self, key_id: str) -> Any:
+        return ("key", key_id)
 
 
 def test_requests_of_one_turn_share_one_question() -> None:

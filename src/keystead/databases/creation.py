@@ -137,9 +137,10 @@ class Creation(Base):
 
     def _managed_key(self, caller: Caller, system: DbSystem) -> KeyId:
         """The system's service-managed key; made when it has none yet."""
-        for entry in self._snapshot.keyring.entries():
-            if entry.key.managed_by == system.id:
-                return entry.key.id
+        with self._store.read() as tx:
+            found = tx.vault.managed_key(system.tenancy, system.id)
+        if found is not None:
+            return found.id
         place = self._place(caller, system.compartment)
         key, first = self._new_managed_key(caller, system, place)
         record = self._guard.permit_change(caller, "MYSQL_INSTANCE_UPDATE", self._at(system), "CreateServiceManagedKey")

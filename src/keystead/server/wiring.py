@@ -117,7 +117,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     keyring = Keyring(root.subkey("vault-store"), directory, region)
     for keystore in keystores(effective.settings, keyring.software):
         keyring.join(keystore)
-    snapshot = Snapshot(directory, keyring, OncePerTurn(freshness))
+    snapshot = Snapshot(directory, keyring, OncePerTurn(freshness), on_demand=True)
     journal = open_journal(
         effective.state / SEGMENTS,
         process,

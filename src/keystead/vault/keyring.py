@@ -1,4 +1,6 @@
-"""The keyring: every vault and key of the region in memory, as of a generation, with cipher objects made on first use.
+"""The keyring: vaults and keys of the region in memory, as of a generation, with cipher objects made on first use.
+
+Keys are all there, or, when somebody can be asked for them (`ask`), those that were asked for.
 
 Material is unwrapped only when a version is first used and lives only in the `Material` that its keystore made of
 it. When a key or its vault changes in any way its cipher objects go, so those of a disabled key do not stay.
@@ -8,7 +10,7 @@ it. When a key or its vault changes in any way its cipher objects go, so those o
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from keystead.core.errors import Fault, KeystoreUnavailable, Refusal, Unreadable
@@ -66,6 +68,8 @@ class Keyring:
         self._directory = directory
         self._region = region
         self._entries: dict[str, Entry] = {}
+        self._find: Callable[[str], None] | None = None
+        self._find_all: Callable[[], None] | None = None
         self._vaults: dict[str, Vault] = {}
         self._vault_keks: dict[str, Kek] = {}
         self._fences: dict[str, Fence] = {}
@@ -78,14 +82,32 @@ class Keyring:
         """One more place where keys lie."""
         self._keystores[keystore.protection] = keystore
 
+    def ask(self, find: Callable[[str], None], find_all: Callable[[], None]) -> None:
+        """Hold only keys that are asked for: `find` gives one that is not held to `take`, `find_all` all of them."""
+        self._find, self._find_all = find, find_all
+
     def apply(self, changes: KeyChanges) -> None:
         """Take over what changed. A key appears together with its versions: others read meanwhile."""
         for vault in changes.vaults:
             self._put_vault(vault)
+        keys, versions = changes.keys, changes.versions
+        if self._find is not None:  # who asks for another one gets it as it is then
+            keys = [key for key in keys if key.id in self._entries]
+            versions = [version for version in versions if version.key in self._entries]
+        self._put(keys, versions)
+
+    def take(self, found: KeyChanges) -> None:
+        """Hold these keys, but for those that are held already."""
+        self._put(
+            [key for key in found.keys if key.id not in self._entries],
+            [version for version in found.versions if version.key not in self._entries],
+        )
+
+    def _put(self, keys: Iterable[Key], changed: Iterable[KeyVersion]) -> None:
         fresh: dict[str, dict[int, KeyVersion]] = {}
-        for version in changes.versions:
+        for version in changed:
             fresh.setdefault(version.key, {})[version.number] = version
-        for key in changes.keys:
+        for key in keys:
             had = self._entries.get(key.id)
             versions = (had.versions if had else {}) | fresh.pop(key.id, {})
             self._entries[key.id] = self._entry(key, versions)
@@ -96,7 +118,12 @@ class Keyring:
             self._entries[key_id] = self._entry(entry.key, entry.versions | versions)
 
     def get(self, key_id: str) -> Entry | None:
-        return self._entries.get(key_id)
+        """A key; None when there is none. Raises: Unavailable, it would have to be read and cannot be."""
+        found = self._entries.get(key_id)
+        if found is None and self._find is not None:
+            self._find(key_id)
+            found = self._entries.get(key_id)
+        return found
 
     def vault(self, vault_id: str) -> Vault | None:
         """A vault; None for the one that service-managed keys lie in, which is none."""
@@ -118,6 +145,9 @@ class Keyring:
         return len(self._entries)
 
     def entries(self) -> Iterable[Entry]:
+        """Every key; where they are read on demand, all of them are read now. Raises: Unavailable."""
+        if self._find_all is not None:
+            self._find_all()
         return tuple(self._entries.values())  # others may add one while it is walked
 
     def provisional(self, key: Key, first: KeyVersion) -> Entry:

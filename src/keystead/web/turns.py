@@ -12,7 +12,7 @@ Threads other than the loop's ask for themselves.
 
 from asyncio import AbstractEventLoop, get_running_loop
 
-from keystead.vault.ports import Changes, Freshness
+from keystead.vault.ports import Changes, Freshness, KeyChanges
 
 
 class OncePerTurn:
@@ -36,9 +36,13 @@ class OncePerTurn:
         self._loop, self._known = loop, known
         return known
 
-    def changes(self, since: int) -> Changes:
+    def changes(self, since: int, *, keys: bool = True) -> Changes:
         """As the inner one. Raises: Unavailable."""
-        return self._inner.changes(since)
+        return self._inner.changes(since, keys=keys)
+
+    def key(self, key_id: str) -> KeyChanges:
+        """As the inner one. Raises: Unavailable."""
+        return self._inner.key(key_id)
 
     def _forget(self) -> None:
         self._known = None

@@ -44,6 +44,9 @@ class SqlVaultRows:
         self._keys.insert(key, generation=self._generation)
         self.add_version(key, first)
 
+    def managed_key(self, tenancy: str, manager: str) -> Key | None:
+        return self._keys.one(Key, tenancy=tenancy, managed_by=manager)
+
     def key(self, tenancy: str, key_id: str) -> Key | None:
         return self._keys.one(Key, tenancy=tenancy, id=key_id)
 
