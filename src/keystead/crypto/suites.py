@@ -67,8 +67,8 @@ class Suite:
 
     number: what stored keys name it by. family: which code serves it. bits: of the key, or of its curve or modulus.
     operations: what keys of it can do. schemes: how it signs, the usual one first. envelope: the suite of the envelopes
-    it makes (docs/formats/envelope.md), 0 when it makes none. slow: one use takes so long (or waits) that it must not
-    run on an event loop. provisional: the specification is young, so the number may be superseded.
+    it makes (docs/formats/envelope.md), 0 when it makes none. slow: one use takes more than a fifth of a millisecond or
+    so, and must not run on an event loop. provisional: the specification is young, so the number may be superseded.
     """
 
     name: Algorithm
@@ -118,12 +118,12 @@ _SUITES = (
     Suite("RSA-2048", 16, "rsa", 2048, OPERATIONS, _RSA, envelope=16, slow=True),
     Suite("RSA-3072", 17, "rsa", 3072, OPERATIONS, _RSA, envelope=16, slow=True),
     Suite("RSA-4096", 18, "rsa", 4096, OPERATIONS, _RSA, envelope=16, slow=True),
-    Suite("EC-P256", 32, "ec", 256, _SIGNS, _ecdsa("ECDSA-SHA256"), slow=True),
+    Suite("EC-P256", 32, "ec", 256, _SIGNS, _ecdsa("ECDSA-SHA256")),
     Suite("EC-P384", 33, "ec", 384, _SIGNS, _ecdsa("ECDSA-SHA384"), slow=True),
     Suite("EC-P521", 34, "ec", 521, _SIGNS, _ecdsa("ECDSA-SHA512"), slow=True),
-    Suite("ED25519", 35, "ed25519", 256, _SIGNS, ("ED25519",), slow=True),
+    Suite("ED25519", 35, "ed25519", 256, _SIGNS, ("ED25519",)),
     Suite("ML-DSA-65", 48, "ml-dsa", 192, _SIGNS, ("ML-DSA-65",), slow=True, provisional=True),
-    Suite("HPKE-X25519-MLKEM768", 64, "hpke", 192, _SEALS, envelope=17, slow=True, provisional=True),
+    Suite("HPKE-X25519-MLKEM768", 64, "hpke", 192, _SEALS, envelope=17, provisional=True),
 )
 BY_NUMBER: Mapping[int, Suite] = {suite.number: suite for suite in _SUITES}
 # The edition that new keys get. A superseded one stays in BY_NUMBER.

@@ -25,6 +25,7 @@ from keystead.vault.ports import Material
 
 MAX_PLAINTEXT = 64 * 1024
 MAX_RANDOM = 64 * 1024
+MAX_ON_LOOP = 250  # uses of an AES key: about two milliseconds
 KEY_BYTES = 32
 DATA_KEY_BYTES = (16, 24, 32, 48, 64)
 Use = Literal["customer-data", "customer-key"]
@@ -199,10 +200,13 @@ class Operations(Base):
         self._guard.record(caller, "VAULT_READ", target, "GenerateRandom", "allowed", detail={"bytes": str(length)})
         return secrets.token_bytes(length)
 
-    def waits(self, key_id: str) -> bool:
-        """Whether using this key takes so long, or may wait so long, that it must not be done on an event loop."""
+    def waits(self, key_id: str, items: int = 1) -> bool:
+        """Whether so many uses of this key take so long, or may wait so long, that they do not belong on a loop."""
         entry = self._keyring.get(key_id)
-        return entry is not None and entry.waits
+        if entry is None:
+            return False
+        most = MAX_ON_LOOP if CURRENT[entry.key.algorithm].family == "aes" else 1
+        return entry.waits or items > most
 
     # what single acts and batches share
 

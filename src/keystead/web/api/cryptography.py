@@ -7,7 +7,7 @@ These run on the event loop, but for keys whose use takes long or waits for a ke
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -28,7 +28,7 @@ AssociatedData = Annotated[
 Wanted = Annotated[Scheme, Meta(description="How to sign; the algorithm's usual scheme when absent.")]
 SignatureBytes = Annotated[bytes, Meta(max_length=4096, description="ECDSA as DER, others as their standard has them.")]
 Atomic = Annotated[bool, Meta(description="All or nothing: the first item that fails refuses the whole batch.")]
-Asked = TypeVar("Asked")
+ONE = (None,)
 
 
 class Encrypt(Message):
@@ -433,7 +433,7 @@ def verify_batch(services: Services, call: Call[VerifyBatch, NoBody]) -> VerifyB
 
 def waits(services: Services, call: Call[Any, Any]) -> bool:
     """Whether the key of this request must not be used on the loop."""
-    return services.vaults.waits(call.path["key_id"])
+    return services.vaults.waits(call.path["key_id"], len(getattr(call.body, "items", ONE)))
 
 
 def _pairs(body: OpenBatch) -> list[tuple[bytes, bytes]]:
