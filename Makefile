@@ -54,7 +54,7 @@ check: .venv/.installed ## the quick checks: format, lint, types, import rules, 
 	$(BIN)/pytest -q -n $(PYTEST_WORKERS) -m "not live and not slow and not bench"
 
 .PHONY: test
-test: install .demo/.installed ## every test, with real servers
+test: install .demo/.installed .bench-venv/.locked ## every test, with real servers
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not bench"
 
 .PHONY: format
