@@ -20,7 +20,9 @@ from keystead.crypto.suites import suite_of
 from keystead.databases.creation import NewSystem
 from keystead.databases.desk import Report
 from keystead.iam.model import Caller
+from keystead.vault.backup_format import Kept, KeptKey, KeptVersion, Kind, seal
 from keystead.vault.importing import Wrapped
+from keystead.vault.model import Key, KeyVersion, Vault
 from keystead.vault.settings import KeySettings, VaultSettings
 from keystead.vault.wrapping import WrappingKey
 
@@ -130,6 +132,22 @@ def wrapped_for(region: DomainRegion, caller: Caller, vault: str, key: str = "")
     return Wrapped(row.id, transport.wrap(row.way, public.spki, Secret(secrets.token_bytes(32))))
 
 
+def backup_of(region: DomainRegion, caller: Caller, things: Things, kind: Kind = "key") -> bytes:
+    """A backup that the caller has been given, of a key (or a vault with it) that is nowhere any more."""
+    tenancy, now = caller.principal.tenancy, region.clock.now()
+    vault = Vault(
+        new_id("vault", REGION), tenancy, things.compartment, fresh(), "software", now, "", now  # type: ignore[arg-type]
+    )  # fmt: skip
+    inside = vault.id if kind == "vault" else things.vault
+    key = Key(
+        new_id("key", REGION), tenancy, things.compartment, inside, fresh(), "AES-256", "DISABLED", 1, now, "", now  # type: ignore[arg-type]
+    )  # fmt: skip
+    version = KeyVersion(new_id("keyversion", REGION), key.id, 1, b"", now)  # type: ignore[arg-type]
+    one = KeptKey(key, (KeptVersion(version, Secret(secrets.token_bytes(32))),))
+    kept = Kept(kind, tenancy, REGION, now, (one,), vault if kind == "vault" else None)
+    return seal(kept, region.snapshot.keyring.backup_key(tenancy))
+
+
 def _read(run: Callable[[DomainRegion, Caller, Things], object], *uses: str) -> Call:
     return Call(run, uses, writes=False)
 
@@ -223,6 +241,15 @@ VAULTS: Mapping[str, Call] = {
     ),
     "import_version": Call(
         lambda r, c, t: r.vaults.import_version(c, t.key, wrapped_for(r, c, t.vault, t.key)), ("key",)
+    ),
+    "back_up_key": Call(lambda r, c, t: r.vaults.back_up_key(c, t.key), ("key",)),
+    "back_up_vault": Call(lambda r, c, t: r.vaults.back_up_vault(c, t.vault), ("vault",)),
+    "restore_key": Call(
+        lambda r, c, t: r.vaults.restore_key(c, backup_of(r, c, t), t.vault, t.compartment),
+        ("vault", "compartment"),
+    ),
+    "restore_vault": Call(
+        lambda r, c, t: r.vaults.restore_vault(c, backup_of(r, c, t, "vault"), t.compartment), ("compartment",)
     ),
     "get_key": _read(lambda r, c, t: r.vaults.get_key(c, t.key), "key"),
     "list_keys": _read(lambda r, c, t: r.vaults.list_keys(c, t.compartment, _page), "compartment"),

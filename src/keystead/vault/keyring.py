@@ -74,6 +74,7 @@ class Keyring:
         self._vault_keks: dict[str, Kek] = {}
         self._fences: dict[str, Fence] = {}
         fingerprints = Secret(kdf.subkey(store_key.reveal(), "material-fingerprint"))
+        self._backups = Secret(kdf.subkey(store_key.reveal(), "key-backup"))
         self.software = SoftwareKeystore(self.sealing_of, fingerprints, region)
         self._keystores: dict[Protection, Keystore] = {"software": self.software}
         self._keystores.update((keystore.protection, keystore) for keystore in keystores)
@@ -222,6 +223,10 @@ class Keyring:
     def generate(self, key: Key, number: int) -> Stored:
         """Make a version of `key` in its keystore. Raises: Refusal, Unavailable."""
         return self.keystore(key.protection).generate(self.spec(key, number))
+
+    def backup_key(self, tenancy: str) -> Secret:
+        """What backups of a tenancy's keys are encrypted under: the same wherever the root key is."""
+        return Secret(kdf.subkey(self._backups.reveal(), "tenancy", tenancy.encode()))
 
     def new_vault_key(self, tenancy: str, vault: str) -> bytes:
         """A wrapping key for a private vault, wrapped for its row."""

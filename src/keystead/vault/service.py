@@ -8,13 +8,14 @@ system uses keys by KEY_ASSOCIATE (`use key-delegate`), checked at association a
 """
 
 from keystead.iam.model import Caller
+from keystead.vault.backups import KeyBackups
 from keystead.vault.batch import Batches
 from keystead.vault.importing import Imports
 from keystead.vault.keyring import Entry
 from keystead.vault.vaults import VaultActs
 
 
-class Vaults(VaultActs, Imports, Batches):
+class Vaults(VaultActs, Imports, KeyBackups, Batches):
     """Vaults and keys."""
 
     def entry_of(self, caller: Caller, key_id: str) -> Entry:
