@@ -11,7 +11,7 @@ from keystead.core.errors import Refusal
 from keystead.seal.service import RootKey
 from keystead.server import confine, mark, settings
 from keystead.server import init as making
-from keystead.server.seal_commands import read_counts, tell_shares
+from keystead.server.seal_commands import Opening, given_for, read_counts, tell_shares
 from keystead.server.settings import Effective, Settings
 from keystead.server.unseal import ask_passphrase, open_by_itself, open_root
 
@@ -114,15 +114,20 @@ def migrate(console: "Console", config: Path | None, state: Path | None) -> None
         console.say(f"schema {after}" if before == after else f"schema {before or 'none'} -> {after}")
 
 
-def restore(console: "Console", file: Path, into: Path, key_file: Path | None, *, from_stdin: bool) -> None:
+def restore(
+    console: "Console", file: Path, into: Path, key_file: Path | None, *, from_stdin: bool, how: str = ""
+) -> None:
     """Bring a state backup back into `into`."""
     from keystead.server import state as keeping
 
     confine.confine()
     passphrase = None
-    if key_file is None:
+    giving: keeping.Giving | None = None
+    if how:
+        giving = lambda seal: given_for(seal, Opening(how, from_stdin))  # noqa: E731
+    elif key_file is None:
         passphrase = ask_passphrase(from_stdin=from_stdin)
-    found = keeping.restore(file, into.absolute(), key_file, passphrase, SystemClock())
+    found = keeping.restore(file, into.absolute(), key_file, passphrase, SystemClock(), giving)
     if console.json:
         console.document(found.summary())
         return

@@ -173,11 +173,12 @@ def restore(
         Path | None, typer.Option("--key-file", metavar="FILE", help="The region's key file.", show_default=False)
     ] = None,
     passphrase_stdin: FromStdin = False,
+    how: Annotated[str, typer.Option("--with", metavar="HOW", help="Open with shares or identity:FILE instead.")] = "",
 ) -> None:
     """Bring a region's state back from a backup. Every database system stays fenced until it is confirmed."""
     from keystead.server import commands
 
-    commands.restore(session.console, file, into, key_file, from_stdin=passphrase_stdin)
+    commands.restore(session.console, file, into, key_file, from_stdin=passphrase_stdin, how=how)
 
 
 def main() -> None:

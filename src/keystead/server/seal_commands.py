@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from keystead.core.clock import SystemClock
 from keystead.core.errors import Refusal
 from keystead.crypto.shares import check_counts
-from keystead.seal.model import KINDS
+from keystead.seal.model import KINDS, SealFile
 from keystead.seal.openers import Identity, KeyFile, Maker, NewShares, Opener, Passphrase, Shares
 from keystead.server import confine, settings, slots
 from keystead.server.building import write
@@ -88,6 +88,18 @@ def opener_for(effective: Effective, opening: Opening) -> Opener:
             return by_itself(effective, read_seal(effective.state / SEAL_NAME), wrapper)
         case _:
             raise Refusal("NothingGiven", "nothing was given that opens the seal", hint=f"--with {' or '.join(WITH)}")
+
+
+def given_for(seal: SealFile, opening: Opening) -> Opener:
+    """What people bring to open a seal that is in no region: a backup's. Raises: Refusal."""
+    kind, _, file = opening.how.partition(":")
+    match kind:
+        case "shares":
+            return ask_shares(seal, from_stdin=opening.from_stdin)
+        case "identity" if file:
+            return read_identity(Path(file))
+        case _:
+            raise Refusal("NothingGiven", "a backup is not opened with that", hint="--with shares or identity:FILE")
 
 
 def show_slots(console: "Console", config: Path | None, state: Path | None) -> None:

@@ -20,7 +20,7 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ from keystead.crypto.stream import Reader, StreamHeader, decrypt_stream, encrypt
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Target
 from keystead.seal import service as sealing
-from keystead.seal.model import decode
+from keystead.seal.model import SealFile, decode
 from keystead.seal.openers import Opener, Passphrase
 from keystead.seal.service import RootKey
 from keystead.server import authority, machine
@@ -141,7 +141,18 @@ class Restored:
         }
 
 
-def restore(file: Path, into: Path, key_file: Path | None, passphrase: Secret | None, clock: Clock) -> Restored:
+Giving = Callable[[SealFile], Opener]
+"""Asks for what opens a seal, once it is known what does."""
+
+
+def restore(
+    file: Path,
+    into: Path,
+    key_file: Path | None,
+    passphrase: Secret | None,
+    clock: Clock,
+    giving: Giving | None = None,
+) -> Restored:
     """Bring the backup `file` back as the state directory `into`, which must be absent or empty.
 
     Raises:
@@ -155,7 +166,7 @@ def restore(file: Path, into: Path, key_file: Path | None, passphrase: Secret | 
         with source:
             try:
                 header = read_header(source)
-                root = _open(header, key_file, passphrase)
+                root = _open(header, key_file, passphrase, giving)
                 site.lay_out()
                 _unpack(site, decrypt_stream(root.subkey("state-backup").reveal(), source, header))
             except Unreadable:
@@ -167,19 +178,24 @@ def restore(file: Path, into: Path, key_file: Path | None, passphrase: Secret | 
     return found
 
 
-def _open(header: StreamHeader, key_file: Path | None, passphrase: Secret | None) -> RootKey:
+def _open(
+    header: StreamHeader, key_file: Path | None, passphrase: Secret | None, giving: Giving | None = None
+) -> RootKey:
     """The root key, by the seal in the header. Raises: Unreadable, Refusal."""
     fields = header.fields
     if fields.get("format") != FORMAT or fields.get("version") != VERSION:
         raise Unreadable
     seal = decode(_seal_of(header))
     opener: Opener
-    if key_file is not None:
+    if giving is not None:
+        opener = giving(seal)
+        what = f"this {opener.kind}"
+    elif key_file is not None:
         opener, what = read_key_file(key_file), f"the key file {key_file}"
     elif passphrase is not None:
         opener, what = Passphrase(passphrase.reveal().decode(errors="replace")), "this passphrase"
     else:
-        raise Refusal("PassphraseNeeded", "nothing was given to open it with", hint="--key-file or --passphrase-stdin")
+        raise Refusal("PassphraseNeeded", "nothing was given to open it with", hint="--key-file, or --with")
     try:
         return sealing.open(seal, opener)
     except Unreadable:
