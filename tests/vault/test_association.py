@@ -11,6 +11,7 @@ from tests.fakes.domain import REGION, DomainRegion, make_region
 from keystead.core.errors import Refusal
 from keystead.core.ids import CompartmentId, KeyId, PrincipalId, VaultId, new_id
 from keystead.core.secret import Secret
+from keystead.crypto.suites import Algorithm
 from keystead.iam.model import Caller, Principal, Target
 from keystead.iam.ports import ResourceIdentity
 from keystead.vault.association import Loss, Purpose
@@ -237,3 +238,34 @@ def test_a_broken_journal_refuses_every_use(place: Place) -> None:
     for run in (place.seal, lambda: place.open(blob)):
         with pytest.raises(Exception, match="audit log"):
             run()
+
+
+@pytest.mark.parametrize("algorithm", ["AES-128", "RSA-2048", "HPKE-X25519-MLKEM768"])
+def test_any_key_that_wraps_can_be_a_systems_key(place: Place, algorithm: Algorithm) -> None:
+    key = key_of(place, algorithm)
+    blob = place.seal(key=key)
+    assert place.again().open(blob, key=key).reveal() == MATERIAL
+    moved = place.region.associations.rewrap(place.system, key, blob, place.key, "store-key", "r")
+    assert place.open(moved.blob).reveal() == MATERIAL
+    back = place.region.associations.rewrap(place.system, place.key, moved.blob, key, "store-key", "r")
+    assert place.open(back.blob, key=key).reveal() == MATERIAL
+    with pytest.raises(Refusal) as caught:
+        place.open(back.blob, key=key, resource="other")
+    assert caught.value.code == "Unreadable"
+
+
+@pytest.mark.parametrize("algorithm", ["EC-P256", "ED25519", "ML-DSA-65"])
+def test_a_key_that_only_signs_is_no_systems_key(place: Place, algorithm: Algorithm) -> None:
+    key = key_of(place, algorithm)
+    with pytest.raises(Refusal) as caught:
+        place.seal(key=key)
+    assert (caught.value.code, caught.value.recorded) == ("WrongOperation", True)
+    assert not place.region.associations.access(place.system.principal, key).granted
+
+
+def key_of(place: Place, algorithm: Algorithm) -> str:
+    region = place.region
+    vault = region.vaults.create_vault(region.admin, region.tenancy, "more").id
+    made = region.vaults.create_key(region.admin, region.tenancy, vault, "k", algorithm).id
+    region.snapshot.refresh()
+    return made

@@ -178,7 +178,10 @@ def test_a_version_is_destroyed_when_its_day_comes() -> None:
 
 
 def test_operations_narrow_what_a_key_is_for() -> None:
-    assert permits(KEY, "sign") is None
+    assert permits(KEY, "wrap") is None
+    unable = permits(KEY, "sign")
+    assert unable is not None
+    assert unable.code == "WrongOperation"
     narrow = replace(KEY, operations=("encrypt",))
     assert permits(narrow, "encrypt") is None
     refusal = permits(narrow, "decrypt")

@@ -223,7 +223,10 @@ def test_a_version_that_is_shut_neither_opens_nor_verifies(
     with region.store.write(region.guard.entry(admin, "KEY_UPDATE", entry.target, "UpdateKey", "allowed")) as tx:
         assert tx.vault.change_key(entry.key, raised)
     for run in (vaults.unwrap, vaults.rewrap):
-        assert refused(lambda run=run: run(admin, key, old.blob)).code == "KeyNotUsable"
+        refusal = refused(lambda run=run: run(admin, key, old.blob))
+        assert (refusal.code, refusal.recorded) == ("KeyNotUsable", True)
+        assert "version 1" in refusal.message
+        assert "minimum version 2" in refusal.message
     done = vaults.unwrap_batch(admin, key, [(old.blob, b""), (vaults.wrap(admin, key, b"n").blob, b"")])
     assert isinstance(done.results[0], Refusal)
     assert done.results[0].code == "KeyNotUsable"

@@ -15,7 +15,7 @@ from keystead.core.errors import Refusal
 from keystead.crypto.suites import CURRENT, Operation
 from keystead.iam.model import Caller
 from keystead.iam.permissions import Permission
-from keystead.vault.keyring import Entry
+from keystead.vault.keyring import Entry, VersionShut
 from keystead.vault.operations import Operations, Use, check_size
 
 MAX_ITEMS = 1000
@@ -176,6 +176,9 @@ class Batches(Operations):
         atomic: bool,
     ) -> Batch[Result]:
         """Record the batch, once. Raises: Refusal `BatchRefused` (recorded): atomic, and an item failed."""
+        for place, each in enumerate(done):
+            if isinstance(each, VersionShut):
+                done[place] = self._said(entry, each)
         failures = [(place, each) for place, each in enumerate(done) if isinstance(each, Refusal)]
         detail = {"items": str(len(done)), "failed": str(len(failures))}
         if failures:

@@ -17,7 +17,7 @@ from keystead.core.errors import Fault, KeystoreUnavailable, Refusal, Unreadable
 from keystead.core.secret import Secret
 from keystead.crypto import kdf
 from keystead.crypto.envelope import KEY_BYTES, Binding, Kek, peek
-from keystead.crypto.suites import CURRENT, wrong_operation
+from keystead.crypto.suites import CURRENT
 from keystead.iam.directory import Directory
 from keystead.iam.model import Caller, Target
 from keystead.vault.model import Key, KeyVersion, Protection, Vault
@@ -258,16 +258,6 @@ class Keyring:
 
     def _vault_binding(self, tenancy: str, vault: str) -> Binding:
         return Binding("vault-key", tenancy, self._region, vault, SEALING_KEY)
-
-    def unable(self, key: Key, ability: str) -> Refusal:
-        """Why the key is not for that: its algorithm cannot, or it is not permitted."""
-        if ability not in CURRENT[key.algorithm].operations:
-            return wrong_operation(key.algorithm, ability)
-        return Refusal(
-            "OperationNotPermitted",
-            f"key {key.name!r} is not for {ability}: it permits {', '.join(key.operations)}",
-            kind="conflict",
-        )
 
     def _entry(self, key: Key, versions: dict[int, KeyVersion]) -> Entry:
         suite, keystore = CURRENT[key.algorithm], self._keystores.get(key.protection)

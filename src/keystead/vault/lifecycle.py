@@ -19,6 +19,7 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 
 from keystead.core.clock import isoformat
 from keystead.core.errors import Refusal
+from keystead.crypto.suites import CURRENT, wrong_operation
 from keystead.vault.model import Key, KeyState, KeyVersion, Lock, Vault, VaultState, VersionState
 
 KeyMove = Literal["enable", "disable", "schedule_deletion", "cancel_deletion", "delete", "recover", "purge"]
@@ -188,7 +189,12 @@ def usable(key: Key, version: KeyVersion | None, vault: Vault | None, now: datet
 
 
 def permits(key: Key, operation: str) -> Refusal | None:
-    """Why the key may not be used for `operation` (encrypt, decrypt, wrap, unwrap, sign, verify); None when it may."""
+    """Why the key may not be used for `operation` (encrypt, decrypt, wrap, unwrap, sign, verify); None when it may.
+
+    Its algorithm must be able to, and its permitted operations must not leave it out.
+    """
+    if operation not in CURRENT[key.algorithm].operations:
+        return wrong_operation(key.algorithm, operation)
     if not key.operations or operation in key.operations:
         return None
     return Refusal(

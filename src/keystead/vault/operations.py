@@ -19,7 +19,8 @@ from keystead.crypto.suites import CURRENT, Operation
 from keystead.iam.model import Caller
 from keystead.iam.permissions import Permission
 from keystead.vault.base import Base
-from keystead.vault.keyring import Entry
+from keystead.vault.keyring import Entry, VersionShut
+from keystead.vault.lifecycle import permits, usable
 from keystead.vault.model import Algorithm
 from keystead.vault.ports import Material
 
@@ -95,7 +96,7 @@ class Operations(Base):
         try:
             made = self._rewrapped(entry, blob, associated_data)
         except Refusal as refusal:
-            self._guard.refuse(caller, "KEY_DECRYPT", entry.target, "Rewrap", refusal)
+            self._guard.refuse(caller, "KEY_DECRYPT", entry.target, "Rewrap", self._said(entry, refusal))
         self._guard.record(caller, "KEY_DECRYPT", entry.target, "Rewrap", "allowed")
         return Ciphertext(made, entry.key.current)
 
@@ -214,8 +215,8 @@ class Operations(Base):
         """The key as it is now, when the caller may do this with it, and it can. Raises: Refusal (recorded)."""
         self._guard.require(caller, permission, entry.target, operation)
         entry = self._usable(caller, permission, entry, operation)
-        if ability not in entry.abilities:
-            self._guard.refuse(caller, permission, entry.target, operation, self._keyring.unable(entry.key, ability))
+        if ability not in entry.abilities and (refusal := permits(entry.key, ability)) is not None:
+            self._guard.refuse(caller, permission, entry.target, operation, refusal)
         return entry
 
     def _version(self, caller: Caller, permission: Permission, entry: Entry, number: int, operation: str) -> Material:
@@ -223,8 +224,15 @@ class Operations(Base):
         try:
             return self._keyring.material(entry, number)
         except Refusal as found:
-            refusal = found if number in entry.versions else _no_version(entry, number)
+            refusal = self._said(entry, found) if number in entry.versions else _no_version(entry, number)
         self._guard.refuse(caller, permission, entry.target, operation, refusal)
+
+    def _said(self, entry: Entry, refusal: Refusal) -> Refusal:
+        """The refusal, with the reason where a version may not be used."""
+        if not isinstance(refusal, VersionShut):
+            return refusal
+        version = entry.versions.get(refusal.number)
+        return usable(entry.key, version, None, self._clock.now(), to="open") or refusal
 
     def _rewrapped(self, entry: Entry, blob: bytes, associated_data: bytes) -> bytes:
         """As it is under the current version. Raises: Unreadable; Refusal (the version may not be used)."""
@@ -272,7 +280,7 @@ class Operations(Base):
                 blob, self._keyring.binding(entry, use, associated_data)
             )
         except Refusal as refusal:
-            self._guard.refuse(caller, "KEY_DECRYPT", entry.target, operation, refusal)
+            self._guard.refuse(caller, "KEY_DECRYPT", entry.target, operation, self._said(entry, refusal))
         self._guard.record(caller, "KEY_DECRYPT", entry.target, operation, "allowed")
         return opened
 
