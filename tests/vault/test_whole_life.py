@@ -20,7 +20,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from tests.fakes.domain import DomainRegion, make_region, open_region
 
 from keystead.adapters.sql import schema
-from keystead.core.clock import ManualClock, SteadyClock
+from keystead.core.clock import SteadyClock
 from keystead.core.errors import Refusal
 from keystead.core.ids import CompartmentId, PrincipalId, TenancyId
 from keystead.core.page import PageRequest
@@ -182,8 +182,13 @@ class LifeMachine(RuleBasedStateMachine):
 
     # what officers do
 
-    @rule(target=keys, vault=st.integers(0, 1), rotation=st.sampled_from([0, 60, 90]), retention=st.sampled_from([7, 90]),
-          protected=st.booleans())  # fmt: skip
+    @rule(
+        target=keys,
+        vault=st.integers(0, 1),
+        rotation=st.sampled_from([0, 60, 90]),
+        retention=st.sampled_from([7, 90]),
+        protected=st.booleans(),
+    )
     def create(self, vault: int, rotation: int, retention: int, protected: bool) -> Any:
         wanted = KeySettings(rotation_days=rotation, retention_days=retention, purge_protection=protected)
         region, name = self.region, f"k{len(self.model)}"

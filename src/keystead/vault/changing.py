@@ -6,10 +6,11 @@ asked again where the thing has been moved to another compartment in between.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from keystead.core.errors import Refusal, check_version, not_found, stale
+from keystead.core.errors import KeysteadError, Refusal, check_version, not_found, stale
 from keystead.iam.model import Caller
 from keystead.vault.base import Base
 from keystead.vault.lifecycle import check_lock, key_as_of, vault_as_of
@@ -82,6 +83,11 @@ class Changing(Base):
             except Refusal as refusal:
                 self._guard.refuse(caller, request.permission, target, request.operation, refusal)
             return key_as_of(changed, seen.vault, seen.now)
+
+    def _scrub(self) -> None:
+        """After a destruction, which is done whether or not this succeeds."""
+        with suppress(KeysteadError):
+            self._store.scrub()
 
     def _seen(self, tx: VaultTx, key: Key) -> Seen:
         now = self._clock.now()

@@ -58,7 +58,9 @@ class KeyMoves(Changing):
 
     def purge(self, caller: Caller, key_id: str, if_match: int | None = None) -> Key:
         """Destroy a deleted key now and for ever. Refused while it is protected against that."""
-        return self._move(caller, key_id, "purge", Request("KEY_PURGE", "PurgeKey", if_match))
+        purged = self._move(caller, key_id, "purge", Request("KEY_PURGE", "PurgeKey", if_match))
+        self._scrub()
+        return purged
 
     def lock_key(self, caller: Caller, key_id: str, lock: Lock, if_match: int | None = None) -> Key:
         """Protect the key from deletion (CanNotDelete) or from every change (ReadOnly); empty: take the lock off."""

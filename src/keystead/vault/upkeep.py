@@ -61,6 +61,8 @@ class Upkeep(KeyActs):
             left = tx.vault.undestroyed()
         for key, version in left:
             done += self._trying(version.id, now, partial(self._destroy, caller, key, version))
+        if vaults or versions or left or any(key_as_of(key, None, now).state == "PURGED" for key in keys):
+            self._scrub()
         return done
 
     def _end_vault(self, caller: Caller, vault: Vault) -> int:

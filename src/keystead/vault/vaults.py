@@ -117,7 +117,9 @@ class VaultActs(Changing):
 
     def purge_vault(self, caller: Caller, vault_id: str, if_match: int | None = None) -> Vault:
         """Destroy a deleted vault and every key in it, now and for ever. Refused while anything in it is protected."""
-        return self._move_vault(caller, vault_id, "purge", Request("VAULT_PURGE", "PurgeVault", if_match))
+        purged = self._move_vault(caller, vault_id, "purge", Request("VAULT_PURGE", "PurgeVault", if_match))
+        self._scrub()
+        return purged
 
     def lock_vault(self, caller: Caller, vault_id: str, lock: Lock, if_match: int | None = None) -> Vault:
         """Protect the vault and its keys from deletion (CanNotDelete) or every change (ReadOnly); empty: unlock."""

@@ -1,4 +1,8 @@
-"""Engines: SQLite in WAL mode with every commit synced, foreign keys on, and one writer at a time."""
+"""Engines: SQLite in WAL mode with every commit synced, foreign keys on, and one writer at a time.
+
+What is deleted or overwritten is overwritten in the file too (`secure_delete`): keys that were purged are not found in
+free space. The write-ahead log is emptied by `SqlStore.scrub`.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,13 @@ def sqlite_engine(path: Path) -> sa.Engine:
     def _prepare(connection: Any, _record: object) -> None:
         # The driver's own BEGIN is deferred; we begin ourselves so that a writer takes its lock at the start.
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "secure_delete=ON",
+            f"busy_timeout={BUSY_MS}",
+        ):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -81,6 +81,11 @@ class SqlStore:
         with translated(), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
             yield SqlTx(connection, 0)
 
+    def scrub(self) -> None:
+        """Empty the write-ahead log, so that what was overwritten is in no file any more. As far as readers allow it."""
+        with translated(), self._engine.connect() as connection:
+            connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def outbox(self, after: int, limit: int = 500) -> list[tuple[int, Entry]]:
         """Committed entries with a sequence above `after`, oldest first."""
         query = (
