@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.harness import ROOT, Api, Target, child, free_port, free_ports, run_quietly, wait_until
 
-_PROGRAM = str(Path(sys.executable).with_name("keystead"))
+_PROGRAM = os.environ.get("KEYSTEAD_PROGRAM") or str(Path(sys.executable).with_name("keystead"))
 API = "/keystead/v1"
 
 
