@@ -16,7 +16,7 @@ from keystead.core.secret import Secret
 from keystead.crypto.envelope import Kek
 from keystead.vault.software import SoftwareKeystore
 
-QUICK = Limits(at_once=4, waiting=16, wait_seconds=2, call_seconds=2, failures=3, pause=0.05, longest_pause=0.2)
+QUICK = Limits(at_once=4, waiting=16, wait_seconds=20, call_seconds=20, failures=3, pause=0.05, longest_pause=0.2)
 
 
 def software() -> SoftwareKeystore:

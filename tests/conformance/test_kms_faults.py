@@ -24,7 +24,7 @@ from keystead.vault.ports import KeySpec
 
 SPEC = KeySpec("t", "vault.1", "key.oc1.home.abc", 1, "AES-256")
 BINDING = Binding("customer-data", "t", "home", "", "key.1")
-QUICK = Limits(at_once=2, waiting=2, wait_seconds=0.3, call_seconds=0.3, failures=2, pause=0.05, longest_pause=0.1)
+QUICK = Limits(at_once=2, waiting=2, wait_seconds=1.0, call_seconds=1.0, failures=2, pause=0.05, longest_pause=0.1)
 
 
 def eventually(attempt, expected) -> None:
@@ -119,10 +119,10 @@ def opened(played, tmp_path):
 def test_an_answer_that_does_not_end_is_given_up_in_time(played, opened, fault):
     assert opened() == bytes(32)
     played.play = getattr(played, fault)
-    for _ in range(4):
+    for _ in range(3):
         began = time.monotonic()
         error = unavailable(opened)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8
         assert error.code in ("KeystoreDown", "KeystoreBusy") and error.hint
     played.play = played.well
     eventually(opened, bytes(32))
@@ -160,7 +160,7 @@ def test_a_crowd_before_a_silent_kms_is_answered_in_time(played, opened):
     with ThreadPoolExecutor(32) as pool:
         errors = list(pool.map(lambda _: unavailable(opened).code, range(64)))
     assert set(errors) <= {"KeystoreBusy", "KeystoreDown"}
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_a_token_file_that_is_gone_is_said(played, tmp_path):

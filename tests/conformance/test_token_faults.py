@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pkcs11 import Attribute
 from tests.conformance.conftest import QUICK, software
 from tests.conformance.tokens import (
     DEVICE_ERROR,
@@ -150,7 +151,7 @@ def test_a_full_session_table_is_busy_and_those_there_are_go_on(faults, token_ur
 
 
 def test_a_token_that_hangs_is_given_up_and_used_again_when_it_answers(faults, token_uri, stored, blob):
-    limits = Limits(at_once=2, waiting=4, wait_seconds=0.2, call_seconds=0.2, failures=2, pause=0.05, longest_pause=0.1)
+    limits = Limits(at_once=2, waiting=4, wait_seconds=1.0, call_seconds=1.0, failures=2, pause=0.05, longest_pause=0.1)
     hsm = TokenKeystore(Token(token_uri, limits=limits), software().fingerprint)
     material = hsm.use(SPEC, stored)
     assert material.open(blob, BINDING) == b"plaintext"
@@ -163,11 +164,11 @@ def test_a_token_that_hangs_is_given_up_and_used_again_when_it_answers(faults, t
     try:
         with faults.instead("C_Decrypt", hangs):
             began = time.monotonic()
-            for _ in range(6):
+            for _ in range(3):
                 with pytest.raises(Unavailable) as caught:
                     material.open(blob, BINDING)
                 assert caught.value.code in ("KeystoreDown", "KeystoreBusy")
-            assert time.monotonic() - began < 6 * 2
+            assert time.monotonic() - began < 3 * 8
             assert hsm.token.patience.state == "open"
     finally:
         answer.set()
@@ -247,6 +248,34 @@ def wrong_pin(home_text: str) -> str:
             except Unavailable:
                 threading.Event().wait(0.02)
     return "never let in"
+
+
+def test_a_key_that_was_made_too_late_does_not_stay(faults, token_uri):
+    limits = Limits(at_once=1, wait_seconds=20, call_seconds=0.01, failures=99)
+    hsm = TokenKeystore(Token(token_uri, limits=limits), software().fingerprint)
+    late = replace(SPEC, key="key.oc1.home.late")
+    answer, made = threading.Event(), threading.Event()
+
+    def slowly(original, *given):
+        answer.wait(30)
+        made.set()
+        return original(*given)
+
+    with faults.instead("C_GenerateKey", slowly):
+        with pytest.raises(Unavailable):
+            hsm.generate(late)
+        answer.set()
+        assert made.wait(10)
+
+    def there(opened):
+        return list(opened.session.get_objects({Attribute.LABEL: "keystead:key.oc1.home.late/1"}))
+
+    patient = Token(token_uri, limits=QUICK)
+    deadline = time.monotonic() + 10
+    while hsm.token.patience.stuck:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+    assert patient.run(there) == []
 
 
 def test_many_threads_share_a_token(material, blob):

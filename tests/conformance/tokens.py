@@ -22,9 +22,10 @@ PLACES = {
     "C_CloseAllSessions": 14,
     "C_Login": 18,
     "C_Logout": 19,
-    "C_Encrypt": 29,
-    "C_Decrypt": 33,
+    "C_Encrypt": 30,
+    "C_Decrypt": 34,
     "C_Sign": 43,
+    "C_GenerateKey": 58,
 }
 SESSION_COUNT = 0xB1
 DEVICE_ERROR = 0x30

@@ -1,12 +1,14 @@
 import threading
+import time
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
 from keystead.adapters.keystores.patience import Failing, Full, Limits, Patience
 from keystead.core.errors import Refusal, Unavailable
 
-QUICK = Limits(at_once=2, waiting=1, wait_seconds=0.05, call_seconds=0.1, failures=2, pause=1, longest_pause=4)
+QUICK = Limits(at_once=2, waiting=1, wait_seconds=20, call_seconds=20, failures=2, pause=1, longest_pause=4)
 
 
 class Clock:
@@ -79,15 +81,12 @@ def test_one_call_probes_and_its_answer_closes_it():
 
     answers = []
     prober = threading.Thread(target=lambda: answers.append(Patience.run(patience, probe)))
-    limits = patience._limits
-    patience._limits = Limits(at_once=2, waiting=1, wait_seconds=5, call_seconds=5, failures=2)
     prober.start()
     assert inside.wait(5)
     assert failed(patience, lambda: pytest.fail("asked")).code == "KeystoreDown"
     go.set()
     prober.join(5)
     assert answers == ["back"]
-    patience._limits = limits
     assert patience.state == "closed"
     assert patience.run(lambda: 1) == 1
 
@@ -109,7 +108,7 @@ def test_a_probe_that_fails_doubles_the_pause_up_to_the_longest():
 
 
 def test_a_call_that_hangs_is_given_up_and_counted_as_a_failure():
-    patience = Patience("it", QUICK)
+    patience = Patience("it", replace(QUICK, call_seconds=0.1))
     go = threading.Event()
     error = None
     try:
@@ -124,7 +123,7 @@ def test_a_call_that_hangs_is_given_up_and_counted_as_a_failure():
 
 
 def test_hanging_threads_are_replaced_but_only_so_many():
-    patience = Patience("it", Limits(at_once=2, waiting=1, wait_seconds=0.02, call_seconds=0.02, failures=99))
+    patience = Patience("it", Limits(at_once=2, waiting=1, wait_seconds=20, call_seconds=1.0, failures=99))
     go = threading.Event()
     try:
         failed(patience, lambda: go.wait(10))
@@ -133,12 +132,13 @@ def test_hanging_threads_are_replaced_but_only_so_many():
         assert "no answer" in failed(patience, lambda: pytest.fail("asked")).message
     finally:
         go.set()
-    for _ in range(500):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
         with suppress(Unavailable):
             assert patience.run(lambda: 2) == 2
-            break
-    else:
-        pytest.fail("it did not come back")
+            return
+        threading.Event().wait(0.01)
+    pytest.fail("it did not come back")
 
 
 def test_what_does_not_fit_is_busy():
@@ -175,3 +175,25 @@ def test_a_full_keystore_is_busy_and_not_down():
         error = failed(patience, full)
         assert error.code == "KeystoreBusy" and "session table" in error.message
     assert patience.state == "closed"
+
+
+def test_a_longer_call_may_take_longer_and_a_late_result_is_undone():
+    patience = Patience("it", Limits(at_once=1, wait_seconds=20, call_seconds=0.05))
+    go, undone = threading.Event(), threading.Event()
+    assert patience.run(lambda: threading.Event().wait(0.1) or 7, longer=1000) == 7
+    results = []
+
+    def undo(result):
+        results.append(result)
+        undone.set()
+
+    assert failed_late(patience, lambda: go.wait(10) and "made", undo).code == "KeystoreDown"
+    go.set()
+    assert undone.wait(5)
+    assert results == ["made"]
+
+
+def failed_late(patience, work, late):
+    with pytest.raises(Unavailable) as caught:
+        patience.run(work, late=late)
+    return caught.value

@@ -21,6 +21,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, cast
 
@@ -59,10 +60,13 @@ class Limits:
 
 @dataclass(slots=True)
 class _Call:
-    """One call on its way. Guarded by the lock of its `Patience`, except `done`."""
+    """One call on its way. Guarded by the lock of its `Patience`, except the events."""
 
     work: Callable[[], Any]
     give_up: Callable[[], None] | None
+    late: Callable[[Any], None] | None
+    seconds: float
+    begun: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
     started: float | None = None
     abandoned: bool = False
@@ -95,17 +99,32 @@ class Patience:
         """Where the breaker is."""
         return self._state
 
-    def run(self, work: Callable[[], Result], give_up: Callable[[], None] | None = None) -> Result:
+    @property
+    def stuck(self) -> int:
+        """How many calls were given up and have not come back."""
+        return self._stuck
+
+    def run(
+        self,
+        work: Callable[[], Result],
+        give_up: Callable[[], None] | None = None,
+        *,
+        longer: float = 1.0,
+        late: Callable[[Result], None] | None = None,
+    ) -> Result:
         """The result of `work`, run in another thread. `give_up` is called when nobody waits for it any more.
+
+        `longer`: how many times `call_seconds` it may take. `late` gets a result that nobody waits for any more, in the
+        same thread: to undo it.
 
         Raises:
             Unavailable: `KeystoreBusy` (too much at once), `KeystoreDown` (it does not answer).
             What `work` raises, other than `Failing`.
         """
-        call = _Call(work, give_up)
+        call = _Call(work, give_up, late, self._limits.call_seconds * longer)
         with self._lock:
             probe = self._admit(call)
-        call.done.wait(self._limits.wait_seconds)
+        call.begun.wait(self._limits.wait_seconds)
         while not call.done.is_set():
             with self._lock:
                 left = self._time_left(call)
@@ -138,7 +157,7 @@ class Patience:
     def _time_left(self, call: _Call) -> float:
         if call.started is None:
             return 0.0
-        return call.started + self._limits.call_seconds - self._clock()
+        return call.started + call.seconds - self._clock()
 
     def _abandon(self, call: _Call, probe: bool) -> None:
         """Nobody waits for it any more."""
@@ -149,8 +168,7 @@ class Patience:
             if probe:
                 self._open(self._last)
         else:
-            seconds = self._limits.call_seconds
-            call.error = Failing(f"no answer within {seconds:g} s", "see whether it is overloaded or cut off")
+            call.error = Failing(f"no answer within {call.seconds:g} s", "see whether it is overloaded or cut off")
             self._stuck += 1
             self._threads -= 1
         call.done.set()
@@ -171,17 +189,24 @@ class Patience:
                     self._idle -= 1
                 call = self._queue.popleft()
                 call.started = self._clock()
+            call.begun.set()
             result, error = None, None
             try:
                 result = call.work()
             except BaseException as raised:  # handed to who waits
                 error = raised
             with self._lock:
-                if call.abandoned:  # another thread has taken this one's place
+                abandoned = call.abandoned
+                if not abandoned:
+                    call.result, call.error = result, error
+                    call.done.set()
+            if abandoned:  # another thread has taken this one's place
+                if error is None and call.late is not None:
+                    with suppress(Exception):
+                        call.late(result)
+                with self._lock:
                     self._stuck -= 1
-                    return
-                call.result, call.error = result, error
-                call.done.set()
+                return
 
     def _outcome(self, call: _Call, probe: bool) -> Any:
         error = call.error

@@ -38,6 +38,7 @@ from keystead.vault.ports import KeySpec, Material, Stored
 MAGIC: Final = b"KSH\x01"
 ID_BYTES: Final = 20
 MAX_FOUND: Final = 4096
+MAKING: Final = 10.0  # times as long as other calls: finding primes takes some tokens many seconds
 _WAYS: Final = {"aes": (ways.AES_GCM, ways.AES_KW), "rsa": (ways.OAEP_SHA256, ways.OAEP_SHA1)}
 _CURVES: Final = {256: "secp256r1", 384: "secp384r1", 521: "secp521r1"}
 # EC_PARAMS of Ed25519: PrintableString "edwards25519" (2.40 and before), id-Ed25519 (3.0)
@@ -86,7 +87,7 @@ class TokenKeystore:
             found_by = secrets.token_bytes(ID_BYTES)
             return self._made(opened, suite, found_by, _generate(opened, suite, found_by, label_of(spec)), b"")
 
-        return self._token.run(work)
+        return self._token.run(work, longer=MAKING, undo=lambda opened, stored: _destroy(opened, spec, stored))
 
     def add(self, spec: KeySpec, material: Secret) -> Stored:
         """Take over material, which the token keeps from then on. Raises: Refusal (`InvalidKey`, ...), Unavailable."""
@@ -104,7 +105,7 @@ class TokenKeystore:
             made = _create(opened, suite, found_by, label_of(spec), material.reveal(), public)
             return self._made(opened, suite, found_by, made, known)
 
-        return self._token.run(work)
+        return self._token.run(work, longer=MAKING, undo=lambda opened, stored: _destroy(opened, spec, stored))
 
     def use(self, spec: KeySpec, stored: Stored) -> Material:
         """The version ready for use; the token is not asked yet. Raises: Unreadable."""
@@ -123,14 +124,7 @@ class TokenKeystore:
 
     def destroy(self, spec: KeySpec, stored: Stored) -> None:
         """Destroy its objects in the token; none are there: done. Raises: Unavailable, Unreadable."""
-        found_by, _ = _read(stored.reference)
-
-        def work(opened: Opened) -> None:
-            opened.found.pop((found_by, label_of(spec)), None)
-            for each in list(_objects(opened, found_by, label_of(spec))):
-                each.destroy()
-
-        self._token.run(work)
+        self._token.run(lambda opened: _destroy(opened, spec, stored))
 
     def _suite(self, spec: KeySpec) -> Suite:
         if spec.algorithm not in self.algorithms:
@@ -232,6 +226,14 @@ class _TokenKey:
                 opened.found.clear()
             opened.found[self._found_by, self._label] = found
         return found
+
+
+def _destroy(opened: Opened, spec: KeySpec, stored: Stored) -> None:
+    """Raises: Unreadable."""
+    found_by, _ = _read(stored.reference)
+    opened.found.pop((found_by, label_of(spec)), None)
+    for each in list(_objects(opened, found_by, label_of(spec))):
+        each.destroy()
 
 
 def label_of(spec: KeySpec) -> str:

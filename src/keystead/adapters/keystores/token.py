@@ -65,14 +65,25 @@ class Token:
         """Its turns and its breaker."""
         return self._patience
 
-    def run(self, work: Callable[[Opened], Result]) -> Result:
-        """What `work` makes of a session.
+    def run(
+        self,
+        work: Callable[[Opened], Result],
+        *,
+        longer: float = 1.0,
+        undo: Callable[[Opened, Result], None] | None = None,
+    ) -> Result:
+        """What `work` makes of a session; `longer` and `undo`: as in `Patience.run`.
 
         Raises:
             Unavailable: `KeystoreBusy`, `KeystoreDown`.
             What `work` raises, other than `Retry` and the errors of a session or token that is gone.
         """
-        return self._patience.run(lambda: self._attempts(work))
+
+        def late(result: Result) -> None:
+            if undo is not None:
+                self._attempts(lambda opened: undo(opened, result))
+
+        return self._patience.run(lambda: self._attempts(work), longer=longer, late=late)
 
     def _attempts(self, work: Callable[[Opened], Result]) -> Result:
         import pkcs11

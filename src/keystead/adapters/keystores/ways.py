@@ -95,8 +95,8 @@ def unwrap(opened: Opened, key: Handles, wrapped: bytes, ways: tuple[int, ...]) 
     probe = secrets.token_bytes(KEY_BYTES)
     try:
         works = _unwrap(opened, key, _wrap(opened, key, wrapped[0], probe)) == probe
-    except pkcs11.PKCS11Error as error:
-        raise Retry from error
+    except pkcs11.PKCS11Error:
+        raise Retry from no
     if not works:
         raise Retry from no
     raise Unreadable from None
