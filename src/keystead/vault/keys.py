@@ -1,9 +1,11 @@
 """Keys and their versions: made, shown, set up, rotated."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from keystead.audit.model import Entry as AuditEntry
-from keystead.core.errors import Refusal, check_version, not_found, stale, taken
+from keystead.core.errors import KeysteadError, Refusal, check_version, not_found, stale, taken
 from keystead.core.ids import KeyId, KeyVersionId, VaultId, new_id, parse_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.iam.model import Caller, Compartment, Target
@@ -14,7 +16,7 @@ from keystead.vault.keyring import Entry
 from keystead.vault.lifecycle import check_lock, key_as_of, usable, vault_as_of, version_as_of
 from keystead.vault.model import Algorithm, Key, KeyVersion, Protection, Vault
 from keystead.vault.moves import KeyMoves
-from keystead.vault.ports import VaultTx
+from keystead.vault.ports import Stored, VaultTx
 from keystead.vault.rotation import rotated, rotation_due
 from keystead.vault.settings import KeySettings
 
@@ -46,7 +48,7 @@ class KeyActs(KeyMoves):
         key = self._fresh(caller, place, home.id, name, new, algorithm, protection or home.protection)
         key = settings.applied(key, key.created_at)
         first = self._new_version(key, 1)
-        with self._store.write(entry) as tx:
+        with self._store.write(entry) as tx, self._undone(key, first):
             if tx.vault.keys(place.tenancy, place.id, PageRequest(1), name):
                 raise taken("key", name)
             self._check_vault(tx, home)
@@ -135,7 +137,7 @@ class KeyActs(KeyMoves):
         while True:
             version = self._new_version(entry.key, number)
             try:
-                with self._store.write(record) as tx:
+                with self._store.write(record) as tx, self._undone(entry.key, version):
                     seen = self._seen(tx, entry.key)
                     check_version(seen.row.version, if_match)
                     if if_due and not rotation_due(seen.row, seen.now):
@@ -192,6 +194,20 @@ class KeyActs(KeyMoves):
             public=stored.public,
             fingerprint=stored.fingerprint,
         )
+
+    @contextmanager
+    def _undone(self, key: Key, made: KeyVersion) -> Iterator[None]:
+        """While a new version is written: if that is refused, nothing of it stays in its keystore.
+
+        Inside the transaction: whether one that breaks while it commits took place is not known, and then it stays.
+        """
+        try:
+            yield
+        except BaseException:
+            with suppress(KeysteadError):
+                stored = Stored(made.wrapped, made.public, made.fingerprint)
+                self._keyring.keystore(key.protection).destroy(self._keyring.spec(key, made.number), stored)
+            raise
 
     def _check_vault(self, tx: VaultTx, vault: Vault) -> None:
         """Raises: Refusal when the vault, as it is inside the transaction, takes no (more) keys."""
