@@ -299,6 +299,13 @@ VAULTS: Mapping[str, Call] = {
     "wrap_batch": _read(lambda r, c, t: r.vaults.wrap_batch(c, t.key, [(b"k" * 32, b"")]), "key"),
     "unwrap_batch": _read(lambda r, c, t: r.vaults.unwrap_batch(c, t.key, [(t.wrapped, ASSOCIATED)]), "key"),
     "rewrap_batch": _read(lambda r, c, t: r.vaults.rewrap_batch(c, t.key, [(t.wrapped, ASSOCIATED)]), "key"),
+    "decrypt_any": _read(lambda r, c, t: r.vaults.decrypt_any(c, t.key, t.wrapped, ASSOCIATED), "key"),
+    "decrypt_any_batch": _read(
+        lambda r, c, t: r.vaults.decrypt_any_batch(c, t.key, [(t.encrypted, ASSOCIATED), (t.wrapped, ASSOCIATED)]),
+        "key",
+    ),
+    "mac": _read(lambda r, c, t: r.vaults.mac(c, t.key, [b"words"]), "key"),
+    "verify_mac": _read(lambda r, c, t: r.vaults.verify_mac(c, t.key, [(b"words", bytes(32))]), "key"),
     "sign_batch": _read(lambda r, c, t: r.vaults.sign_batch(c, t.signing, [b"words"]), "signing"),
     "verify_batch": _read(lambda r, c, t: r.vaults.verify_batch(c, t.signing, [(b"words", bytes(64))]), "signing"),
 }
@@ -358,7 +365,7 @@ SERVICES: Mapping[str, Mapping[str, Call]] = {
 # Public, but not for callers: what the services offer one another, and what comes before there is a caller.
 INNER: Mapping[str, frozenset[str]] = {
     "iam": frozenset({"sign_in", "authenticate", "sign_out", "place"}),
-    "vaults": frozenset({"new_key", "entry_of", "waits"}),
+    "vaults": frozenset({"new_key", "entry_of", "waits", "vault_at", "key_at", "versions_of"}),
 }
 
 

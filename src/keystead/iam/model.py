@@ -94,6 +94,7 @@ class Caller:
     """A principal in the act of calling: with which token, from where, in which request, and for whom.
 
     `requester` names the person on whose request a job acts (law 1); it is empty when the principal acts for itself.
+    `expires_at`: when the token does; None where there is none.
     """
 
     principal: Principal
@@ -101,6 +102,7 @@ class Caller:
     source: str = ""
     token_id: str = ""
     requester: str = ""
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

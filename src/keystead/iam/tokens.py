@@ -94,7 +94,7 @@ class Tokens:
         if principal is None or not verified.issued_at - LEEWAY <= now < verified.expires_at:
             self._cache.pop(token, None)
             raise invalid_token()
-        return Caller(principal, request_id, source, verified.token_id)
+        return Caller(principal, request_id, source, verified.token_id, expires_at=verified.expires_at)
 
     def _living(self, verified: Verified) -> Principal | None:
         """The principal as it is now; None when it or the token has been taken away."""

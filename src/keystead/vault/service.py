@@ -9,13 +9,13 @@ system uses keys by KEY_ASSOCIATE (`use key-delegate`), checked at association a
 
 from keystead.iam.model import Caller
 from keystead.vault.backups import KeyBackups
-from keystead.vault.batch import Batches
+from keystead.vault.foreign import Foreign
 from keystead.vault.importing import Imports
 from keystead.vault.keyring import Entry
 from keystead.vault.vaults import VaultActs
 
 
-class Vaults(VaultActs, Imports, KeyBackups, Batches):
+class Vaults(VaultActs, Imports, KeyBackups, Foreign):
     """Vaults and keys."""
 
     def entry_of(self, caller: Caller, key_id: str) -> Entry:

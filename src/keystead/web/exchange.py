@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
 
 from keystead.core.errors import Refusal
 from keystead.iam.model import Caller
-from keystead.web.operations import Operation
+from keystead.web.operations import Call, Operation
+from keystead.web.services import Services
 
 Header = tuple[bytes, bytes]
 
@@ -52,9 +55,12 @@ class Exchange:
 
     __slots__ = (
         "caller",
+        "face",
+        "headers",
         "method",
         "operation",
         "parameters",
+        "query",
         "raw_path",
         "request_id",
         "source",
@@ -72,6 +78,10 @@ class Exchange:
         self.caller: Caller | None = None
         self.started = False
         self.wanted = NONE_WANTED
+        # What a foreign protocol has to see: its face is None for our own API.
+        self.face: Face | None = None
+        self.headers: Iterable[Header] = ()
+        self.query = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +91,30 @@ class Answer:
     status: int
     body: bytes
     headers: tuple[Header, ...] = ()
+
+
+class Face(Protocol):
+    """A foreign protocol over the one pipeline: how its requests are read and its answers worded, and nothing else.
+
+    Limits, pools, the audit log and the order of things are the pipeline's, the acts are the services'.
+    """
+
+    def serves(self, raw_path: bytes) -> bool:
+        """Whether what is asked for at this path is asked for in this protocol."""
+        ...
+
+    def route(self, exchange: Exchange) -> Operation:
+        """The operation; its parameters are left in the exchange. Raises: Refusal, there is none."""
+        ...
+
+    def caller(self, services: Services, exchange: Exchange) -> Caller:
+        """Who calls, by what the headers prove. Raises: Refusal."""
+        ...
+
+    def call(self, exchange: Exchange, operation: Operation, body: bytes) -> Call[Any, Any]:
+        """The request, decoded; the handler answers it with an `Answer`. Raises: Refusal."""
+        ...
+
+    def refusal(self, exchange: Exchange, error: BaseException, now: datetime) -> Answer:
+        """How the protocol says that."""
+        ...

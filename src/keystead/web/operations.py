@@ -118,6 +118,7 @@ class Operation:
     waits: "Callable[[Services, Call[Any, Any]], bool] | None" = None
     secrets: tuple[str, ...] = ()
     description: str = ""
+    root: str = ROOT  # foreign protocols have others
     # Built once from the fields above, for the pipeline.
     parameters: tuple[str, ...] = field(init=False, default=())
     decoder: "msgspec.json.Decoder[Any] | None" = field(init=False, default=None, repr=False, compare=False)
@@ -138,7 +139,7 @@ class Operation:
     @property
     def template(self) -> str:
         """The whole path template, root included."""
-        return ROOT + self.path
+        return self.root + self.path
 
 
 class _Node:
@@ -167,14 +168,17 @@ class Found:
 
 
 class Router:
-    """Finds operations by method and raw path; a literal segment wins over a parameter."""
+    """Finds operations by method and raw path; a literal segment wins over a parameter.
 
-    def __init__(self, table: Iterable[Operation]) -> None:
+    `below_root`: paths are matched without the operation's root, by whoever has looked at that.
+    """
+
+    def __init__(self, table: Iterable[Operation], *, below_root: bool = False) -> None:
         self._root = _Node()
         names: set[str] = set()
         for operation in table:
             node = self._root
-            for segment in operation.template.split("/")[1:]:
+            for segment in (operation.path if below_root else operation.template).split("/")[1:]:
                 node = node.grow(segment)
             if operation.method in node.methods or operation.name in names:
                 raise ValueError(f"operation {operation.name} is in the table twice")

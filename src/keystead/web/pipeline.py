@@ -24,7 +24,7 @@ from keystead.core.ids import new_id
 from keystead.iam.model import Caller
 from keystead.web import idempotency
 from keystead.web.durable import Durable
-from keystead.web.exchange import Answer, Exchange, Header, Wanted
+from keystead.web.exchange import Answer, Exchange, Face, Header, Wanted
 from keystead.web.messages import read_body, read_query, unsupported_media_type
 from keystead.web.operations import NOTHING, ROOT, Call, Operation, Router, read_parameters
 from keystead.web.patience import Patience
@@ -67,8 +67,12 @@ class Limits:
 class Pipeline:
     """One worker's pipeline. Belongs to one event loop."""
 
-    def __init__(self, services: Services, table: Iterable[Operation], limits: Limits) -> None:
+    def __init__(
+        self, services: Services, table: Iterable[Operation], limits: Limits, faces: Iterable[Face] = ()
+    ) -> None:
+        """`faces`: the foreign protocols that are spoken beside our own."""
         self._services = services
+        self._faces = tuple(faces)
         self._limits = limits
         self._router = Router(table)
         self._durable = Durable(services.log)
@@ -110,6 +114,7 @@ class Pipeline:
         return f"{self._worker}-{next(self._ids):08x}"
 
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> Answer | None:
+        exchange.headers, exchange.query = scope["headers"], scope["query_string"]
         operation = self._route(exchange)
         if self._sealed() and not operation.while_sealed:
             raise sealed()
@@ -162,6 +167,11 @@ class Pipeline:
             raise HttpRefusal(414, "TargetTooLong", "the request target is too long")
         found = self._router.find(exchange.method, raw.decode("latin-1"))
         if found is None:
+            for face in self._faces:
+                if face.serves(raw):
+                    exchange.face = face
+                    exchange.operation = face.route(exchange)
+                    return exchange.operation
             raise HttpRefusal(404, "NoSuchOperation", "nothing is served at this path", hint=f"see {ROOT}/openapi.json")
         if found.operation is None:
             allow = ", ".join(found.allowed)
@@ -181,6 +191,8 @@ class Pipeline:
         return found.operation
 
     def _authenticate(self, exchange: Exchange) -> Caller:
+        if exchange.face is not None:
+            return exchange.face.caller(self._services, exchange)
         return self._services.iam.authenticate(exchange.wanted.token(), exchange.source, exchange.request_id)
 
     async def _read(self, exchange: Exchange, receive: Receive, operation: Operation) -> bytes:
@@ -229,6 +241,8 @@ class Pipeline:
             chunks.append(chunk)
 
     def _decode(self, exchange: Exchange, operation: Operation, query: bytes, body: bytes) -> Call[Any, Any]:
+        if exchange.face is not None:
+            return exchange.face.call(exchange, operation, body)
         read: Any = NOTHING
         wanted = exchange.wanted
         if operation.decoder is not None:
@@ -250,6 +264,8 @@ class Pipeline:
         reply = operation.handler(self._services, call)
         if reply is None:
             return Answer(operation.status, b"")
+        if isinstance(reply, Answer):  # in a foreign protocol's words
+            return reply
         body = _encode(reply)
         version = getattr(reply, "version", None)
         if version is None or not operation.versioned:
@@ -335,13 +351,16 @@ class Pipeline:
                     _report(exchange, failure)
                 if status < 500:  # an answer that could not be recorded is not given
                     error, status = failure, status_of(failure)
+        if exchange.face is not None:
+            return exchange.face.refusal(exchange, error, self._services.clock.now())
         headers = headers_of(error, status, self._services.clock.now())
         return Answer(status, _encode(reply_to(error, exchange.request_id)), tuple(headers))
 
     def _entry(self, exchange: Exchange, outcome: Outcome, code: str, reason: str) -> Entry:
         operation, caller = exchange.operation, exchange.caller
         principal = caller.principal if caller is not None else None
-        what, resource = next(reversed(exchange.parameters.items()), ("", ""))
+        named = operation is not None and exchange.face is None  # by ids that were read; else by what was asked for
+        what, resource = next(reversed(exchange.parameters.items()), ("", "")) if named else ("", "")
         return Entry(
             id=new_id("entry", self._services.region),
             at=self._services.clock.now(),
@@ -358,7 +377,7 @@ class Pipeline:
             operation=operation.name if operation else "Unknown",
             resource_type=what.removesuffix("_id"),
             resource_id=resource,
-            resource_name="" if operation else _printable(exchange),
+            resource_name="" if named else _printable(exchange),
             outcome=outcome,
             code=code,
             reason=reason,
