@@ -91,6 +91,16 @@ vault purge w -y
 vault lock w
 vault unlock w
 vault move w --to /
+key import mine -v v --in key.bin --rotation-days 90 --operations wrap,unwrap --tag from=hsm
+key import mine --new-version --in key.bin --if-match 1
+key import-params -v v --algorithm AES-256 --hours 2 -o params.json
+key import-params -k mine --wrapping HPKE-X25519-MLKEM768
+key wrap-material --params params.json --in key.bin -o wrapped.json
+key import other -v v --wrapped wrapped.json --protection software
+key backup mine mine.backup
+key restore mine.backup --name again --vault v -c /
+vault backup v v.backup --leave-out
+vault restore v.backup -c /
 key create s -v v --algorithm ED25519
 key sign s --scheme ED25519
 key verify s -s - -i /dev/null
@@ -151,6 +161,7 @@ ITEMS = {
 def exchanges(signed_in: Keystead, region: Region, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Exchange]:
     """What went over the wire in a session that uses everything."""
     region.entries = [entry(outcome="allowed")]
+    Path("key.bin").write_bytes(bytes(range(32)))
     region.results["verify"] = {"report": json.dumps(REPORT)}
     fence = {"db_system_id": "s", "reason": "key_disabled", "reason_text": "", "committed_at": MOMENT}
     region.fences["s"] = {**fence, "steps": [{"name": "committed", "after_ms": 0.0}]}

@@ -5,6 +5,7 @@ and more, so that every operation can be asked of something that exists. `globex
 """
 
 import base64
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from keystead.core.clock import ManualClock
 from keystead.core.ids import new_id
 from keystead.core.page import Page, PageRequest
 from keystead.core.secret import Secret
+from keystead.crypto import transport
 from keystead.crypto.sign import SigningKey
 from keystead.databases.creation import NewSystem
 from keystead.databases.desk import HostDesk
@@ -266,5 +268,26 @@ def _things(region: Region) -> None:
                 "job_id": job.id,
             }.items()
         }
+        _transfers(region, prefix, caller, place.id, vault.id, key.id)
         region.ids[prefix + "wrapped"] = base64.b64encode(wrapped.blob).decode()
         region.ids[prefix + "encrypted"] = base64.b64encode(encrypted.blob).decode()
+
+
+def _transfers(region: Region, prefix: str, caller: Caller, place: str, vault: str, key: str) -> None:
+    """Wrapped material, and backups of what is gone."""
+    vaults = region.services.vaults
+    for name, wrapping in (
+        ("", vaults.create_wrapping_key(caller, vault, "AES-256")),
+        ("version_", vaults.create_version_wrapping_key(caller, key)),
+    ):
+        wrapped = transport.wrap(wrapping.way, wrapping.public, Secret(secrets.token_bytes(32)))
+        region.ids[f"{prefix}{name}wrapping_key_id"] = wrapping.id
+        region.ids[f"{prefix}{name}wrapped_key"] = base64.b64encode(wrapped).decode()
+    gone = vaults.create_key(caller, place, vault, "gone")
+    region.ids[prefix + "key_backup"] = base64.b64encode(vaults.back_up_key(caller, gone.id).blob).decode()
+    vaults.delete(caller, gone.id)
+    vaults.purge(caller, gone.id)
+    empty = vaults.create_vault(caller, place, "gone")
+    region.ids[prefix + "vault_backup"] = base64.b64encode(vaults.back_up_vault(caller, empty.id).blob).decode()
+    vaults.delete_vault(caller, empty.id)
+    vaults.purge_vault(caller, empty.id)

@@ -59,6 +59,22 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
         "RewrapBatch": {"items": [{"ciphertext": ids["wrapped"]}]},
         "SignBatch": {"items": [{"message": "d29yZHM="}]},
         "VerifyBatch": {"items": [{"message": "d29yZHM=", "signature": "AAAA"}]},
+        "CreateWrappingKey": {"algorithm": "AES-256"},
+        "CreateVersionWrappingKey": {"expires_in_hours": 1},
+        "ImportKey": place
+        | {
+            "name": "imported",
+            "vault_id": ids["vault_id"],
+            "wrapping_key_id": ids["wrapping_key_id"],
+            "wrapped_key": ids["wrapped_key"],
+        },
+        "ImportKeyVersion": {
+            "wrapping_key_id": ids["version_wrapping_key_id"],
+            "wrapped_key": ids["version_wrapped_key"],
+        },
+        "BackUpVault": {"leave_out": True},
+        "RestoreKey": {"backup": ids["key_backup"]},
+        "RestoreVault": {"backup": ids["vault_backup"]},
         "CreateDbSystem": place | {"name": "new", "key_id": ids["key_id"]},
         "UpdateDbSystem": {"deletion_protection": False},
         "ChangeDbSystemKey": {"key_id": ids["key_id"]},

@@ -90,7 +90,7 @@ class Imports(KeyActs):
         """A wrapping key for a new version of a key."""
         entry = self._entry(caller, key_id)
         key = entry.key
-        record = self._guard.permit_change(caller, "KEY_IMPORT", entry.target, "CreateWrappingKey", {"way": way})
+        record = self._guard.permit_change(caller, "KEY_IMPORT", entry.target, "CreateVersionWrappingKey", {"way": way})
         return self._new_wrapping_key(caller, record, key.vault, key.id, key.algorithm, way, hours)
 
     def import_key(
@@ -149,6 +149,10 @@ class Imports(KeyActs):
         detail = {"wrapping_key": wrapped.wrapping_key, "form": wrapped.form}
         record = self._guard.permit_change(caller, "KEY_IMPORT", target, "ImportKeyVersion", detail)
         key = self._current(entry).key
+        try:
+            check_version(key.version, if_match)
+        except Refusal as refusal:
+            self._guard.refuse(caller, "KEY_IMPORT", target, "ImportKeyVersion", refusal)
         opened = self._unwrapped(caller, target, "ImportKeyVersion", wrapped, key.vault, key.id)
         try:
             return self._import_version(caller, key, _told(record, opened), opened, if_match)

@@ -1,6 +1,19 @@
 """Our own REST under `/keystead/v1`: one file per domain package, each with its messages and handlers."""
 
-from keystead.web.api import audit, backups, cryptography, databases, host, iam, jobs, lifecycle, region, seal, vault
+from keystead.web.api import (
+    audit,
+    backups,
+    cryptography,
+    databases,
+    host,
+    iam,
+    jobs,
+    lifecycle,
+    region,
+    seal,
+    transfer,
+    vault,
+)
 from keystead.web.operations import Operation
 
 TABLE: tuple[Operation, ...] = (
@@ -10,6 +23,7 @@ TABLE: tuple[Operation, ...] = (
     *vault.OPERATIONS,
     *lifecycle.OPERATIONS,
     *cryptography.OPERATIONS,
+    *transfer.OPERATIONS,
     *databases.OPERATIONS,
     *backups.OPERATIONS,
     *jobs.OPERATIONS,
