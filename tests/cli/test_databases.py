@@ -256,3 +256,10 @@ def test_what_is_demanded_comes_after_what_is_passed_on() -> None:
     endpoint = {"host": "h", "port": 1}
     line = command_line("mariadb", endpoint, Path("ca"), "u", None, ["--ssl-verify-server-cert=0"], ask=False)
     assert line.index("--ssl-verify-server-cert") > line.index("--ssl-verify-server-cert=0")
+
+
+def test_a_key_without_a_backup_is_warned_of(flights: Keystead, region: Region) -> None:
+    region.warnings = ["key 'second' was never backed up"]
+    ran = flights("db", "change-key", "flights", "--service-managed")
+    assert ran.code == 0, ran.err
+    assert "warning: key 'second' was never backed up" in ran.err

@@ -99,6 +99,7 @@ class Region:
         self.private: dict[str, Secret] = {}
         self.arrived: list[bytes] = []
         self.told = ""
+        self.warnings: list[str] = []
         self.hold_jobs = False
         self.polled = threading.Event()
         self.tenancy = self.new_id("tenancy")
@@ -744,7 +745,8 @@ def act_on_system(ask: Request, db_system_id: str, verb: str) -> Any:
             return 202, {"job": ask.region.job(verb, found, found["compartment_id"])}
         case "change-key":
             key = ask.body["key_id"]
-            return ask.region.change(found, ask.seen, key_id=key, service_managed=key is None)
+            changed = ask.region.change(found, ask.seen, key_id=key, service_managed=key is None)
+            return {**changed, "warnings": ask.region.warnings}
         case "delete-identity":
             why = {"reason": "identity_deleted", "reason_text": "its identity was deleted"}
             return ask.region.change(found, ask.seen, state="INACCESSIBLE", **why)

@@ -81,9 +81,16 @@ def started(session: Session, answer: Json, wait: bool) -> None:
     made = answer["db_system"]
     session.console.say(f"database system {made['name']}: {made['id']}")
     session.console.secret(f"password of {made['admin_username']}", answer.get("admin_password"))
+    warn(session, answer)
     told = follow(session, answer, wait, ("db_system", f"/db-systems/{made['id']}"))
     if wait and not session.console.json:
         session.console.show(told["db_system"])
+
+
+def warn(session: Session, answer: Json) -> None:
+    """Say what the region warns of, on standard error."""
+    for text in answer.get("warnings") or ():
+        session.console.remark(f"warning: {text}")
 
 
 @command(systems, "list")
@@ -185,6 +192,7 @@ def change_key(
     wanted = None if key is None else session.resolve("key", key, compartment)
     path = _path(session, name, compartment)
     answer = session.client.post(f"{path}/actions/change-key", {"key_id": wanted}, if_match=if_match).data
+    warn(session, answer)
     under = "a service-managed key" if answer.get("service_managed") else answer.get("key_id")
     _changed(session, answer, f"the store key is wrapped by {under}, version {answer.get('key_version')}")
 

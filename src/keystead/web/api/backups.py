@@ -121,7 +121,8 @@ def restore(services: Services, call: Call[Restore, NoBody]) -> NewDbSystemReply
         admin_username=body.admin_username,
         memory_mb=body.memory_mb,
     )
-    return shown_created(services.databases.restore(call.caller, call.path["backup_id"], wanted))
+    made = services.databases.restore(call.caller, call.path["backup_id"], wanted)
+    return shown_created(services, call.caller, made)
 
 
 OPERATIONS: tuple[Operation, ...] = (

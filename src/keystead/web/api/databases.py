@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from keystead.core.secret import Secret
 from keystead.databases.creation import (
@@ -16,7 +16,9 @@ from keystead.databases.creation import (
 )
 from keystead.databases.model import DbSystem, FenceReceipt, SystemState, WrappedKey
 from keystead.databases.systems import MAX_SAMPLES
+from keystead.iam.model import Caller
 from keystead.jobs.model import Job
+from keystead.vault.backups import never_backed_up
 from keystead.web.api.jobs import JobReply, shown_job
 from keystead.web.api.shared import paged
 from keystead.web.messages import CompartmentListing, CompartmentRef, KeyRef, Message, Name
@@ -98,13 +100,20 @@ class DbSystemPage(Message):
     next_page: str | None
 
 
+class RekeyedDbSystemReply(DbSystemReply):
+    """A database system under another key, and what whoever depends on that key should know."""
+
+    warnings: tuple[str, ...] = ()
+
+
 class NewDbSystemReply(Message):
-    """A database system on its way, the job that makes it, and its administrator's password."""
+    """A database system on its way, the job that makes it, its administrator's password, and warnings about its key."""
 
     db_system: DbSystemReply
     job: JobReply
     admin_password: ShownOnce | None
     already_shown: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 class StartedReply(Message):
@@ -185,11 +194,22 @@ def shown_system(found: DbSystem) -> DbSystemReply:
     )
 
 
-def shown_created(made: Created) -> NewDbSystemReply:
+def shown_created(services: Services, caller: Caller, made: Created) -> NewDbSystemReply:
     password: Secret = made.admin_password
     return NewDbSystemReply(
-        db_system=shown_system(made.system), job=shown_job(made.job), admin_password=password.reveal().decode()
+        db_system=shown_system(made.system),
+        job=shown_job(made.job),
+        admin_password=password.reveal().decode(),
+        warnings=key_warnings(services, caller, made.system),
     )
+
+
+def key_warnings(services: Services, caller: Caller, system: DbSystem) -> tuple[str, ...]:
+    """What whoever has just put a system under a key should know about it."""
+    if system.service_managed:
+        return ()
+    said = never_backed_up(services.vaults.entry_of(caller, system.key).key)
+    return (said,) if said else ()
 
 
 def shown_wrapped(found: WrappedKey) -> HierarchyKey:
@@ -229,7 +249,7 @@ def create_db_system(services: Services, call: Call[CreateDbSystem, NoBody]) -> 
         deletion_protection=body.deletion_protection,
         follow_key=body.follow_key,
     )
-    return shown_created(services.databases.create(call.caller, wanted))
+    return shown_created(services, call.caller, services.databases.create(call.caller, wanted))
 
 
 def list_db_systems(services: Services, call: Call[NoBody, CompartmentListing]) -> DbSystemPage:
@@ -277,9 +297,10 @@ def verify_db_system(services: Services, call: Call[VerifyDbSystem, NoBody]) -> 
     return started(services.databases.verify(call.caller, call.path["db_system_id"], call.body.samples))
 
 
-def change_key(services: Services, call: Call[ChangeKey, NoBody]) -> DbSystemReply:
+def change_key(services: Services, call: Call[ChangeKey, NoBody]) -> RekeyedDbSystemReply:
     changed = services.databases.change_key(call.caller, call.path["db_system_id"], call.body.key_id, call.if_match)
-    return shown_system(changed)
+    warnings = key_warnings(services, call.caller, changed)
+    return RekeyedDbSystemReply(**structs.asdict(shown_system(changed)), warnings=warnings)
 
 
 def revalidate(services: Services, call: Call[NoBody, NoBody]) -> DbSystemReply:
@@ -364,7 +385,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "ChangeDbSystemKey", "POST", f"{_SYSTEM}/actions/change-key", "Move to another key, or to its newest version",
-        change_key, "db-systems", request=ChangeKey, reply=DbSystemReply, permissions=("MYSQL_INSTANCE_UPDATE",),
+        change_key, "db-systems", request=ChangeKey, reply=RekeyedDbSystemReply, permissions=("MYSQL_INSTANCE_UPDATE",),
         moves=True, description="The store key is rewrapped; no data is rewritten. Null: a service-managed key.",
     ),
     Operation(
