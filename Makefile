@@ -68,11 +68,14 @@ format: .venv/.installed ## format the code and mend what can be mended by itsel
 demo: install .demo/.installed ## the whole main job on real data, with proofs
 	@tools/demo.sh
 
-.PHONY: bench bench-unwrap bench-revoke bench-tde
-bench: bench-unwrap bench-revoke bench-tde ## every benchmark; JSON lines on standard output
+.PHONY: bench bench-unwrap bench-vault bench-revoke bench-tde
+bench: bench-vault bench-revoke bench-tde ## every benchmark; JSON lines on standard output
 
 bench-unwrap: .venv/.installed bench-tools ## unwrap of a data key against OpenBao transit
 	@$(BIN)/python -m bench.unwrap
+
+bench-vault: .venv/.installed bench-tools ## the vault's hot path: unwrap, RSA, batches, many keys and statements
+	@$(BIN)/python -m bench.vault
 
 bench-revoke: install ## from "disable" to process gone and restart refused; healing
 	@$(BIN)/python -m bench.revoke

@@ -231,6 +231,8 @@ class Target:
     headers: Mapping[str, str]
     body: Mapping[str, object]
     is_right: Callable[[object], bool]
+    others: Sequence[tuple[str, Mapping[str, object]]] = ()
+    """More paths and bodies: with any, each request is one of all, in a random order."""
 
     def check(self) -> None:
         """One request by hand: the answer has to be right before speed is worth anything."""
@@ -253,6 +255,7 @@ _SCRIPT = """\
 wrk.method = "POST"
 wrk.body = {body}
 {headers}
+{table}
 done = function(summary, latency, requests)
   local bad = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.status
               + summary.errors.timeout
@@ -269,6 +272,15 @@ def _lua(text: str) -> str:
     )
 
 
+def _table(target: Target) -> str:
+    if not target.others:
+        return ""
+    each = [(target.path, target.body), *target.others]
+    rows = ",\n".join(f"wrk.format(nil, {_lua(path)}, nil, {_lua(json.dumps(body))})" for path, body in each)
+    # Made once, when wrk's headers are known.
+    return f"init = function()\n rows = {{{rows}}}\nend\nrequest = function() return rows[math.random(#rows)] end"
+
+
 def run_wrk(target: Target, connections: int, seconds: int, directory: Path) -> Load:
     """Repeat one request over `connections` kept-alive connections for `seconds`.
 
@@ -282,6 +294,7 @@ def run_wrk(target: Target, connections: int, seconds: int, directory: Path) -> 
         _SCRIPT.format(
             body=_lua(json.dumps(target.body)),
             headers="\n".join(f"wrk.headers[{_lua(name)}] = {_lua(value)}" for name, value in headers.items()),
+            table=_table(target),
         )
     )
     # One thread: wrk makes several times the load either server can take, and there are few cores to share.

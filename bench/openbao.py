@@ -3,8 +3,8 @@
 Integrated (raft) storage, which its documentation recommends for production (`file` storage is called unsuitable for
 it, `inmem` is for development). One unseal share. File audit device on, declared in the configuration, with its
 defaults: request and response are written, secrets in them as HMAC, not synced to disk. Transit engine with one
-aes256-gcm96 key; a service token whose policy allows decrypting with that key and nothing else. TLS is off, as it is
-on our side, so that the work behind it is what is compared.
+aes256-gcm96 key (`more` adds others); a service token whose policy allows decrypting with these and nothing else. TLS
+is off, as it is on our side, so that the work behind it is what is compared.
 """
 
 import base64
@@ -27,6 +27,23 @@ class OpenBao:
     version: str
     target: Target
     audit_file: Path
+    root: Api
+
+    def more(self, name: str, kind: str, plaintext: bytes, items: int = 0) -> Target:
+        """One more transit key, and the request that decrypts with it; `items`: in a batch of so many."""
+        self.root.call("POST", f"/v1/transit/keys/{name}", {"type": kind})
+        encoded = base64.b64encode(plaintext).decode()
+        sealed: Any = self.root.call("POST", f"/v1/transit/encrypt/{name}", {"plaintext": encoded})
+        one = {"ciphertext": sealed["data"]["ciphertext"]}
+
+        def is_right(answer: Any) -> bool:
+            found = answer["data"]
+            return all(each["plaintext"] == encoded for each in (found["batch_results"] if items else [found]))
+
+        body: dict[str, object] = {"batch_input": [one] * items} if items else dict(one)
+        target = Target(name, self.target.port, f"/v1/transit/decrypt/{name}", self.target.headers, body, is_right)
+        target.check()
+        return target
 
     def forget_audit(self) -> None:
         """Empty the audit file between rounds; the server appends to it and goes on."""
@@ -82,7 +99,7 @@ def _set_up(nobody: Api, home: Path, plaintext: bytes, wait: Any) -> OpenBao:
     wait(lambda: _is_active(nobody), "OpenBao's election of itself")
     root.call("POST", "/v1/sys/mounts/transit", {"type": "transit"})
     root.call("POST", f"/v1/transit/keys/{_KEY}", {"type": "aes256-gcm96"})
-    rule = f'path "transit/decrypt/{_KEY}" {{ capabilities = ["update"] }}'
+    rule = f'path "transit/decrypt/{_KEY}*" {{ capabilities = ["update"] }}'
     root.call("PUT", "/v1/sys/policies/acl/bench", {"policy": rule})
     request = {"policies": ["bench"], "no_default_policy": True, "ttl": "24h", "no_parent": True}
     issued: Any = root.call("POST", "/v1/auth/token/create", request)
@@ -101,7 +118,7 @@ def _set_up(nobody: Api, home: Path, plaintext: bytes, wait: Any) -> OpenBao:
         lambda answer: isinstance(answer, dict) and answer["data"]["plaintext"] == encoded,
     )
     target.check()
-    return OpenBao(health["version"], target, home / "audit.log")
+    return OpenBao(health["version"], target, home / "audit.log", root)
 
 
 def _is_active(api: Api) -> bool:

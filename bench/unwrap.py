@@ -7,13 +7,14 @@ per second, ours / OpenBao's, within interleaved rounds:
   OpenBao's is written and not synced (its only way).
 - `unwrap_written_32`: 32 connections, ours only written too.
 
-Also printed: `fdatasync`, what the disk can do, and the 99th percentile of both sides on standard error.
+Also printed: `fdatasync`, what the disk can do, and for each the 99th percentile (`_p99`, ms: lower is better).
 `--peer-only` measures OpenBao alone.
 """
 
 import argparse
 import contextlib
 import os
+import shutil
 import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,6 +69,8 @@ def race(
     for side, seen in sides.items():
         say(f"  {side}: {seen}")
     emit(compare(name, "1/s", values["keystead"], values["openbao"]))
+    p99 = [[load.p99_ms for load in sides[side].loads] for side in ("keystead", "openbao")]
+    emit(compare(f"{name}_p99", "ms", *p99))
 
 
 def peer_alone(peer: openbao.OpenBao, connections: int, directory: Path, options: argparse.Namespace) -> None:
@@ -103,6 +106,23 @@ def ours(directory: Path, sync: str) -> Iterator[Target]:
         yield keystead_region.unwrap_target(region, os.urandom(KEY_BYTES))
 
 
+def measure(directory: Path, options: argparse.Namespace, *, peer_only: bool = False) -> None:
+    """All of it, in `directory`; `options` has `rounds` and `seconds`."""
+    emit(probe_disk(directory))
+    with openbao.start(directory, os.urandom(KEY_BYTES)) as peer:
+        say(f"OpenBao {peer.version}")
+        if peer_only:
+            for connections in (32, 128):
+                peer_alone(peer, connections, directory, options)
+            return
+        with ours(directory, "synced") as target:
+            race("unwrap_32", target, peer, 32, directory, options)
+            race("unwrap_128", target, peer, 128, directory, options)
+        with ours(directory, "written") as target:
+            race("unwrap_written_32", target, peer, 32, directory, options)
+    shutil.rmtree(directory / "openbao")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
@@ -112,18 +132,7 @@ def main() -> None:
     need("wrk")
     say_machine()
     with workspace("unwrap") as directory:
-        emit(probe_disk(directory))
-        with openbao.start(directory, os.urandom(KEY_BYTES)) as peer:
-            say(f"OpenBao {peer.version}")
-            if options.peer_only:
-                for connections in (32, 128):
-                    peer_alone(peer, connections, directory, options)
-                return
-            with ours(directory, "synced") as target:
-                race("unwrap_32", target, peer, 32, directory, options)
-                race("unwrap_128", target, peer, 128, directory, options)
-            with ours(directory, "written") as target:
-                race("unwrap_written_32", target, peer, 32, directory, options)
+        measure(directory, options, peer_only=options.peer_only)
 
 
 if __name__ == "__main__":
