@@ -86,6 +86,7 @@ class Region:
         self.exchanges: list[Exchange] = []
         self.planned: list[Planned] = []
         self.status = "ok"
+        self.shares: list[int] = []
         self.counters: dict[str, int] = {}
         self.things: dict[str, dict[str, Json]] = {}
         self.members: dict[str, list[str]] = {}
@@ -248,6 +249,37 @@ def who_am_i(ask: Request) -> Json:
 @route("GET", "/health")
 def health(ask: Request) -> Json:
     return {"status": ask.region.status, "version": "0.1.0", "region": "home"}
+
+
+@route("GET", "/seal")
+def seal_status(ask: Request) -> Json:
+    sealed = ask.region.status == "sealed"
+    progress = [{"set": 7, "threshold": 2, "given": list(ask.region.shares)}] if sealed else []
+    told = {"sealed": sealed, "region": "home", "since": MOMENT, "ordered": sealed, "by": "olivia" if sealed else ""}
+    return {**told, "ways": ["key-file", "shares"] if sealed else [], "progress": progress}
+
+
+@route("POST", "/seal/actions/seal")
+def seal(ask: Request) -> Json:
+    ask.region.status = "sealed"
+    return seal_status(ask)
+
+
+@route("POST", "/seal/actions/reset")
+def reset_unseal(ask: Request) -> Json:
+    ask.region.shares.clear()
+    return seal_status(ask)
+
+
+@route("POST", "/seal/actions/unseal")
+def unseal(ask: Request) -> Json:
+    if ask.body["kind"] == "share" and ask.body["secret"] == "wrong":
+        raise Refused(400, "WrongShare", "this is not a share that opens this region")
+    ask.region.shares.append(len(ask.region.shares) + 1)
+    if ask.body["kind"] != "share" or len(ask.region.shares) == 2:
+        ask.region.status = "ok"
+        ask.region.shares.clear()
+    return seal_status(ask)
 
 
 # --- identity
@@ -864,7 +896,11 @@ class _Handler(BaseHTTPRequestHandler):
                 region.planned.remove(plan)
                 return plan.status, plan.body, dict(plan.headers)
         try:
-            open_to_all = path == "/health" or (self.command, path) == ("POST", "/auth/tokens")
+            open_to_all = (
+                path == "/health"
+                or (path.startswith("/seal") and path != "/seal/actions/seal")
+                or (self.command, path) == ("POST", "/auth/tokens")
+            )
             token = ask.headers.get("Authorization", "").removeprefix("Bearer ")
             if not open_to_all and token not in region.tokens:
                 raise Refused(401, "Unauthenticated", "the token is expired or void")
