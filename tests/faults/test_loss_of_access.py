@@ -1,4 +1,7 @@
-"""Every way to lose access to the key fences a real server and gives its reason; it heals by itself, nothing lost."""
+"""No answer of the vault, and processes that hang or die while access is lost: fenced all the same, healed, nothing lost.
+
+The drill for every loss that somebody causes is here too; test_every_loss.py walks through them.
+"""
 
 import contextlib
 import re
@@ -99,31 +102,6 @@ def one_error_packet(port: int) -> str:
             assert int.from_bytes(sent[5:7], "little") == 3168
             return sent[7:].decode()
     return ""
-
-
-def test_key_disabled(region: Region, system: System, key: str) -> None:
-    lose_and_regain(
-        region, system, "key_disabled", "key 'finance' is DISABLED since .*by admin",
-        lambda: region.disable(key), lambda: region.enable(key),
-    )  # fmt: skip
-
-
-def test_permission_removed(region: Region, system: System) -> None:
-    def remove() -> None:
-        region.call("DELETE", f"/policies/{region.policy}")
-
-    def allow() -> None:
-        region.policy = region.allow_systems()
-
-    lose_and_regain(region, system, "permission", "flights lacks KEY_ASSOCIATE on key 'finance'", remove, allow)
-
-
-def test_identity_deleted(region: Region, system: System) -> None:
-    lose_and_regain(
-        region, system, "identity_deleted", "the identity of flights is deleted",
-        lambda: region.post(f"/db-systems/{system.id}/actions/delete-identity"),
-        lambda: region.post(f"/db-systems/{system.id}/actions/restore-identity"),
-    )  # fmt: skip
 
 
 def test_vault_unreachable(region: Region, system: System) -> None:
