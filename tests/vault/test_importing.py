@@ -7,15 +7,17 @@ import pytest
 from tests.fakes.domain import DomainRegion, make_region
 
 from keystead.core.errors import Refusal
+from keystead.core.ids import CompartmentId, PrincipalId, TenancyId
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.crypto import asymmetric, byok, checkvalue, transport
 from keystead.crypto.suites import ALGORITHMS, suite_of
-from keystead.iam.model import Caller
+from keystead.iam.model import Caller, Principal
 from keystead.vault import importing
 from keystead.vault.importing import Imported, Wrapped, WrappedForm
 from keystead.vault.ports import Stored
 from keystead.vault.settings import KeySettings
+from keystead.vault.upkeep import Upkeep
 from keystead.vault.wrapping import MAX_ATTEMPTS, WrappingKey
 
 RSA = asymmetric.generate(suite_of("RSA-4096"))
@@ -252,3 +254,18 @@ def test_settings_limit_and_hours_hold(region: DomainRegion, vault: str) -> None
     )  # fmt: skip
     assert (made.key.operations, dict(made.key.tags)) == (("unwrap",), {"from": "hsm"})
     assert region.vaults.list_keys(region.admin, region.tenancy, PageRequest(10)).items[0].name == "m"
+
+
+def test_upkeep_ends_what_nobody_used_in_time(region: DomainRegion, vault: str) -> None:
+    key = region.vaults.create_wrapping_key(region.admin, vault, "AES-256", hours=2)
+    upkeep = Upkeep(region.guard, region.snapshot, region.store, region.clock, "home")
+    service = Caller(Principal(PrincipalId("upkeep"), "service", "upkeep", TenancyId(""), CompartmentId("")), "")
+    assert upkeep.run(service) == 0
+    region.clock.advance(2 * 3600)
+    assert upkeep.run(service) == 1
+    assert upkeep.run(service) == 0
+    with region.store.read() as tx:
+        row = tx.vault.wrapping_key(region.tenancy, key.id)
+    assert row is not None
+    assert (row.state, row.wrapped) == ("EXPIRED", b"")
+    assert [entry.principal_name for entry in region.entries() if entry.operation == "EndWrappingKey"] == ["upkeep"]

@@ -31,7 +31,7 @@ from keystead.vault.model import Algorithm, Key, KeyVersion, Protection
 from keystead.vault.ports import Stored, VaultTx
 from keystead.vault.rotation import rotated
 from keystead.vault.settings import KeySettings
-from keystead.vault.wrapping import DEFAULT_HOURS, MAX_OPEN, WrappingKey, check_open, expiry, missed, used
+from keystead.vault.wrapping import DEFAULT_HOURS, MAX_OPEN, WrappingKey, check_open, expired, expiry, missed, used
 
 NO_SETTINGS = KeySettings()
 # How what is wrapped may be written. What a password protects is opened where its owner is, and nowhere else.
@@ -139,6 +139,7 @@ class Imports(KeyActs):
             self._guard.refuse(caller, "KEY_IMPORT", target, "ImportKey", refusal)
         finally:
             opened.material.wipe()
+        self._scrub()
         return Imported(key, first, opened.check_value)
 
     def import_version(self, caller: Caller, key_id: str, wrapped: Wrapped, if_match: int | None = None) -> Imported:
@@ -155,11 +156,13 @@ class Imports(KeyActs):
             self._guard.refuse(caller, "KEY_IMPORT", target, "ImportKeyVersion", refusal)
         opened = self._unwrapped(caller, target, "ImportKeyVersion", wrapped, key.vault, key.id)
         try:
-            return self._import_version(caller, key, _told(record, opened), opened, if_match)
+            made = self._import_version(caller, key, _told(record, opened), opened, if_match)
         except Refusal as refusal:
             self._guard.refuse(caller, "KEY_IMPORT", target, "ImportKeyVersion", refusal)
         finally:
             opened.material.wipe()
+        self._scrub()
+        return made
 
     def _import_version(
         self, caller: Caller, key: Key, record: AuditEntry, opened: _Opened, if_match: int | None
@@ -211,7 +214,8 @@ class Imports(KeyActs):
             new, caller.principal.tenancy, vault, key, algorithm, way, caller.principal.id, public, sealed, now, until
         )
         with self._store.write(record) as tx:
-            tx.vault.end_wrapping_keys(now)
+            for over in tx.vault.due_wrapping_keys(now):
+                tx.vault.change_wrapping_key(over, expired(over))
             home = tx.vault.vault(made.tenancy, vault)
             if home is not None and tx.vault.open_wrapping_keys(home) >= MAX_OPEN:
                 raise Refusal(
@@ -281,6 +285,8 @@ class Imports(KeyActs):
         )
         with self._store.write(record) as tx:
             tx.vault.change_wrapping_key(row, after)
+        if after.state != "OPEN":
+            self._scrub()
         refusal.recorded = True
         raise refusal
 

@@ -199,8 +199,8 @@ class VaultRows(Protocol):
         """How many wrapping keys of the vault are not used up."""
         ...
 
-    def end_wrapping_keys(self, now: datetime) -> int:
-        """Destroy the private halves of wrapping keys whose time is over; returns how many."""
+    def due_wrapping_keys(self, now: datetime) -> Sequence[WrappingKey]:
+        """Wrapping keys whose time is over, and whose private half is there yet."""
         ...
 
 

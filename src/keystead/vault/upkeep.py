@@ -26,6 +26,7 @@ from keystead.vault.ports import Stored, VaultStore
 from keystead.vault.rotation import WARNINGS, rotation_due, warning_due
 from keystead.vault.snapshot import Snapshot
 from keystead.vault.vaults import emptied
+from keystead.vault.wrapping import WrappingKey, expired
 
 RETRY = timedelta(minutes=10)
 """After what could not be done (a keystore that does not answer)."""
@@ -50,6 +51,7 @@ class Upkeep(KeyActs):
             vaults = tx.vault.due_vaults(now)
             versions = tx.vault.due_versions(now)
             keys = tx.vault.due_keys(now, now + timedelta(days=max(WARNINGS)))
+            wrapping_keys = tx.vault.due_wrapping_keys(now)
         done = sum(self._end_vault(caller, vault) for vault in vaults)
         done += sum(self._end_version(caller, key, version) for key, version in versions)
         for key in keys:
@@ -57,11 +59,18 @@ class Upkeep(KeyActs):
             done += self._announce(caller, key, now)
             if rotation_due(key, now):
                 done += self._trying(key.id, now, partial(self._rotate_due, caller, key))
+        done += sum(self._end_wrapping_key(caller, found) for found in wrapping_keys)
         with self._store.read() as tx:
             left = tx.vault.undestroyed()
         for key, version in left:
             done += self._trying(version.id, now, partial(self._destroy, caller, key, version))
-        if vaults or versions or left or any(key_as_of(key, None, now).state == "PURGED" for key in keys):
+        if (
+            vaults
+            or versions
+            or left
+            or wrapping_keys
+            or any(key_as_of(key, None, now).state == "PURGED" for key in keys)
+        ):
             self._scrub()
         return done
 
@@ -117,6 +126,19 @@ class Upkeep(KeyActs):
                 tx.vault.change_version(key, row, replace(changed, deletion_at=None))
         except _NothingToDo:
             return 0
+        return 1
+
+    def _end_wrapping_key(self, caller: Caller, found: WrappingKey) -> int:
+        """Destroy the private half of a wrapping key that nobody has used in time."""
+        with self._store.read() as tx:
+            vault = tx.vault.vault(found.tenancy, found.vault)
+        if vault is None:
+            return 0
+        detail = {"wrapping_key": found.id}
+        target = self._at_vault(vault)
+        record = self._guard.permit_change(caller, "VAULT_UPKEEP", target, "EndWrappingKey", detail)
+        with self._store.write(record, reserve=True) as tx:
+            tx.vault.change_wrapping_key(found, expired(found))
         return 1
 
     def _announce(self, caller: Caller, key: Key, now: datetime) -> int:

@@ -86,6 +86,11 @@ def used(found: WrappingKey) -> WrappingKey:
     return replace(found, state="USED", wrapped=b"")
 
 
+def expired(found: WrappingKey) -> WrappingKey:
+    """After its time."""
+    return replace(found, state="EXPIRED", wrapped=b"")
+
+
 def missed(found: WrappingKey) -> WrappingKey:
     """After an attempt that did not open."""
     attempts = found.attempts + 1

@@ -134,10 +134,9 @@ class SqlVaultRows:
         conditions = (columns.tenancy == vault.tenancy, columns.vault == vault.id, columns.state == "OPEN")
         return int(self._connection.execute(sa.select(sa.func.count()).where(*conditions)).scalar_one())
 
-    def end_wrapping_keys(self, now: datetime) -> int:
+    def due_wrapping_keys(self, now: datetime) -> Sequence[WrappingKey]:
         columns = schema.wrapping_keys.c
-        over = schema.wrapping_keys.update().where(columns.state == "OPEN", columns.expires_at <= now)
-        return self._connection.execute(over.values(state="EXPIRED", wrapped=b"")).rowcount
+        return self._wrapping_keys.where(WrappingKey, columns.state == "OPEN", columns.expires_at <= now)
 
     def _with_keys(self, *conditions: sa.ColumnElement[bool]) -> Sequence[tuple[Key, KeyVersion]]:
         columns = schema.key_versions.c
