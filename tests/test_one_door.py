@@ -34,6 +34,7 @@ TAKES_ACCESS = {
     "iam.delete_user",
     "iam.revoke_user_tokens",
     "iam.reset_password",
+    "iam.delete_auth_token",
     "iam.delete_group",
     "iam.remove_member",
     "iam.update_policy",

@@ -35,6 +35,9 @@ user block ada
 user unblock ada --if-match 2
 user reset-password ada
 user revoke-tokens ada
+user auth-token-create ada app --days 30
+user auth-token-list ada
+user auth-token-delete ada app
 group create dbas
 group list
 group show dbas

@@ -86,6 +86,17 @@ def test_a_new_password_is_shown_once_and_marked(signed_in: Keystead) -> None:
     assert ran.out == "password of ada (shown once, keep it now): example-password-2\n"
 
 
+def test_an_auth_token_is_shown_once_and_deleted_by_its_name(signed_in: Keystead) -> None:
+    signed_in("user", "create", "ada")
+    made = signed_in("user", "auth-token-create", "ada", "app", "--days", "30")
+    assert made.out.endswith("auth token app of ada (shown once, keep it now): example-auth-token\n")
+    assert made.out.count("example-auth-token") == 1
+    assert [it["name"] for it in signed_in("user", "auth-token-list", "ada", "--json").json] == ["app"]
+    assert signed_in("user", "auth-token-delete", "ada", "app").out == "the auth token app is deleted\n"
+    gone = signed_in("user", "auth-token-delete", "ada", "app")
+    assert (gone.code, "no auth token" in gone.err) == (4, True)
+
+
 def test_a_replayed_creation_says_that_the_password_was_shown(signed_in: Keystead, region: Region) -> None:
     body = b'{"id":"x","name":"ada","password":null,"already_shown":true}'
     region.plan_raw("POST", "/users", 201, body)

@@ -28,7 +28,8 @@ def test_what_was_promised_is_there() -> None:
     promised = {
         "": "login logout whoami status init up down serve work host doctor",
         "compartment": "create list show",
-        "user": "create list show block unblock delete reset-password revoke-tokens",
+        "user": "create list show block unblock delete reset-password revoke-tokens "
+        "auth-token-create auth-token-list auth-token-delete",
         "group": "create list show delete add-member remove-member members",
         "policy": "create list show update add-statement delete",
         "vault": "create list show",

@@ -102,6 +102,48 @@ def test_log_in_by_password_and_revoke(region: Region) -> None:
     assert not vault.is_authenticated()
 
 
+def test_log_in_by_app_role(tmp_path: Path) -> None:
+    """The role is a user, the secret an auth token of theirs."""
+    region = open_region(tmp_path)
+    iam, caller, user_id = region.services.iam, region.caller("root"), region.ids["nobody"]
+    _, text = iam.create_auth_token(caller, user_id, "app", days=2)
+    _, other = iam.create_auth_token(caller, region.ids["user_id"], "app")
+    vault, secret = client_of(region, ""), text.reveal().decode()
+    issued = vault.auth.approle.login(user_id, secret)["auth"]
+    assert issued["lease_duration"] == 3600 and issued["entity_id"] == user_id
+    assert vault.auth.token.lookup_self()["data"]["display_name"] == "nobody"
+    assert secret not in str(region.log.entries)
+
+    def refused(role: str, given: str) -> None:
+        before = len(region.log.entries)
+        with pytest.raises(InvalidRequest) as refusal:
+            vault.auth.approle.login(role, given)
+        assert refusal.value.errors == ["invalid role or secret ID"]
+        assert [entry.outcome for entry in region.log.entries[before:]] == ["refused"]
+        assert len(given) < 40 or given not in str(region.log.entries[before:])
+
+    for role, given in (
+        (user_id, ""),
+        (user_id, "x"),
+        (user_id, secret[:-1]),
+        (user_id, secret + "x"),
+        (user_id, other.reveal().decode()),
+        (region.ids["root"], secret),
+        ("", secret),
+    ):
+        refused(role, given)
+    iam.update_user(caller, user_id, "BLOCKED")
+    refused(user_id, secret)
+    iam.update_user(caller, user_id, "ACTIVE")
+    vault.auth.approle.login(user_id, secret)
+    region.clock.advance(2 * 86400)
+    refused(user_id, secret)
+    again, text = iam.create_auth_token(region.caller_again("root"), user_id, "again")
+    vault.auth.approle.login(user_id, text.reveal().decode())
+    iam.delete_auth_token(region.caller_again("root"), user_id, again.id)
+    refused(user_id, text.reveal().decode())
+
+
 # keys
 
 

@@ -51,12 +51,14 @@ class Things:
     job: str
     signing: str
     version: str
+    auth_token: str
     wrapped: bytes = b""
     encrypted: bytes = b""
 
     def missing(self) -> "Things":
         """Ids that look the same and name nothing."""
         kinds = {"system": "mysqldbsystem", "backup": "mysqlbackup", "signing": "key", "version": "keyversion"}
+        kinds["auth_token"] = "authtoken"
         ids = {
             field.name: new_id(kinds.get(field.name, field.name), "home")  # type: ignore[arg-type]
             for field in fields(self)
@@ -70,6 +72,7 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     tenancy = caller.principal.tenancy
     place = region.iam.create_compartment(caller, tenancy, "prod")
     user, _ = region.iam.create_user(caller, "someone")
+    auth_token, _ = region.iam.create_auth_token(caller, user.id, "first")
     group = region.iam.create_group(caller, "Some")
     region.iam.add_member(caller, group.id, user.id)
     delegate = "Allow any-user to use key-delegate in tenancy where request.principal.type = 'mysqldbsystem'"
@@ -92,7 +95,7 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     active(region, made.system.id)
     return Things(
         place.id, user.id, group.id, policy.id, vault.id, key.id, made.system.id, backup.id, job.id, signing, version,
-        wrapped, encrypted,
+        auth_token.id, wrapped, encrypted,
     )  # fmt: skip
 
 
@@ -202,6 +205,9 @@ IAM: Mapping[str, Call] = {
     "delete_user": Call(lambda r, c, t: r.iam.delete_user(c, t.user), ("user",)),
     "reset_password": Call(lambda r, c, t: r.iam.reset_password(c, t.user), ("user",)),
     "revoke_user_tokens": Call(lambda r, c, t: r.iam.revoke_user_tokens(c, t.user), ("user",)),
+    "create_auth_token": Call(lambda r, c, t: r.iam.create_auth_token(c, t.user, fresh()), ("user",)),
+    "list_auth_tokens": _read(lambda r, c, t: r.iam.list_auth_tokens(c, t.user, _page), "user"),
+    "delete_auth_token": Call(lambda r, c, t: r.iam.delete_auth_token(c, t.user, t.auth_token), ("user", "auth_token")),
     "create_group": Call(lambda r, c, t: r.iam.create_group(c, fresh())),
     "get_group": _read(lambda r, c, t: r.iam.get_group(c, t.group), "group"),
     "list_groups": _read(lambda r, c, t: r.iam.list_groups(c, _page)),
@@ -364,7 +370,7 @@ SERVICES: Mapping[str, Mapping[str, Call]] = {
 
 # Public, but not for callers: what the services offer one another, and what comes before there is a caller.
 INNER: Mapping[str, frozenset[str]] = {
-    "iam": frozenset({"sign_in", "authenticate", "sign_out", "place"}),
+    "iam": frozenset({"sign_in", "sign_in_with_auth_token", "authenticate", "sign_out", "place"}),
     "vaults": frozenset({"new_key", "entry_of", "waits", "vault_at", "key_at", "versions_of"}),
 }
 

@@ -350,6 +350,27 @@ def revoke_tokens(ask: Request, user_id: str) -> tuple[int, None]:
     return 204, None
 
 
+@route("POST", "/users/{user_id}/auth-tokens")
+def create_auth_token(ask: Request, user_id: str) -> tuple[int, Json]:
+    ask.region.get("user", user_id)
+    made = ask.region.keep("authtoken", name=ask.body["name"], user_id=user_id, expires_at=MOMENT)
+    del made["version"]
+    return 201, {**made, "text": "example-auth-token", "already_shown": False}
+
+
+@route("GET", "/users/{user_id}/auth-tokens")
+def list_auth_tokens(ask: Request, user_id: str) -> Json:
+    return ask.page([*ask.region.things.get("authtoken", {}).values()], user_id=user_id)
+
+
+@route("DELETE", "/users/{user_id}/auth-tokens/{auth_token_id}")
+def delete_auth_token(ask: Request, user_id: str, auth_token_id: str) -> tuple[int, None]:
+    ask.region.get("user", user_id)
+    ask.region.get("authtoken", auth_token_id)
+    del ask.region.things["authtoken"][auth_token_id]
+    return 204, None
+
+
 @route("POST", "/groups")
 def create_group(ask: Request) -> tuple[int, Json]:
     no_clash(ask.region, "group", ask.body["name"])

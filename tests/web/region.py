@@ -130,6 +130,11 @@ class Region:
         """As who calls the services themselves."""
         return self.services.iam.authenticate(self.tokens[who], "test", "test")
 
+    def caller_again(self, who: str = "root") -> Caller:
+        """As `caller`, with a token of now."""
+        issued = self.services.iam.sign_in("acme", who, Secret(PASSWORD.encode()), "test", "test")
+        return self.services.iam.authenticate(issued.token, "test", "test")
+
     def host_token(self) -> str:
         """The machine's own token, signed with its own key."""
         claims = machine_claims(self.machine, REGION, self.clock.now())
@@ -231,6 +236,7 @@ def _things(region: Region) -> None:
         caller = services.iam.authenticate(region.tokens[prefix + "root"], "setup", "setup")
         place = services.iam.create_compartment(caller, region.ids[prefix + "tenancy"], "prod")
         user, _ = services.iam.create_user(caller, "someone")
+        auth_token, _ = services.iam.create_auth_token(caller, user.id, "first")
         group = services.iam.create_group(caller, "Some")
         services.iam.add_member(caller, group.id, user.id)
         delegate = "Allow any-user to use key-delegate in tenancy where request.principal.type = 'mysqldbsystem'"
@@ -257,6 +263,7 @@ def _things(region: Region) -> None:
             for name, value in {
                 "compartment_id": place.id,
                 "user_id": user.id,
+                "auth_token_id": auth_token.id,
                 "group_id": group.id,
                 "policy_id": policy.id,
                 "vault_id": vault.id,

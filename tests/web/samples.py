@@ -29,6 +29,7 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
         "CreateCompartment": {"parent_id": ids["tenancy"], "name": "new"},
         "CreateUser": {"name": "new", "description": "somebody new"},
         "UpdateUser": {"state": "BLOCKED"},
+        "CreateAuthToken": {"name": "new", "days": 30},
         "CreateGroup": {"name": "New"},
         "CreatePolicy": place | {"name": "new", "statements": [here.format("use")]},
         "UpdatePolicy": {"statements": [here.format("inspect")]},

@@ -7,7 +7,7 @@ import typer
 
 from keystead.cli.command import Description, IfMatch, InCompartment, Limit, NewName, Reference, Yes, command, group
 from keystead.cli.console import Column
-from keystead.cli.exits import CONFLICT, CliError, usage
+from keystead.cli.exits import CONFLICT, NOT_FOUND, CliError, usage
 from keystead.cli.session import Session
 from keystead.cli.wire import Call, Json
 
@@ -30,6 +30,11 @@ StatementFile = Annotated[
     typer.Option("--file", "-f", metavar="FILE", help="Statements, one a line; # begins a comment; - is stdin."),
 ]
 
+Days = Annotated[
+    int | None, typer.Option("--days", metavar="N", help="How long it is good for: 1 to 365 days; 90 when not given.")
+]
+
+_AUTH_TOKENS: list[Column] = [("name", "name"), ("expires at", "expires_at"), ("id", "id")]
 _PRINCIPALS: list[Column] = [("name", "name"), ("description", "description"), ("id", "id")]
 _USERS: list[Column] = [("name", "name"), ("state", "state"), ("description", "description"), ("id", "id")]
 _POLICIES: list[Column] = [("name", "name"), ("statements", lambda it: len(it["statements"])), ("id", "id")]
@@ -106,6 +111,34 @@ def revoke_tokens(session: Session, name: Reference) -> None:
     found = session.find("user", name)
     answer = session.client.post(f"/users/{found['id']}/actions/revoke-tokens").data
     _done(session, f"every token of {found['name']} is void", answer or found)
+
+
+@command(users, "auth-token-create")
+def create_auth_token(session: Session, user: Member, name: NewName, days: Days = None) -> None:
+    """Make a secret for an application of a user, shown once: it is exchanged for tokens of an hour."""
+    found = session.find("user", user)
+    made = session.client.create(f"/users/{found['id']}/auth-tokens", {"name": name, "days": days}).data
+    session.console.show(made, hide=("text", "already_shown"))
+    session.console.secret(f"auth token {made['name']} of {found['name']}", made.get("text"))
+
+
+@command(users, "auth-token-list")
+def list_auth_tokens(session: Session, user: Member, limit: Limit = None) -> None:
+    """List the auth tokens of a user."""
+    found = list(session.client.items(f"/users/{session.resolve('user', user)}/auth-tokens", limit))
+    session.console.table(found, _AUTH_TOKENS, "no auth tokens")
+
+
+@command(users, "auth-token-delete")
+def delete_auth_token(session: Session, user: Member, name: Reference) -> None:
+    """Delete an auth token of a user."""
+    owner = session.find("user", user)
+    path = f"/users/{owner['id']}/auth-tokens"
+    found = next((it for it in session.client.items(path, None) if name in (it["name"], it["id"])), None)
+    if found is None:
+        raise CliError(f"user {owner['name']} has no auth token {name!r}", code="NotFound", exit_code=NOT_FOUND)
+    session.client.delete(f"{path}/{found['id']}")
+    _done(session, f"the auth token {found['name']} is deleted", found)
 
 
 @command(groups, "create")

@@ -21,6 +21,7 @@ TenancyId = NewType("TenancyId", str)
 CompartmentId = NewType("CompartmentId", str)
 PrincipalId = NewType("PrincipalId", str)
 UserId = NewType("UserId", str)
+AuthTokenId = NewType("AuthTokenId", str)
 GroupId = NewType("GroupId", str)
 PolicyId = NewType("PolicyId", str)
 VaultId = NewType("VaultId", str)
@@ -37,6 +38,7 @@ ResourceType = Literal[
     "tenancy",
     "compartment",
     "user",
+    "authtoken",
     "group",
     "policy",
     "vault",

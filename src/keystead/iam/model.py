@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from keystead.core.ids import CompartmentId, GroupId, PolicyId, PrincipalId, TenancyId, UserId
+from keystead.core.ids import AuthTokenId, CompartmentId, GroupId, PolicyId, PrincipalId, TenancyId, UserId
 
 PrincipalType = Literal["user", "service", "mysqldbsystem"]
 UserState = Literal["ACTIVE", "BLOCKED", "DELETED"]
@@ -50,6 +50,18 @@ class User:
     description: str
     created_at: datetime
     version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AuthToken:
+    """A secret of a user's for applications, which exchange it for security tokens. Kept only as a hash."""
+
+    id: AuthTokenId
+    tenancy: TenancyId
+    user: UserId
+    name: str
+    created_at: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,15 @@ hot path reads these rows, each change advances the region's generation and hold
 import secrets
 from dataclasses import replace
 
-from keystead.audit.service import AuditLog
-from keystead.core.clock import Clock
-from keystead.core.errors import Refusal, check_version, not_found, stale, taken
-from keystead.core.ids import CompartmentId, GroupId, PolicyId, UserId, new_id, parse_id
+from keystead.core.errors import Refusal, check_version, stale, taken
+from keystead.core.ids import CompartmentId, GroupId, PolicyId, UserId, new_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.core.secret import Secret
+from keystead.iam.auth_tokens import AuthTokens
 from keystead.iam.compile import check_statements
-from keystead.iam.directory import Directory
-from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Group, IssuedToken, Policy, Principal, Target, User, UserState
 from keystead.iam.names import check_description, check_name
-from keystead.iam.ports import IamStore, Membership, PasswordHasher, Revocation
-from keystead.iam.tokens import Tokens
+from keystead.iam.ports import Membership, Revocation
 
 MAX_STATEMENTS = 50
 PASSWORD_LENGTH = 20
@@ -31,28 +27,8 @@ def fresh_password() -> Secret:
     return Secret("".join(secrets.choice(_ALPHABET) for _ in range(PASSWORD_LENGTH)).encode())
 
 
-class Iam:
+class Iam(AuthTokens):
     """Who there is, and what they may do."""
-
-    def __init__(
-        self,
-        guard: Guard,
-        directory: Directory,
-        store: IamStore,
-        tokens: Tokens,
-        hasher: PasswordHasher,
-        log: AuditLog,
-        clock: Clock,
-        region: str,
-    ) -> None:
-        self._guard = guard
-        self._directory = directory
-        self._store = store
-        self._tokens = tokens
-        self._hasher = hasher
-        self._log = log
-        self._clock = clock
-        self._region = region
 
     def sign_in(self, tenancy_name: str, user_name: str, password: Secret, source: str, request_id: str) -> IssuedToken:
         """Exchange a password for a security token of one hour.
@@ -87,13 +63,6 @@ class Iam:
         issued = self._tokens.issue(principal, began)
         self._guard.record(caller, "SIGN_IN", target, "SignIn", "allowed", detail={"token_id": issued.token_id})
         return issued
-
-    def _unchanged(self, user: User) -> Principal | None:
-        """The principal, unless it was blocked, deleted or given another password while we looked at this one."""
-        self._guard.refresh()
-        with self._store.read() as tx:
-            now = tx.iam.user(user.tenancy, user.id)
-        return self._directory.principal(user.id) if now is not None and now.version == user.version else None
 
     def authenticate(self, token: str, source: str, request_id: str) -> Caller:
         """The caller a security token stands for. Raises: Refusal `NotAuthenticated`."""
@@ -317,68 +286,6 @@ class Iam:
         with self._store.write(entry, reserve=True) as tx:
             if not tx.iam.set_policy(replace(policy, version=policy.version + 1), policy.version, deleted=True):
                 raise stale()
-
-    # finding things
-
-    def place(self, caller: Caller, compartment_id: str) -> Compartment:
-        """A compartment of the caller's tenancy, for services that put things there. Guards nothing by itself."""
-        return self._compartment(caller, compartment_id)
-
-    def _compartment(self, caller: Caller, compartment_id: str) -> Compartment:
-        found = self._directory.compartment(caller.principal.tenancy, compartment_id)
-        if found is None:
-            raise not_found("compartment")
-        return found
-
-    def _user(self, caller: Caller, user_id: str) -> User:
-        parse_id(user_id, "user")
-        with self._store.read() as tx:
-            found = tx.iam.user(caller.principal.tenancy, user_id)
-        if found is None:
-            raise not_found("user")
-        return found
-
-    def _group(self, caller: Caller, group_id: str) -> Group:
-        parse_id(group_id, "group")
-        with self._store.read() as tx:
-            found = tx.iam.group(caller.principal.tenancy, group_id)
-        if found is None:
-            raise not_found("group")
-        return found
-
-    def _policy(self, caller: Caller, policy_id: str) -> tuple[Policy, Target]:
-        parse_id(policy_id, "policy")
-        with self._store.read() as tx:
-            found = tx.iam.policy(caller.principal.tenancy, policy_id)
-        if found is None:
-            raise not_found("policy")
-        path = self._compartment(caller, found.compartment).path
-        return found, Target("policies", found.id, found.name, found.tenancy, path)
-
-    def _at(self, compartment: Compartment, kind: str = "compartments") -> Target:
-        return Target(kind, compartment.id, compartment.name, compartment.tenancy, compartment.path)
-
-    def _at_user(self, user: User) -> Target:
-        return Target(
-            "users",
-            user.id,
-            user.name,
-            user.tenancy,
-            (CompartmentId(user.tenancy),),
-            {"user.id": user.id, "user.name": user.name},
-        )
-
-    def _at_group(self, group: Group) -> Target:
-        attributes = {"group.id": group.id, "group.name": group.name}
-        return Target("groups", group.id, group.name, group.tenancy, (CompartmentId(group.tenancy),), attributes)
-
-    def _in_root(self, caller: Caller, kind: str) -> Target:
-        tenancy = caller.principal.tenancy
-        return Target(kind, tenancy, "tenancy", tenancy, (CompartmentId(tenancy),))
-
-    def _own(self, caller: Caller) -> Target:
-        principal = caller.principal
-        return Target("users", principal.id, principal.name, principal.tenancy, (CompartmentId(principal.tenancy),))
 
 
 def _checked(statements: tuple[str, ...], *, at_root: bool) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ Runs = Literal["pool", "loop", "sign_in", "wait", "stream"]
 PARAMETERS: dict[str, ResourceType] = {
     "compartment_id": "compartment",
     "user_id": "user",
+    "auth_token_id": "authtoken",
     "group_id": "group",
     "policy_id": "policy",
     "vault_id": "vault",

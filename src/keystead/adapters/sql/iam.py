@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.rows import Table
 from keystead.core.page import PageRequest
-from keystead.iam.model import Compartment, Group, Policy, Tenancy, User, UserState
+from keystead.iam.model import AuthToken, Compartment, Group, Policy, Tenancy, User, UserState
 from keystead.iam.ports import Machine, Membership, ResourceIdentity, Revocation
 
 
@@ -62,6 +62,23 @@ class SqlIamRows:
 
     def set_password(self, user: User, password_hash: str) -> bool:
         return self._change(schema.users, user, password_hash=password_hash)
+
+    def add_auth_token(self, token: AuthToken, digest: bytes) -> None:
+        self._table(schema.auth_tokens).insert(token, digest=digest)
+
+    def auth_token(self, token_id: str) -> tuple[AuthToken, bytes] | None:
+        table = schema.auth_tokens
+        found = self._table(table).one(AuthToken, id=token_id)
+        if found is None:
+            return None
+        digest = self._connection.execute(sa.select(table.c.digest).where(table.c.id == token_id)).scalar_one()
+        return found, bytes(digest)
+
+    def auth_tokens(self, tenancy: str, user: str, page: PageRequest, name: str | None) -> Sequence[AuthToken]:
+        return self._table(schema.auth_tokens).page(AuthToken, page, tenancy=tenancy, user=user, name=name or ...)
+
+    def delete_auth_token(self, tenancy: str, user: str, token_id: str) -> bool:
+        return self._table(schema.auth_tokens).delete(tenancy=tenancy, user=user, id=token_id) == 1
 
     def add_group(self, group: Group) -> None:
         self._table(schema.groups).insert(group, deleted=False, generation=self._generation)

@@ -137,6 +137,20 @@ users = sa.Table(
     sa.Index("users_by_name", "tenancy", "name"),
 )
 
+auth_tokens = sa.Table(
+    "auth_tokens",
+    metadata,
+    _id("tenancy"),
+    _id(),
+    sa.Column("user", sa.String(128), nullable=False),
+    _text("name"),
+    _blob("digest"),
+    _moment("created_at"),
+    _moment("expires_at"),
+    sa.Index("auth_tokens_by_id", "id"),
+    sa.UniqueConstraint("tenancy", "user", "name"),
+)
+
 groups = sa.Table(
     "groups",
     metadata,

@@ -2,6 +2,7 @@
 
 from keystead.web.api import (
     audit,
+    auth_tokens,
     backups,
     cryptography,
     databases,
@@ -20,6 +21,7 @@ TABLE: tuple[Operation, ...] = (
     *region.OPERATIONS,
     *seal.OPERATIONS,
     *iam.OPERATIONS,
+    *auth_tokens.OPERATIONS,
     *vault.OPERATIONS,
     *lifecycle.OPERATIONS,
     *cryptography.OPERATIONS,

@@ -216,6 +216,13 @@ class UserpassLogin(Loose):
     password: str = ""
 
 
+class AppRoleLogin(Loose):
+    """A user's id, and one of its auth tokens."""
+
+    role_id: str = ""
+    secret_id: str = ""
+
+
 def look_up_self(services: Services, call: VaultCall) -> dict[str, Any]:
     """The caller's own token, without the token."""
     caller = call.caller
@@ -257,6 +264,13 @@ def log_in_by_password(services: Services, call: Call[UserpassLogin, Any]) -> An
     return logged_in(services, call, issued, {"username": call.path["user"]})
 
 
+def log_in_by_role(services: Services, call: Call[AppRoleLogin, Any]) -> Answer:
+    """AppRole: the role is a user, the secret an auth token of theirs."""
+    secret = Secret(call.body.secret_id.encode())
+    issued = services.iam.sign_in_with_auth_token(call.body.role_id, secret, call.source, call.request_id)
+    return logged_in(services, call, issued, {})
+
+
 def logged_in(services: Services, call: VaultCall, issued: IssuedToken, meta: Mapping[str, str]) -> Answer:
     """What every login is answered with."""
     assert issued.expires_at is not None  # noqa: S101 (a token that was just issued expires)
@@ -293,6 +307,10 @@ FIXED: tuple[Operation, ...] = (
     operation(
         "VaultRevokeSelf", "POST", "/auth/token/revoke-self", "Void the caller's own token", revoke_self,
         takes_access=True,
+    ),
+    operation(
+        "VaultLoginAppRole", "POST", "/auth/{method}/login", "A user's id and an auth token for a token",
+        log_in_by_role, request=AppRoleLogin, login=True,
     ),
     operation(
         "VaultLoginUserpass", "POST", "/auth/{method}/login/{tenancy}/{user}", "Password for token",

@@ -34,6 +34,7 @@ ABSENT: Mapping[str, tuple[int, str]] = {
 }
 # What a login that fails is answered with: 400, where everything else that is not known is 403.
 LOGINS: Mapping[str, str] = {
+    "VaultLoginAppRole": "invalid role or secret ID",
     "VaultLoginUserpass": "invalid username or password",
 }
 

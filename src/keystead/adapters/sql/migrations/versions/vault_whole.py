@@ -39,6 +39,7 @@ def upgrade() -> None:
     _keys()
     _versions()
     _wrapping_keys()
+    _auth_tokens()
     op.add_column("db_systems", _flag("follow_key"))
 
 
@@ -127,3 +128,18 @@ def _wrapping_keys() -> None:
     )
     op.create_index("wrapping_keys_by_vault", "wrapping_keys", ["tenancy", "vault", "state"])
     op.create_index("wrapping_keys_by_expiry", "wrapping_keys", ["state", "expires_at"])
+
+
+def _auth_tokens() -> None:
+    op.create_table(
+        "auth_tokens",
+        sa.Column("tenancy", sa.String(128), primary_key=True),
+        sa.Column("id", sa.String(128), primary_key=True),
+        sa.Column("user", sa.String(128), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.String(32), nullable=False),
+        sa.Column("expires_at", sa.String(32), nullable=False),
+        sa.UniqueConstraint("tenancy", "user", "name"),
+    )
+    op.create_index("auth_tokens_by_id", "auth_tokens", ["id"])

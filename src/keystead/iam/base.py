@@ -1,0 +1,102 @@
+"""What every part of identity's service is built upon: its ports, and how things are found. Nothing here guards."""
+
+from keystead.audit.service import AuditLog
+from keystead.core.clock import Clock
+from keystead.core.errors import not_found
+from keystead.core.ids import CompartmentId, parse_id
+from keystead.iam.directory import Directory
+from keystead.iam.guard import Guard
+from keystead.iam.model import Caller, Compartment, Group, Policy, Principal, Target, User
+from keystead.iam.ports import IamStore, PasswordHasher
+from keystead.iam.tokens import Tokens
+
+
+class Base:
+    """Identity's ports."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        directory: Directory,
+        store: IamStore,
+        tokens: Tokens,
+        hasher: PasswordHasher,
+        log: AuditLog,
+        clock: Clock,
+        region: str,
+    ) -> None:
+        self._guard = guard
+        self._directory = directory
+        self._store = store
+        self._tokens = tokens
+        self._hasher = hasher
+        self._log = log
+        self._clock = clock
+        self._region = region
+
+    def _unchanged(self, user: User) -> Principal | None:
+        """The principal, unless it was blocked, deleted or given another password while we looked at this one."""
+        self._guard.refresh()
+        with self._store.read() as tx:
+            now = tx.iam.user(user.tenancy, user.id)
+        return self._directory.principal(user.id) if now is not None and now.version == user.version else None
+
+    def place(self, caller: Caller, compartment_id: str) -> Compartment:
+        """A compartment of the caller's tenancy, for services that put things there. Guards nothing by itself."""
+        return self._compartment(caller, compartment_id)
+
+    def _compartment(self, caller: Caller, compartment_id: str) -> Compartment:
+        found = self._directory.compartment(caller.principal.tenancy, compartment_id)
+        if found is None:
+            raise not_found("compartment")
+        return found
+
+    def _user(self, caller: Caller, user_id: str) -> User:
+        parse_id(user_id, "user")
+        with self._store.read() as tx:
+            found = tx.iam.user(caller.principal.tenancy, user_id)
+        if found is None:
+            raise not_found("user")
+        return found
+
+    def _group(self, caller: Caller, group_id: str) -> Group:
+        parse_id(group_id, "group")
+        with self._store.read() as tx:
+            found = tx.iam.group(caller.principal.tenancy, group_id)
+        if found is None:
+            raise not_found("group")
+        return found
+
+    def _policy(self, caller: Caller, policy_id: str) -> tuple[Policy, Target]:
+        parse_id(policy_id, "policy")
+        with self._store.read() as tx:
+            found = tx.iam.policy(caller.principal.tenancy, policy_id)
+        if found is None:
+            raise not_found("policy")
+        path = self._compartment(caller, found.compartment).path
+        return found, Target("policies", found.id, found.name, found.tenancy, path)
+
+    def _at(self, compartment: Compartment, kind: str = "compartments") -> Target:
+        return Target(kind, compartment.id, compartment.name, compartment.tenancy, compartment.path)
+
+    def _at_user(self, user: User) -> Target:
+        return Target(
+            "users",
+            user.id,
+            user.name,
+            user.tenancy,
+            (CompartmentId(user.tenancy),),
+            {"user.id": user.id, "user.name": user.name},
+        )
+
+    def _at_group(self, group: Group) -> Target:
+        attributes = {"group.id": group.id, "group.name": group.name}
+        return Target("groups", group.id, group.name, group.tenancy, (CompartmentId(group.tenancy),), attributes)
+
+    def _in_root(self, caller: Caller, kind: str) -> Target:
+        tenancy = caller.principal.tenancy
+        return Target(kind, tenancy, "tenancy", tenancy, (CompartmentId(tenancy),))
+
+    def _own(self, caller: Caller) -> Target:
+        principal = caller.principal
+        return Target("users", principal.id, principal.name, principal.tenancy, (CompartmentId(principal.tenancy),))
