@@ -4,11 +4,13 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, event
+from tests.fakes.inventory import EntryTrail, MemoryBackups
 
 from keystead.adapters.jose import JoseCodec
 from keystead.adapters.sql import schema
@@ -23,6 +25,7 @@ from keystead.core.ids import CompartmentId, MachineId, PolicyId, TenancyId, Use
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.crypto.sign import SigningKey
+from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.desk import HostDesk
 from keystead.databases.placement import Placement
 from keystead.databases.service import Databases
@@ -112,6 +115,7 @@ class DomainRegion:
     tenancy: TenancyId
     admin: Caller
     path: Path
+    files: MemoryBackups = field(default_factory=MemoryBackups)
 
     def again(self) -> "DomainRegion":
         """Another process on the same state."""
@@ -190,7 +194,16 @@ def open_region(
     snapshot.refresh()
     tokens = Tokens(JoseCodec(SigningKey(bytes(32))), directory_, snapshot.refresh, clock, REGION)
     iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION)
-    vaults = Vaults(guard, snapshot, store, clock, REGION)
+    files = MemoryBackups()
+    vaults = Vaults(
+        guard,
+        snapshot,
+        store,
+        clock,
+        REGION,
+        DatabaseDependants(files),
+        EntryTrail(partial(_entries, store, journal)),
+    )
     associations = Associations(guard, snapshot, vaults, clock, REGION)
     placement = Placement(machine, "127.0.0.1", range(23300, 23400), range(61000, 61100))
     databases = Databases(guard, snapshot, store, vaults, associations, placement, b"PEM", clock, REGION)
@@ -198,8 +211,12 @@ def open_region(
     jobs = Jobs(guard, directory_, store)
     return DomainRegion(
         clock, journal, store, snapshot, guard, iam, tokens, vaults, associations, databases, desk, jobs, machine,
-        tenancy, admin, path,
+        tenancy, admin, path, files,
     )  # fmt: skip
+
+
+def _entries(store: SqlStore, journal: ListJournal) -> list[Entry]:
+    return [entry for _, entry in store.outbox(0, 100_000)] + journal.entries
 
 
 def _engine(path: Path) -> Engine:

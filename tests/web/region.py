@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.inventory import EntryTrail, MemoryBackups
 from tests.fakes.seal import FakeSeal
 from tests.web.asgi import Client
 from tests.web.fakes import FakeIdempotency, FakeLog
@@ -28,6 +29,7 @@ from keystead.core.secret import Secret
 from keystead.crypto import transport
 from keystead.crypto.sign import SigningKey
 from keystead.databases.creation import NewSystem
+from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.desk import HostDesk
 from keystead.databases.placement import Placement
 from keystead.databases.service import Databases
@@ -160,7 +162,16 @@ def open_region(directory: Path) -> Region:
     guard = Guard(directory_, snapshot.refresh, log, clock, REGION)
     codec = JoseCodec(SigningKey.generate())
     tokens = Tokens(codec, directory_, snapshot.refresh, clock, REGION)
-    vaults = Vaults(guard, snapshot, store, clock, REGION)
+    files = MemoryBackups()
+    vaults = Vaults(
+        guard,
+        snapshot,
+        store,
+        clock,
+        REGION,
+        DatabaseDependants(files),
+        EntryTrail(lambda: log.entries),
+    )
     associations = Associations(guard, snapshot, vaults, clock, REGION)
     machine, machine_key = new_id("machine", REGION), SigningKey.generate()
     placement = Placement(machine, "127.0.0.1", range(33100, 33900), range(0))

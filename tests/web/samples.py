@@ -3,8 +3,12 @@
 import re
 from typing import Any
 
+import msgspec
+from tests.fakes.inventory import MemoryBackups
 from tests.web.region import PASSWORD, Region
 
+from keystead.databases.dependants import DatabaseDependants
+from keystead.vault.inventory import counted
 from keystead.web.api import TABLE
 from keystead.web.operations import Operation
 
@@ -93,6 +97,18 @@ def target_of(region: Region, operation: Operation, prefix: str = "") -> str:
     path = re.sub(r"\{(\w+)\}", lambda found: region.ids[prefix + names.get(found[1], found[1])], operation.path)
     if operation.query is None:
         return path
+    asked = {field.encode_name for field in msgspec.structs.fields(operation.query)}
+    extra = ["if=delete"] if "if" in asked else []
+    if "confirm_needed_by" in asked:
+        extra.append(f"confirm_needed_by={needed_now(region, prefix)}")
     needed = {name for name in ("compartment_id", "parent_id") if name in operation.query.__struct_fields__}
-    query = "&".join(f"{name}={region.ids[prefix + 'compartment_id']}" for name in sorted(needed))
+    query = "&".join([*(f"{name}={region.ids[prefix + 'compartment_id']}" for name in sorted(needed)), *extra])
     return f"{path}?{query}" if query else path
+
+
+def needed_now(region: Region, prefix: str = "") -> int:
+    """By how many things the key (the only one of its vault that anything needs) is needed."""
+    tenancy, key_id = region.ids[prefix + "tenancy"], region.ids[prefix + "key_id"]
+    with region.store.read() as tx:
+        key = tx.vault.key(tenancy, key_id)
+        return 0 if key is None else len(counted(DatabaseDependants(MemoryBackups()).survey().needs(tx, key)))

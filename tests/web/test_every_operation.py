@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.web.region import PASSWORD, Region, open_region
-from tests.web.samples import GUARDED, HOST, OPERATIONS, OWN, PUBLIC, body_of, target_of
+from tests.web.samples import GUARDED, HOST, OPERATIONS, OWN, PUBLIC, body_of, needed_now, target_of
 
 from keystead.core.secret import Secret
 from keystead.iam.actions import SERVICE_GRANTS, granting
@@ -202,9 +202,9 @@ def _settle(region: Region, name: str) -> None:
     if name in ("PurgeKey", "PurgeVault"):
         vaults, caller = region.services.vaults, _caller(region, "root")
         if name == "PurgeKey":
-            vaults.delete(caller, region.ids["key_id"])
+            vaults.delete(caller, region.ids["key_id"], confirm_needed_by=needed_now(region))
         else:
-            vaults.delete_vault(caller, region.ids["vault_id"])
+            vaults.delete_vault(caller, region.ids["vault_id"], confirm_needed_by=needed_now(region))
     with region.store.note() as tx:
         system = tx.databases.system(region.ids["tenancy"], region.ids["db_system_id"])
         assert system is not None

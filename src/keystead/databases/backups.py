@@ -262,6 +262,8 @@ def header_fields(
         "backup": backup.id,
         "tenancy": backup.tenancy,
         "region": region,
+        "key": backup.key,
+        "key_version": backup.key_version,
         "system": system.id,
         "system_name": system.name,
         "taken_at": isoformat(backup.created_at),

@@ -74,6 +74,10 @@ class Directory:
     def user(self, user: str) -> User | None:
         return self._users.get(user)
 
+    def users_in(self, tenancy: str) -> Iterable[User]:
+        """The users of a tenancy who are not deleted."""
+        return [user for user in tuple(self._users.values()) if user.tenancy == tenancy and user.state != "DELETED"]
+
     def group(self, group: str) -> Group | None:
         return self._groups.get(group)
 

@@ -24,6 +24,7 @@ from keystead.adapters.sql.audit_index import AuditIndex
 from keystead.adapters.sql.freshness import SqliteFreshness
 from keystead.adapters.sql.heads import SqlHeads
 from keystead.adapters.sql.idempotency import SqlIdempotency
+from keystead.adapters.sql.key_trail import IndexedKeyTrail
 from keystead.adapters.sql.reserve import Reserve
 from keystead.adapters.sql.store import SqlStore
 from keystead.adapters.write_events import watch_state
@@ -33,6 +34,7 @@ from keystead.core.ids import CompartmentId, PrincipalId, TenancyId, new_id
 from keystead.core.secret import Secret
 from keystead.crypto import passwords
 from keystead.crypto.sign import SigningKey
+from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.placement import Placement
 from keystead.iam.directory import Directory
 from keystead.iam.guard import Guard
@@ -130,7 +132,9 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     guard = Guard(directory, snapshot.refresh, log, clock, region)
     codec = JoseCodec(SigningKey(root.subkey("token-signing").reveal()))
     tokens = Tokens(codec, directory, snapshot.refresh, clock, region)
-    vaults = Vaults(guard, snapshot, store, clock, region)
+    index = AuditIndex(effective.state / INDEX_FILE, effective.state / SEGMENTS)
+    dependants = DatabaseDependants(FileBackups(effective.backups))
+    vaults = Vaults(guard, snapshot, store, clock, region, dependants, IndexedKeyTrail(index))
     ca = authority.load(effective.state, root, authority.DATABASES)
     made = Region(
         effective=effective,
@@ -147,7 +151,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
         associations=Associations(guard, snapshot, vaults, clock, region),
         placement=_placement(effective),
         certificates=authority.RegionCertificates(ca, clock, effective.settings.listen.names),
-        index=AuditIndex(effective.state / INDEX_FILE, effective.state / SEGMENTS),
+        index=index,
         backup_key=root.subkey("state-backup"),
     )
     snapshot.refresh()

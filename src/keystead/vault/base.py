@@ -6,28 +6,48 @@ Nothing here guards by itself.
 from dataclasses import replace
 
 from keystead.core.clock import Clock
-from keystead.core.errors import Refusal, not_found
+from keystead.core.errors import Refusal, Unavailable, not_found
 from keystead.core.ids import CompartmentId, parse_id
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Target
 from keystead.vault.keyring import Entry, Keyring
 from keystead.vault.lifecycle import Use, permits, usable, vault_as_of
 from keystead.vault.model import Key, Vault
-from keystead.vault.ports import VaultStore
+from keystead.vault.ports import Dependants, KeyTrail, Survey, VaultStore
 from keystead.vault.snapshot import Snapshot
 
 
 class Base:
     """The vault's ports, and how things are found."""
 
-    def __init__(self, guard: Guard, snapshot: Snapshot, store: VaultStore, clock: Clock, region: str) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        snapshot: Snapshot,
+        store: VaultStore,
+        clock: Clock,
+        region: str,
+        dependants: Dependants | None = None,
+        trail: KeyTrail | None = None,
+    ) -> None:
+        """`dependants`, `trail`: who tells what needs keys, and how they were used. Without them nobody can tell, so
+        nothing is destroyed.
+        """
         self._guard = guard
         self._snapshot = snapshot
         self._keyring: Keyring = snapshot.keyring
         self._store = store
         self._clock = clock
         self._region = region
+        self._dependants = dependants
+        self._trail = trail
         guard.bound_by(self._keyring.unreached)
+
+    def _survey(self) -> Survey:
+        """A look at what needs keys. Raises: Unavailable."""
+        if self._dependants is None:
+            raise Unavailable("InventoryUnknown", "nobody here knows what needs a key", hint="ask the region itself")
+        return self._dependants.survey()
 
     def _current(self, entry: Entry) -> Entry:
         """The key as of the Guard's look at the generation."""

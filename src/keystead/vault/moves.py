@@ -11,7 +11,7 @@ from keystead.core.ids import parse_id
 from keystead.core.page import PageRequest
 from keystead.iam.model import Caller
 from keystead.vault.base import check_standing, elsewhere
-from keystead.vault.changing import Changing, Request, Seen
+from keystead.vault.changing import Changing, Request, Seen, confirmation
 from keystead.vault.lifecycle import (
     DELETING,
     MAX_DELETION_DAYS,
@@ -38,27 +38,44 @@ class KeyMoves(Changing):
         return self._move(caller, key_id, "disable", Request("KEY_UPDATE", "DisableKey", if_match))
 
     def schedule_deletion(
-        self, caller: Caller, key_id: str, days: int = MAX_DELETION_DAYS, if_match: int | None = None
+        self,
+        caller: Caller,
+        key_id: str,
+        days: int = MAX_DELETION_DAYS,
+        if_match: int | None = None,
+        confirm_needed_by: int | None = None,
     ) -> Key:
-        """Take the key away at once, and delete it in 7 to 30 days unless that is cancelled."""
-        request = Request("KEY_DELETE", "ScheduleKeyDeletion", if_match, {"days": str(days)})
+        """Take the key away at once, and delete it in 7 to 30 days unless that is cancelled.
+
+        Like `delete` and `purge` refused while something needs it, unless `confirm_needed_by` says by how many.
+        """
+        detail = {"days": str(days)} | confirmation(confirm_needed_by)
+        request = Request("KEY_DELETE", "ScheduleKeyDeletion", if_match, detail, confirmed=confirm_needed_by)
         return self._move(caller, key_id, "schedule_deletion", request, days)
 
     def cancel_deletion(self, caller: Caller, key_id: str, if_match: int | None = None) -> Key:
         """The key stays, DISABLED until somebody enables it."""
         return self._move(caller, key_id, "cancel_deletion", Request("KEY_DELETE", "CancelKeyDeletion", if_match))
 
-    def delete(self, caller: Caller, key_id: str, if_match: int | None = None) -> Key:
+    def delete(
+        self, caller: Caller, key_id: str, if_match: int | None = None, confirm_needed_by: int | None = None
+    ) -> Key:
         """Delete the key now; it can be recovered until its retention is over."""
-        return self._move(caller, key_id, "delete", Request("KEY_DELETE", "DeleteKey", if_match))
+        detail = confirmation(confirm_needed_by)
+        request = Request("KEY_DELETE", "DeleteKey", if_match, detail, confirmed=confirm_needed_by)
+        return self._move(caller, key_id, "delete", request)
 
     def recover(self, caller: Caller, key_id: str, if_match: int | None = None) -> Key:
         """Have a deleted key back, DISABLED until somebody enables it."""
         return self._move(caller, key_id, "recover", Request("KEY_DELETE", "RecoverKey", if_match))
 
-    def purge(self, caller: Caller, key_id: str, if_match: int | None = None) -> Key:
+    def purge(
+        self, caller: Caller, key_id: str, if_match: int | None = None, confirm_needed_by: int | None = None
+    ) -> Key:
         """Destroy a deleted key now and for ever. Refused while it is protected against that."""
-        purged = self._move(caller, key_id, "purge", Request("KEY_PURGE", "PurgeKey", if_match))
+        detail = confirmation(confirm_needed_by)
+        request = Request("KEY_PURGE", "PurgeKey", if_match, detail, confirmed=confirm_needed_by)
+        purged = self._move(caller, key_id, "purge", request)
         self._scrub()
         return purged
 
@@ -102,10 +119,19 @@ class KeyMoves(Changing):
         return self._move_version(caller, key_id, version_id, "disable", Request("KEY_UPDATE", "DisableKeyVersion"))
 
     def schedule_version_deletion(
-        self, caller: Caller, key_id: str, version_id: str, days: int = MAX_DELETION_DAYS
+        self,
+        caller: Caller,
+        key_id: str,
+        version_id: str,
+        days: int = MAX_DELETION_DAYS,
+        confirm_needed_by: int | None = None,
     ) -> KeyVersion:
-        """Take one version away at once, and destroy it in 7 to 30 days unless that is cancelled."""
-        request = Request("KEY_DELETE", "ScheduleKeyVersionDeletion", detail={"days": str(days)})
+        """Take one version away at once, and destroy it in 7 to 30 days unless that is cancelled.
+
+        Refused while something needs this version, unless `confirm_needed_by` says by how many.
+        """
+        detail = {"days": str(days)} | confirmation(confirm_needed_by)
+        request = Request("KEY_DELETE", "ScheduleKeyVersionDeletion", detail=detail, confirmed=confirm_needed_by)
         return self._move_version(caller, key_id, version_id, "schedule_deletion", request, days)
 
     def cancel_version_deletion(self, caller: Caller, key_id: str, version_id: str) -> KeyVersion:
@@ -151,5 +177,5 @@ class KeyMoves(Changing):
         found = next((one for one in entry.versions.values() if one.id == version_id), None)
         detail = {**request.detail, "version": str(found.number)} if found is not None else dict(request.detail)
         request = replace(request, detail=detail, deleting=move in DELETING, taking=move in TAKING)
-        self._change_key(caller, key_id, request, change)
+        self._change_key(caller, key_id, request, change, found.number if found is not None else None)
         return made[-1]

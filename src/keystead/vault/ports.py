@@ -17,7 +17,9 @@ from keystead.core.secret import Secret
 from keystead.crypto.envelope import Binding
 from keystead.crypto.suites import Algorithm
 from keystead.iam.ports import IdentityChanges
+from keystead.vault.inventory import Copy, Need
 from keystead.vault.model import Key, KeyVersion, Protection, Vault
+from keystead.vault.usage import Use
 from keystead.vault.wrapping import WrappingKey
 
 
@@ -221,4 +223,32 @@ class VaultStore(Protocol):
     def write(self, *entries: Entry, reserve: bool = False) -> AbstractContextManager[VaultTx]: ...
     def scrub(self) -> None:
         """See to it that what was overwritten is in no file any more, as far as others allow it now."""
+        ...
+
+
+class Survey(Protocol):
+    """What a look at the outside found (headers of backups, ...), to be joined with the rows of a transaction."""
+
+    def needs(self, tx: VaultTx, key: Key) -> Sequence[Need]:
+        """Everything that needs the key, as of the transaction."""
+        ...
+
+
+class Dependants(Protocol):
+    """What lies above the vault and keeps things that need keys."""
+
+    def survey(self) -> Survey:
+        """Look. May take long: before a transaction, never in one. Raises: Unavailable, it cannot be learnt."""
+        ...
+
+
+class KeyTrail(Protocol):
+    """What the audit trail tells of a key."""
+
+    def uses(self, tenancy: str, key: str, since: datetime) -> Sequence[Use]:
+        """Calls for the key, counted, from the day of `since` on. Raises: Unavailable."""
+        ...
+
+    def copies(self, tenancy: str, key: str, vault: str, since: datetime) -> Sequence[Copy]:
+        """Backups of the key, its vault and the region's state. Raises: Unavailable."""
         ...

@@ -11,11 +11,12 @@ from keystead.iam.model import Caller
 from keystead.vault.backups import KeyBackups
 from keystead.vault.foreign import Foreign
 from keystead.vault.importing import Imports
+from keystead.vault.insight import Insight
 from keystead.vault.keyring import Entry
 from keystead.vault.vaults import VaultActs
 
 
-class Vaults(VaultActs, Imports, KeyBackups, Foreign):
+class Vaults(VaultActs, Imports, KeyBackups, Insight, Foreign):
     """Vaults and keys."""
 
     def entry_of(self, caller: Caller, key_id: str) -> Entry:

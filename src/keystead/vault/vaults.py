@@ -12,7 +12,7 @@ from keystead.core.page import Page, PageRequest, cut
 from keystead.iam.model import Caller, Target
 from keystead.iam.names import check_name
 from keystead.vault.base import check_active, elsewhere
-from keystead.vault.changing import Changing, Request, SeenVault
+from keystead.vault.changing import Changing, Request, SeenVault, confirmation
 from keystead.vault.lifecycle import (
     DELETING,
     MAX_DELETION_DAYS,
@@ -96,10 +96,20 @@ class VaultActs(Changing):
         return self._change_vault(caller, vault_id, request, change)
 
     def schedule_vault_deletion(
-        self, caller: Caller, vault_id: str, days: int = MAX_DELETION_DAYS, if_match: int | None = None
+        self,
+        caller: Caller,
+        vault_id: str,
+        days: int = MAX_DELETION_DAYS,
+        if_match: int | None = None,
+        confirm_needed_by: int | None = None,
     ) -> Vault:
-        """Take all keys of the vault away at once, and delete it in 7 to 30 days unless that is cancelled."""
-        request = Request("VAULT_DELETE", "ScheduleVaultDeletion", if_match, {"days": str(days)})
+        """Take all keys of the vault away at once, and delete it in 7 to 30 days unless that is cancelled.
+
+        Like deleting and purging it refused while something needs one of its keys, unless `confirm_needed_by` says by
+        how many.
+        """
+        detail = {"days": str(days)} | confirmation(confirm_needed_by)
+        request = Request("VAULT_DELETE", "ScheduleVaultDeletion", if_match, detail, confirmed=confirm_needed_by)
         return self._move_vault(caller, vault_id, "schedule_deletion", request, days)
 
     def cancel_vault_deletion(self, caller: Caller, vault_id: str, if_match: int | None = None) -> Vault:
@@ -107,17 +117,25 @@ class VaultActs(Changing):
         request = Request("VAULT_DELETE", "CancelVaultDeletion", if_match)
         return self._move_vault(caller, vault_id, "cancel_deletion", request)
 
-    def delete_vault(self, caller: Caller, vault_id: str, if_match: int | None = None) -> Vault:
+    def delete_vault(
+        self, caller: Caller, vault_id: str, if_match: int | None = None, confirm_needed_by: int | None = None
+    ) -> Vault:
         """Delete the vault now; it can be recovered, with its keys, until its retention is over."""
-        return self._move_vault(caller, vault_id, "delete", Request("VAULT_DELETE", "DeleteVault", if_match))
+        detail = confirmation(confirm_needed_by)
+        request = Request("VAULT_DELETE", "DeleteVault", if_match, detail, confirmed=confirm_needed_by)
+        return self._move_vault(caller, vault_id, "delete", request)
 
     def recover_vault(self, caller: Caller, vault_id: str, if_match: int | None = None) -> Vault:
         """Have a deleted vault back; its keys are again in the state that they were in."""
         return self._move_vault(caller, vault_id, "recover", Request("VAULT_DELETE", "RecoverVault", if_match))
 
-    def purge_vault(self, caller: Caller, vault_id: str, if_match: int | None = None) -> Vault:
+    def purge_vault(
+        self, caller: Caller, vault_id: str, if_match: int | None = None, confirm_needed_by: int | None = None
+    ) -> Vault:
         """Destroy a deleted vault and every key in it, now and for ever. Refused while anything in it is protected."""
-        purged = self._move_vault(caller, vault_id, "purge", Request("VAULT_PURGE", "PurgeVault", if_match))
+        detail = confirmation(confirm_needed_by)
+        request = Request("VAULT_PURGE", "PurgeVault", if_match, detail, confirmed=confirm_needed_by)
+        purged = self._move_vault(caller, vault_id, "purge", request)
         self._scrub()
         return purged
 

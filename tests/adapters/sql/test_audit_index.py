@@ -347,3 +347,37 @@ def test_an_index_that_cannot_write_goes_on_later(
     other.close()
     assert index.integrate().entries == 1
     assert index.query(TENANCY, NOBODY, ALL).items == [entry(1)]
+
+
+def test_calls_for_keys_are_counted_once_by_day(journal: SegmentJournal, index: AuditIndex) -> None:
+    key: dict[str, Any] = {"resource_type": "keys", "resource_id": "k", "operation": "Encrypt", "outcome": "allowed"}
+    days = [NOON + timedelta(days=number // 10) for number in range(30)]
+    write(journal, *(entry(number, at=at, **key) for number, at in enumerate(days)))
+    write(journal, entry(90, at=NOON, **key | {"resource_type": "vaults"}))
+    write(journal, *(entry(91, at=NOON, generation=7, **key | {"operation": "RotateKey"}) for _ in range(3)))
+    index.integrate()
+    index.integrate()
+    found = {one.operation: one for one in index.calls(TENANCY, "k", NOON)}
+    assert (found["Encrypt"].calls, found["RotateKey"].calls) == (30, 1)
+    midnight = NOON.replace(hour=0, minute=0, second=0, microsecond=0)
+    assert (found["Encrypt"].first_at, found["Encrypt"].last_at) == (midnight, midnight + timedelta(days=2))
+    assert [one.calls for one in index.calls(TENANCY, "k", NOON + timedelta(days=1))] == [20]
+    assert index.calls("two", "k", NOON) == [] and index.calls(TENANCY, "never seen", NOON) == []
+    write(journal, entry(92, at=NOON, generation=7, **key | {"operation": "RotateKey"}), entry(93, at=NOON, **key))
+    index.integrate()
+    assert {one.operation: one.calls for one in index.calls(TENANCY, "k", NOON)}["Encrypt"] == 31
+
+
+def test_a_file_of_another_version_is_made_again(tmp_path: Path, directory: Path, journal: SegmentJournal) -> None:
+    key: dict[str, Any] = {"resource_type": "keys", "resource_id": "k"}
+    write(journal, *(entry(number, **key) for number in range(5)))
+    made = AuditIndex(tmp_path / "old.db", directory)
+    made.integrate()
+    made.close()
+    with sqlite3.connect(tmp_path / "old.db") as old:
+        old.execute("drop table calls")
+        old.execute("pragma user_version=0")
+    again = AuditIndex(tmp_path / "old.db", directory)
+    assert again.heads() == {} and again.integrate().entries == 5
+    assert sum(one.calls for one in again.calls(TENANCY, "k", NOON)) == 5
+    again.close()

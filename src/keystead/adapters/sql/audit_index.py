@@ -5,6 +5,8 @@ entry; writers never wait for it. The segments remain the record: a row holds nu
 line with its hash, and a query reads the entries themselves from there. Deleting the file loses nothing: it is made
 again.
 
+Calls for keys are counted besides, per day, as their entries come in.
+
 Invariants: an entry is indexed only when its line is durable and chained; entries of state changes (generation above 0)
 are indexed once, however often they were copied; no query crosses tenancies, or shows a line that is not the one that
 was indexed; a broken chain is not followed further and shows up in `Integrated.problems` and `problems()` until it is
@@ -14,6 +16,7 @@ mended.
 import os
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +29,7 @@ from typing import Any
 import msgspec
 
 from keystead.adapters.segment_files import hash_at, list_segments, segment_path, verify_trail
+from keystead.adapters.sql.audit_calls import CALLS_SCHEMA, COUNTED, Calls, add_calls, counted_as, read_calls
 from keystead.audit.model import Entry, Head
 from keystead.audit.query import EntryFilter
 from keystead.audit.rollback import AuditView
@@ -60,6 +64,9 @@ create index if not exists entries_by_time on entries (tenancy, at, id);
 create unique index if not exists entries_copied on entries (copied) where copied is not null;
 """
 
+VERSION = 2
+"""Of the tables. A file of another is made again from the segments."""
+_TABLES = ("terms", "writers", "marks", "entries", "calls")
 _INSERT = "insert or ignore into entries values (null,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 
 
@@ -70,6 +77,7 @@ class _Searched(msgspec.Struct, gc=False):
     at: datetime
     tenancy: str
     principal_id: str
+    principal_type: str
     principal_name: str
     action: str
     operation: str
@@ -147,12 +155,28 @@ class AuditIndex:
             # NORMAL: what a power failure takes from the index is read from the segments again.
             for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_MS}"):
                 self._connection.execute(f"pragma {pragma}")
-            self._connection.executescript(_SCHEMA)
+            self._prepare()
         self._terms = _Terms(self._connection)
 
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+    def _prepare(self) -> None:
+        """The tables, empty where they were of another version. Other processes may do the same at the same time."""
+        self._connection.execute("begin immediate")
+        try:
+            (version,) = self._connection.execute("pragma user_version").fetchone()
+            if version != VERSION:
+                for table in _TABLES:
+                    self._connection.execute(f"drop table if exists {table}")
+                for statement in filter(str.strip, f"{_SCHEMA}{CALLS_SCHEMA}".split(";")):
+                    self._connection.execute(statement)
+                self._connection.execute(f"pragma user_version={VERSION}")
+        except BaseException:
+            self._connection.execute("rollback")
+            raise
+        self._connection.execute("commit")
 
     def integrate(self) -> Integrated:
         """Index everything new.
@@ -191,6 +215,12 @@ class AuditIndex:
         shown = cut(rows, page.limit, lambda row: f"{row[1]}.{row[0]}")
         with _translated():
             return Page(self._read(shown.items), shown.next)
+
+    def calls(self, tenancy: str, key: str, since: datetime) -> list[Calls]:
+        """Calls for a key from the day of `since` on, by principal, operation and outcome. Raises: Unavailable."""
+        with self._lock, _translated():
+            terms = [_find_term(self._connection, text) for text in (tenancy, key)]
+            return read_calls(self._connection, terms[0], terms[1], _microseconds(since))
 
     def heads(self) -> dict[str, Head]:
         """Of each writer: sequence and hash of its last entry, for the state to remember (law 11)."""
@@ -289,7 +319,8 @@ class AuditIndex:
         if not found.lines:
             return 0
         with self._transaction():
-            rows, generation = self._rows(place, found.lines, data, begin)
+            rows, generation, counts = self._rows(place, found.lines, data, begin)
+            add_calls(self._connection, counts)
             before = self._connection.total_changes
             self._connection.executemany(_INSERT, rows)
             count = self._connection.total_changes - before
@@ -307,12 +338,14 @@ class AuditIndex:
 
     def _rows(
         self, place: _Place, lines: Iterable[tuple[int, int, str]], data: bytes, begin: int
-    ) -> tuple[list[tuple[Any, ...]], int]:
+    ) -> tuple[list[tuple[Any, ...]], int, Counter[tuple[int, ...]]]:
         terms = self._terms
         if len(terms) > _TERMS_LIMIT:
             terms.clear()
         writer = terms[place.writer]
         rows, highest = [], 0
+        counts: Counter[tuple[int, ...]] = Counter()
+        copied: set[str] = set()
         for start, end, line_hash in lines:
             try:
                 entry = _decoder.decode(data[start:end]).entry
@@ -320,6 +353,8 @@ class AuditIndex:
                 continue  # chained, so its writer wrote it; `verify` reports it
             generation = entry.generation
             highest = max(highest, generation)
+            if entry.resource_type in COUNTED and not (generation and self._seen(entry.id, copied)):
+                counts[counted_as(entry, terms, _microseconds(entry.at))] += 1
             rows.append(
                 (
                     terms[entry.tenancy],
@@ -340,7 +375,15 @@ class AuditIndex:
                     entry.id if generation else None,
                 )
             )
-        return rows, highest
+        return rows, highest, counts
+
+    def _seen(self, copied: str, now: set[str]) -> bool:
+        """Whether an entry of a state change is indexed already, or comes twice in what is taken `now`."""
+        if copied in now:
+            return True
+        now.add(copied)
+        query = "select 1 from entries where copied = ?"
+        return self._connection.execute(query, (copied,)).fetchone() is not None
 
     def _advance(self, place: _Place, number: int) -> bool:
         """Go on to the writer's next segment, if it is the next and continues this one."""

@@ -82,7 +82,7 @@ class SqlStore:
             yield SqlTx(connection, 0)
 
     def scrub(self) -> None:
-        """Empty the write-ahead log, so that what was overwritten is in no file any more. As far as readers allow it."""
+        """Empty the write-ahead log, so that what was overwritten is in no file any more; as far as readers allow."""
         with translated(), self._engine.connect() as connection:
             connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

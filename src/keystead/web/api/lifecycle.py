@@ -26,6 +26,15 @@ class ScheduleDeletion(Message):
     days: Annotated[int, Meta(description="How many days ahead: 7 to 30.")] = MAX_DELETION_DAYS
 
 
+class Confirmed(Message):
+    """That something is to be destroyed although it is needed."""
+
+    confirm_needed_by: (
+        Annotated[int, Meta(ge=0, description="By how many things it is needed: exactly so many, or it is refused.")]
+        | None
+    ) = None
+
+
 class SetLock(Message):
     """From what it is to be protected."""
 
@@ -60,8 +69,21 @@ def _key(name: str) -> Handler:
     return handle
 
 
-def schedule_key_deletion(services: Services, call: Call[ScheduleDeletion, NoBody]) -> KeyReply:
-    changed = services.vaults.schedule_deletion(call.caller, call.path["key_id"], call.body.days, call.if_match)
+def _key_end(name: str) -> Handler:
+    """A handler for an act that destroys a key, or leads there."""
+
+    def handle(services: Services, call: Call[NoBody, Confirmed]) -> KeyReply:
+        act: KeyAct = getattr(services.vaults, name)
+        confirmed = call.query.confirm_needed_by
+        return shown_key(act(call.caller, call.path["key_id"], if_match=call.if_match, confirm_needed_by=confirmed))
+
+    return handle
+
+
+def schedule_key_deletion(services: Services, call: Call[ScheduleDeletion, Confirmed]) -> KeyReply:
+    changed = services.vaults.schedule_deletion(
+        call.caller, call.path["key_id"], call.body.days, call.if_match, call.query.confirm_needed_by
+    )
     return shown_key(changed)
 
 
@@ -88,10 +110,10 @@ def _version(name: str) -> Handler:
     return handle
 
 
-def schedule_version_deletion(services: Services, call: Call[ScheduleDeletion, NoBody]) -> KeyVersionReply:
+def schedule_version_deletion(services: Services, call: Call[ScheduleDeletion, Confirmed]) -> KeyVersionReply:
     path = call.path
     changed = services.vaults.schedule_version_deletion(
-        call.caller, path["key_id"], path["key_version_id"], call.body.days
+        call.caller, path["key_id"], path["key_version_id"], call.body.days, call.query.confirm_needed_by
     )
     return shown_key_version(changed)
 
@@ -106,9 +128,21 @@ def _vault(name: str) -> Handler:
     return handle
 
 
-def schedule_vault_deletion(services: Services, call: Call[ScheduleDeletion, NoBody]) -> VaultReply:
-    vault = call.path["vault_id"]
-    return shown_vault(services.vaults.schedule_vault_deletion(call.caller, vault, call.body.days, call.if_match))
+def _vault_end(name: str) -> Handler:
+    """A handler for an act that destroys a vault, or leads there."""
+
+    def handle(services: Services, call: Call[NoBody, Confirmed]) -> VaultReply:
+        act: VaultAct = getattr(services.vaults, name)
+        confirmed = call.query.confirm_needed_by
+        return shown_vault(act(call.caller, call.path["vault_id"], if_match=call.if_match, confirm_needed_by=confirmed))
+
+    return handle
+
+
+def schedule_vault_deletion(services: Services, call: Call[ScheduleDeletion, Confirmed]) -> VaultReply:
+    vault, confirmed = call.path["vault_id"], call.query.confirm_needed_by
+    changed = services.vaults.schedule_vault_deletion(call.caller, vault, call.body.days, call.if_match, confirmed)
+    return shown_vault(changed)
 
 
 def lock_vault(services: Services, call: Call[SetLock, NoBody]) -> VaultReply:
@@ -146,7 +180,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "ScheduleKeyDeletion", "POST", f"{_KEY}/actions/schedule-deletion", "Delete a key in 7 to 30 days",
-        schedule_key_deletion, "keys", request=ScheduleDeletion, reply=KeyReply, permissions=("KEY_DELETE",),
+        schedule_key_deletion, "keys",
+        query=Confirmed, request=ScheduleDeletion, reply=KeyReply, permissions=("KEY_DELETE",),
         moves=True, takes_access=True, description="It is taken away at once, as by disabling it.",
     ),
     Operation(
@@ -155,7 +190,8 @@ OPERATIONS: tuple[Operation, ...] = (
         description="It is DISABLED until somebody enables it.",
     ),
     Operation(
-        "DeleteKey", "DELETE", _KEY, "Delete a key now; it can be recovered", _key("delete"), "keys", reply=KeyReply,
+        "DeleteKey", "DELETE", _KEY, "Delete a key now; it can be recovered", _key_end("delete"), "keys",
+        query=Confirmed, reply=KeyReply,
         permissions=("KEY_DELETE",), moves=True, takes_access=True,
         description="It can be recovered until its retention is over; then it is purged.",
     ),
@@ -165,8 +201,8 @@ OPERATIONS: tuple[Operation, ...] = (
         description="It is DISABLED until somebody enables it.",
     ),
     Operation(
-        "PurgeKey", "POST", f"{_KEY}/actions/purge", "Destroy a deleted key for ever", _key("purge"), "keys",
-        reply=KeyReply, permissions=("KEY_PURGE",), moves=True,
+        "PurgeKey", "POST", f"{_KEY}/actions/purge", "Destroy a deleted key for ever", _key_end("purge"), "keys",
+        query=Confirmed, reply=KeyReply, permissions=("KEY_PURGE",), moves=True,
         description="Nothing that it sealed can be opened any more. Refused while it is protected against that.",
     ),
     Operation(
@@ -192,7 +228,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "ScheduleKeyVersionDeletion", "POST", f"{_VERSION}/actions/schedule-deletion",
-        "Destroy a version in 7 to 30 days", schedule_version_deletion, "keys", request=ScheduleDeletion,
+        "Destroy a version in 7 to 30 days", schedule_version_deletion, "keys",
+        query=Confirmed, request=ScheduleDeletion,
         reply=KeyVersionReply, permissions=("KEY_DELETE",),
         description="It is taken away at once. The current version cannot be destroyed by itself.",
     ),
@@ -203,7 +240,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "ScheduleVaultDeletion", "POST", f"{_VAULT}/actions/schedule-deletion",
-        "Delete a vault and its keys in 7 to 30 days", schedule_vault_deletion, "vaults", request=ScheduleDeletion,
+        "Delete a vault and its keys in 7 to 30 days", schedule_vault_deletion, "vaults",
+        query=Confirmed, request=ScheduleDeletion,
         reply=VaultReply, permissions=("VAULT_DELETE",), moves=True, takes_access=True,
         description="All its keys are taken away at once.",
     ),
@@ -214,7 +252,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "DeleteVault", "DELETE", _VAULT, "Delete a vault and its keys now; it can be recovered",
-        _vault("delete_vault"), "vaults", reply=VaultReply, permissions=("VAULT_DELETE",), moves=True,
+        _vault_end("delete_vault"), "vaults",
+        query=Confirmed, reply=VaultReply, permissions=("VAULT_DELETE",), moves=True,
         takes_access=True,
     ),
     Operation(
@@ -224,7 +263,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "PurgeVault", "POST", f"{_VAULT}/actions/purge", "Destroy a deleted vault and its keys for ever",
-        _vault("purge_vault"), "vaults", reply=VaultReply, permissions=("VAULT_PURGE",), moves=True,
+        _vault_end("purge_vault"), "vaults",
+        query=Confirmed, reply=VaultReply, permissions=("VAULT_PURGE",), moves=True,
         description="Refused while the vault or a key in it is protected against that.",
     ),
     Operation(
