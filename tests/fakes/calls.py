@@ -18,10 +18,12 @@ from keystead.crypto import asymmetric, transport
 from keystead.crypto.envelope import Binding
 from keystead.crypto.suites import suite_of
 from keystead.databases.creation import NewSystem
+from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.desk import Report
 from keystead.iam.model import Caller
 from keystead.vault.backup_format import Kept, KeptKey, KeptVersion, Kind, seal
 from keystead.vault.importing import Wrapped
+from keystead.vault.inventory import counted
 from keystead.vault.model import Key, KeyVersion, Vault
 from keystead.vault.settings import KeySettings, VaultSettings
 from keystead.vault.wrapping import WrappingKey
@@ -160,11 +162,11 @@ def _disabled(region: DomainRegion, t: Things) -> None:
 
 
 def _pending(region: DomainRegion, t: Things) -> None:
-    region.vaults.schedule_deletion(region.admin, t.key)
+    region.vaults.schedule_deletion(region.admin, t.key, confirm_needed_by=needed(region, t))
 
 
 def _deleted(region: DomainRegion, t: Things) -> None:
-    region.vaults.delete(region.admin, t.key)
+    region.vaults.delete(region.admin, t.key, confirm_needed_by=needed(region, t))
 
 
 def _rotated(region: DomainRegion, t: Things) -> None:
@@ -177,19 +179,28 @@ def _version_disabled(region: DomainRegion, t: Things) -> None:
 
 def _version_pending(region: DomainRegion, t: Things) -> None:
     _rotated(region, t)
-    region.vaults.schedule_version_deletion(region.admin, t.key, t.version)
+    region.vaults.schedule_version_deletion(region.admin, t.key, t.version, confirm_needed_by=needed(region, t))
 
 
 def _vault_pending(region: DomainRegion, t: Things) -> None:
-    region.vaults.schedule_vault_deletion(region.admin, t.vault)
+    region.vaults.schedule_vault_deletion(region.admin, t.vault, confirm_needed_by=needed(region, t))
 
 
 def _vault_deleted(region: DomainRegion, t: Things) -> None:
-    region.vaults.delete_vault(region.admin, t.vault)
+    region.vaults.delete_vault(region.admin, t.vault, confirm_needed_by=needed(region, t))
 
 
 def _stopped(region: DomainRegion, t: Things) -> None:
     active(region, t.system, state="INACTIVE", desired="stopped")
+
+
+def needed(region: DomainRegion, t: Things) -> int:
+    """By how many the key, or every key of the vault, is needed now; 0 for what does not exist."""
+    region.snapshot.refresh()
+    ring, survey = region.snapshot.keyring, DatabaseDependants(region.files).survey()
+    keys = [entry.key for entry in ring.entries() if t.key == entry.key.id]
+    with region.store.read() as tx:
+        return len(counted([need for key in keys for need in survey.needs(tx, key)]))
 
 
 _compartment = ("compartment",)
@@ -257,6 +268,10 @@ VAULTS: Mapping[str, Call] = {
     "restore_vault": Call(
         lambda r, c, t: r.vaults.restore_vault(c, backup_of(r, c, t, "vault"), t.compartment), ("compartment",)
     ),
+    "inventory": _read(lambda r, c, t: r.vaults.inventory(c, t.key), "key"),
+    "vault_inventory": _read(lambda r, c, t: r.vaults.vault_inventory(c, t.vault), "vault"),
+    "impact": _read(lambda r, c, t: r.vaults.impact(c, t.key, "delete"), "key"),
+    "usage": _read(lambda r, c, t: r.vaults.usage(c, t.key), "key"),
     "get_key": _read(lambda r, c, t: r.vaults.get_key(c, t.key), "key"),
     "list_keys": _read(lambda r, c, t: r.vaults.list_keys(c, t.compartment, _page), "compartment"),
     "list_versions": _read(lambda r, c, t: r.vaults.list_versions(c, t.key, _page), "key"),
@@ -264,25 +279,33 @@ VAULTS: Mapping[str, Call] = {
     "update_vault": Call(lambda r, c, t: r.vaults.update_vault(c, t.vault, VaultSettings(key_limit=9)), ("vault",)),
     "lock_vault": Call(lambda r, c, t: r.vaults.lock_vault(c, t.vault, "ReadOnly"), ("vault",)),
     "move_vault": Call(lambda r, c, t: r.vaults.move_vault(c, t.vault, t.compartment), ("vault", "compartment")),
-    "schedule_vault_deletion": Call(lambda r, c, t: r.vaults.schedule_vault_deletion(c, t.vault, 7), ("vault",)),
+    "schedule_vault_deletion": Call(
+        lambda r, c, t: r.vaults.schedule_vault_deletion(c, t.vault, 7, confirm_needed_by=needed(r, t)), ("vault",)
+    ),
     "cancel_vault_deletion": Call(
         lambda r, c, t: r.vaults.cancel_vault_deletion(c, t.vault), ("vault",), _vault_pending
     ),
-    "delete_vault": Call(lambda r, c, t: r.vaults.delete_vault(c, t.vault), ("vault",)),
+    "delete_vault": Call(lambda r, c, t: r.vaults.delete_vault(c, t.vault, confirm_needed_by=needed(r, t)), ("vault",)),
     "recover_vault": Call(lambda r, c, t: r.vaults.recover_vault(c, t.vault), ("vault",), _vault_deleted),
-    "purge_vault": Call(lambda r, c, t: r.vaults.purge_vault(c, t.vault), ("vault",), _vault_deleted),
+    "purge_vault": Call(
+        lambda r, c, t: r.vaults.purge_vault(c, t.vault, confirm_needed_by=needed(r, t)), ("vault",), _vault_deleted
+    ),
     "update_key": Call(lambda r, c, t: r.vaults.update_key(c, t.key, KeySettings(rotation_days=90)), ("key",)),
     "lock_key": Call(lambda r, c, t: r.vaults.lock_key(c, t.key, "CanNotDelete"), ("key",)),
     "move_key": Call(lambda r, c, t: r.vaults.move_key(c, t.key, t.compartment), ("key", "compartment")),
-    "schedule_deletion": Call(lambda r, c, t: r.vaults.schedule_deletion(c, t.key, 7), ("key",)),
+    "schedule_deletion": Call(
+        lambda r, c, t: r.vaults.schedule_deletion(c, t.key, 7, confirm_needed_by=needed(r, t)), ("key",)
+    ),
     "cancel_deletion": Call(lambda r, c, t: r.vaults.cancel_deletion(c, t.key), ("key",), _pending),
-    "delete": Call(lambda r, c, t: r.vaults.delete(c, t.key), ("key",)),
+    "delete": Call(lambda r, c, t: r.vaults.delete(c, t.key, confirm_needed_by=needed(r, t)), ("key",)),
     "recover": Call(lambda r, c, t: r.vaults.recover(c, t.key), ("key",), _deleted),
-    "purge": Call(lambda r, c, t: r.vaults.purge(c, t.key), ("key",), _deleted),
+    "purge": Call(lambda r, c, t: r.vaults.purge(c, t.key, confirm_needed_by=needed(r, t)), ("key",), _deleted),
     "enable_version": Call(lambda r, c, t: r.vaults.enable_version(c, t.key, t.version), ("key",), _version_disabled),
     "disable_version": Call(lambda r, c, t: r.vaults.disable_version(c, t.key, t.version), ("key",)),
     "schedule_version_deletion": Call(
-        lambda r, c, t: r.vaults.schedule_version_deletion(c, t.key, t.version, 7), ("key",), _rotated
+        lambda r, c, t: r.vaults.schedule_version_deletion(c, t.key, t.version, 7, confirm_needed_by=needed(r, t)),
+        ("key",),
+        _rotated,
     ),
     "cancel_version_deletion": Call(
         lambda r, c, t: r.vaults.cancel_version_deletion(c, t.key, t.version), ("key",), _version_pending
