@@ -70,11 +70,17 @@ key rewrap k
 key update k --operations encrypt,decrypt --not-before 2026-01-01 --expires-at 2030-01-01T00:00:00Z --if-match 4
 key update k --expires-at none --not-before none --operations all --rotation-days 90 --minimum-version 1
 key update k --retention-days 30 --purge-protection --tag team=dba --tag env=prod
-key schedule-deletion k --days 7
+key inventory k
+key inventory k --version 1
+key impact k --if disable
+key impact k --if delete --version 1
+key usage k --days 7
+vault inventory v
+key schedule-deletion k --days 7 --confirm-needed-by 3
 key cancel-deletion k
 key delete k -y
 key recover k
-key purge k -y
+key purge k -y --confirm-needed-by 3
 key lock k
 key lock k --read-only
 key unlock k
@@ -82,13 +88,13 @@ key move k --to /
 key version k 1
 key disable-version k 1
 key enable-version k 1
-key schedule-version-deletion k 1 --days 7
+key schedule-version-deletion k 1 --days 7 --confirm-needed-by 2
 key cancel-version-deletion k 1
 vault create w --private --protection software --key-limit 10 --network 192.0.2.0/24 --retention-days 7 --tag a=b
-vault update w --key-limit 0 --network '' --purge-protection
+vault update w --trusted-service databases --key-limit 0 --network '' --purge-protection
 vault schedule-deletion w
 vault cancel-deletion w
-vault delete w -y
+vault delete w -y --confirm-needed-by 1
 vault recover w
 vault purge w -y
 vault lock w

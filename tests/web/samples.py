@@ -100,15 +100,17 @@ def target_of(region: Region, operation: Operation, prefix: str = "") -> str:
     asked = {field.encode_name for field in msgspec.structs.fields(operation.query)}
     extra = ["if=delete"] if "if" in asked else []
     if "confirm_needed_by" in asked:
-        extra.append(f"confirm_needed_by={needed_now(region, prefix)}")
+        extra.append(
+            f"confirm_needed_by={needed_now(region, prefix, 1 if 'key_version_id' in operation.parameters else None)}"
+        )
     needed = {name for name in ("compartment_id", "parent_id") if name in operation.query.__struct_fields__}
     query = "&".join([*(f"{name}={region.ids[prefix + 'compartment_id']}" for name in sorted(needed)), *extra])
     return f"{path}?{query}" if query else path
 
 
-def needed_now(region: Region, prefix: str = "") -> int:
-    """By how many things the key (the only one of its vault that anything needs) is needed."""
+def needed_now(region: Region, prefix: str = "", version: int | None = None) -> int:
+    """By how many things the key (the only one of its vault that anything needs), or a version of it, is needed."""
     tenancy, key_id = region.ids[prefix + "tenancy"], region.ids[prefix + "key_id"]
     with region.store.read() as tx:
         key = tx.vault.key(tenancy, key_id)
-        return 0 if key is None else len(counted(DatabaseDependants(MemoryBackups()).survey().needs(tx, key)))
+        return 0 if key is None else len(counted(DatabaseDependants(MemoryBackups()).survey().needs(tx, key), version))

@@ -245,7 +245,7 @@ def test_access_can_be_taken_away_while_the_audit_disk_is_full(tmp_path: Path) -
 
 def _caller(region: Region, name: str) -> Any:
     token = region.services.iam.sign_in("acme", name, Secret(PASSWORD.encode()), "test", "test").token
-    return region.services.iam.authenticate(token, "test", "test")
+    return region.services.iam.authenticate(token, "192.0.2.7", "test")
 
 
 def test_sign_in(region: Region) -> None:

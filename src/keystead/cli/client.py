@@ -45,18 +45,20 @@ class Client:
         """GET one thing or one page."""
         return self.send(Call("GET", path, query=query))
 
-    def post(self, path: str, body: Json | None = None, *, if_match: str | None = None) -> Reply:
+    def post(
+        self, path: str, body: Json | None = None, *, if_match: str | None = None, **query: str | int | None
+    ) -> Reply:
         """POST an action."""
-        return self.send(Call("POST", path, body=body, if_match=if_match))
+        return self.send(Call("POST", path, body=body, query=query, if_match=if_match))
 
     def create(self, path: str, body: Json | None = None) -> Reply:
         """POST something new, with an Idempotency-Key. Members that are None are left out."""
         told = None if body is None else {key: value for key, value in body.items() if value is not None}
         return self.send(Call("POST", path, body=told, once=True))
 
-    def delete(self, path: str, *, if_match: str | None = None) -> Reply:
+    def delete(self, path: str, *, if_match: str | None = None, **query: str | int | None) -> Reply:
         """DELETE one thing."""
-        return self.send(Call("DELETE", path, if_match=if_match))
+        return self.send(Call("DELETE", path, query=query, if_match=if_match))
 
     def items(self, path: str, limit: int | None = None, **query: str | int | None) -> Iterator[Json]:
         """Every item of a list, page by page, at most `limit`."""

@@ -42,6 +42,16 @@ Networks = Annotated[
     list[str] | None,
     typer.Option("--network", metavar="CIDR", help="Reachable from here only; repeatable; '' for everywhere."),
 ]
+TrustedServices = Annotated[
+    list[str] | None,
+    typer.Option("--trusted-service", metavar="NAME", help="Passes its networks: databases; repeatable; '' for none."),
+]
+Confirmed = Annotated[
+    int | None,
+    typer.Option(
+        "--confirm-needed-by", metavar="N", help="Destroy it although N things need it: exactly N, or it is refused."
+    ),
+]
 Days = Annotated[int | None, typer.Option("--days", metavar="N", help="How many days ahead: 7 to 30; 30 unless told.")]
 
 
@@ -83,6 +93,11 @@ def tags_given(pairs: list[str] | None) -> Json:
 def networks_given(networks: list[str] | None) -> Json:
     """Networks as a list; an empty one is none."""
     return {"networks": [network for network in networks if network]} if networks else {}
+
+
+def services_given(services: list[str] | None) -> Json:
+    """Trusted services as a list; an empty one is none."""
+    return {"trusted_services": [service for service in services if service]} if services else {}
 
 
 def numbers_given(**numbers: int | None) -> Json:

@@ -55,11 +55,20 @@ def schedule_deletion(
     session: Session,
     name: Reference,
     days: given.Days = None,
+    confirm_needed_by: given.Confirmed = None,
     compartment: InCompartment = None,
     if_match: IfMatch = None,
 ) -> None:
     """Take a key away at once and delete it in 7 to 30 days, unless that is cancelled."""
-    _key(session, name, compartment, "actions/schedule-deletion", if_match, given.numbers_given(days=days))
+    _key(
+        session,
+        name,
+        compartment,
+        "actions/schedule-deletion",
+        if_match,
+        given.numbers_given(days=days),
+        confirm_needed_by,
+    )
 
 
 @command(keys, "cancel-deletion")
@@ -72,12 +81,18 @@ def cancel_deletion(
 
 @command(keys, "delete")
 def delete_key(
-    session: Session, name: Reference, yes: Yes = False, compartment: InCompartment = None, if_match: IfMatch = None
+    session: Session,
+    name: Reference,
+    yes: Yes = False,
+    confirm_needed_by: given.Confirmed = None,
+    compartment: InCompartment = None,
+    if_match: IfMatch = None,
 ) -> None:
     """Delete a key now. `key recover` has it back until its retention is over."""
     found = session.find("key", name, compartment)
     session.confirm(f"delete key {found['name']}", yes)
-    _said_key(session, session.client.delete(f"/keys/{found['id']}", if_match=if_match).data)
+    path = f"/keys/{found['id']}"
+    _said_key(session, session.client.delete(path, if_match=if_match, confirm_needed_by=confirm_needed_by).data)
 
 
 @command(keys, "recover")
@@ -88,12 +103,18 @@ def recover_key(session: Session, name: Reference, compartment: InCompartment = 
 
 @command(keys, "purge")
 def purge_key(
-    session: Session, name: Reference, yes: Yes = False, compartment: InCompartment = None, if_match: IfMatch = None
+    session: Session,
+    name: Reference,
+    yes: Yes = False,
+    confirm_needed_by: given.Confirmed = None,
+    compartment: InCompartment = None,
+    if_match: IfMatch = None,
 ) -> None:
     """Destroy a deleted key for ever: nothing that it sealed can be opened any more."""
     found = session.find("key", name, compartment)
     session.confirm(f"destroy key {found['name']} for ever", yes)
-    _said_key(session, session.client.post(f"/keys/{found['id']}/actions/purge", if_match=if_match).data)
+    path = f"/keys/{found['id']}/actions/purge"
+    _said_key(session, session.client.post(path, if_match=if_match, confirm_needed_by=confirm_needed_by).data)
 
 
 @command(keys, "lock")
@@ -142,10 +163,15 @@ def disable_version(session: Session, name: Reference, number: Number, compartme
 
 @command(keys, "schedule-version-deletion")
 def schedule_version_deletion(
-    session: Session, name: Reference, number: Number, days: given.Days = None, compartment: InCompartment = None
+    session: Session,
+    name: Reference,
+    number: Number,
+    days: given.Days = None,
+    confirm_needed_by: given.Confirmed = None,
+    compartment: InCompartment = None,
 ) -> None:
     """Take a version away at once and destroy it in 7 to 30 days. Not the current one."""
-    _version(session, name, number, compartment, "schedule-deletion", given.numbers_given(days=days))
+    _version(session, name, number, compartment, "schedule-deletion", given.numbers_given(days=days), confirm_needed_by)
 
 
 @command(keys, "cancel-version-deletion")
@@ -165,6 +191,7 @@ def update_vault(
     name: Reference,
     key_limit: given.KeyLimit = None,
     network: given.Networks = None,
+    trusted_service: given.TrustedServices = None,
     retention_days: given.RetentionDays = None,
     purge_protection: given.PurgeProtection = False,
     tag: given.Tags = None,
@@ -175,6 +202,7 @@ def update_vault(
     settings = {
         **given.numbers_given(key_limit=key_limit, retention_days=retention_days),
         **given.networks_given(network),
+        **given.services_given(trusted_service),
         **({"purge_protection": True} if purge_protection else {}),
         **given.tags_given(tag),
     }
@@ -186,11 +214,12 @@ def schedule_vault_deletion(
     session: Session,
     name: Reference,
     days: given.Days = None,
+    confirm_needed_by: given.Confirmed = None,
     compartment: InCompartment = None,
     if_match: IfMatch = None,
 ) -> None:
     """Take all keys of a vault away at once and delete it in 7 to 30 days, unless that is cancelled."""
-    _vault(session, name, compartment, "schedule-deletion", if_match, given.numbers_given(days=days))
+    _vault(session, name, compartment, "schedule-deletion", if_match, given.numbers_given(days=days), confirm_needed_by)
 
 
 @command(vaults, "cancel-deletion")
@@ -203,12 +232,18 @@ def cancel_vault_deletion(
 
 @command(vaults, "delete")
 def delete_vault(
-    session: Session, name: Reference, yes: Yes = False, compartment: InCompartment = None, if_match: IfMatch = None
+    session: Session,
+    name: Reference,
+    yes: Yes = False,
+    confirm_needed_by: given.Confirmed = None,
+    compartment: InCompartment = None,
+    if_match: IfMatch = None,
 ) -> None:
     """Delete a vault and its keys now. `vault recover` has them back until its retention is over."""
     found = session.find("vault", name, compartment)
     session.confirm(f"delete vault {found['name']} and its keys", yes)
-    _said_vault(session, session.client.delete(f"/vaults/{found['id']}", if_match=if_match).data)
+    path = f"/vaults/{found['id']}"
+    _said_vault(session, session.client.delete(path, if_match=if_match, confirm_needed_by=confirm_needed_by).data)
 
 
 @command(vaults, "recover")
@@ -221,12 +256,18 @@ def recover_vault(
 
 @command(vaults, "purge")
 def purge_vault(
-    session: Session, name: Reference, yes: Yes = False, compartment: InCompartment = None, if_match: IfMatch = None
+    session: Session,
+    name: Reference,
+    yes: Yes = False,
+    confirm_needed_by: given.Confirmed = None,
+    compartment: InCompartment = None,
+    if_match: IfMatch = None,
 ) -> None:
     """Destroy a deleted vault and all its keys for ever."""
     found = session.find("vault", name, compartment)
     session.confirm(f"destroy vault {found['name']} and all its keys for ever", yes)
-    _said_vault(session, session.client.post(f"/vaults/{found['id']}/actions/purge", if_match=if_match).data)
+    path = f"/vaults/{found['id']}/actions/purge"
+    _said_vault(session, session.client.post(path, if_match=if_match, confirm_needed_by=confirm_needed_by).data)
 
 
 @command(vaults, "lock")
@@ -268,10 +309,16 @@ def _lock(read_only: bool) -> Json:
 
 
 def _key(
-    session: Session, name: str, compartment: str | None, act: str, if_match: str | None, body: Json | None = None
+    session: Session,
+    name: str,
+    compartment: str | None,
+    act: str,
+    if_match: str | None,
+    body: Json | None = None,
+    confirmed: int | None = None,
 ) -> None:
     path = f"/keys/{session.resolve('key', name, compartment)}/{act}"
-    _said_key(session, session.client.post(path, body, if_match=if_match).data)
+    _said_key(session, session.client.post(path, body, if_match=if_match, confirm_needed_by=confirmed).data)
 
 
 def _said_key(session: Session, key: Json) -> None:
@@ -279,10 +326,16 @@ def _said_key(session: Session, key: Json) -> None:
 
 
 def _vault(
-    session: Session, name: str, compartment: str | None, act: str, if_match: str | None, body: Json | None = None
+    session: Session,
+    name: str,
+    compartment: str | None,
+    act: str,
+    if_match: str | None,
+    body: Json | None = None,
+    confirmed: int | None = None,
 ) -> None:
     path = f"/vaults/{session.resolve('vault', name, compartment)}/actions/{act}"
-    _said_vault(session, session.client.post(path, body, if_match=if_match).data)
+    _said_vault(session, session.client.post(path, body, if_match=if_match, confirm_needed_by=confirmed).data)
 
 
 def _said_vault(session: Session, vault: Json) -> None:
@@ -313,10 +366,16 @@ def _version_path(session: Session, name: str, number: int, compartment: str | N
 
 
 def _version(
-    session: Session, name: str, number: int, compartment: str | None, act: str, body: Json | None = None
+    session: Session,
+    name: str,
+    number: int,
+    compartment: str | None,
+    act: str,
+    body: Json | None = None,
+    confirmed: int | None = None,
 ) -> None:
     path = _version_path(session, name, number, compartment)
-    changed = session.client.post(f"{path}/actions/{act}", body).data
+    changed = session.client.post(f"{path}/actions/{act}", body, confirm_needed_by=confirmed).data
     if session.console.json:
         session.console.document(changed)
         return

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from keystead.cli import audit, auth, backups, cryptography, databases, iam, jobs, seal, state, transfer
+from keystead.cli import audit, auth, backups, cryptography, databases, iam, inventory, jobs, seal, state
 from keystead.cli.exits import MEANINGS
 from keystead.cli.session import Session
 
@@ -26,8 +26,8 @@ groups = {
     "user": iam.users,
     "group": iam.groups,
     "policy": iam.policies,
-    "vault": transfer.vaults,
-    "key": transfer.keys,
+    "vault": inventory.vaults,
+    "key": inventory.keys,
     "db": databases.systems,
     "backup": backups.backups,
     "job": jobs.jobs,

@@ -34,13 +34,14 @@ _VERSIONS: list[Column] = [("version", "number"), ("state", "state"), ("created"
 
 
 @command(vaults, "create")
-def create_vault(
+def create_vault(  # noqa: PLR0913, PLR0917  # the options of a command
     session: Session,
     name: NewName,
     private: Annotated[bool, typer.Option("--private", help="Its keys are wrapped by a key of its own.")] = False,
     protection: ProtectionName = None,
     key_limit: given.KeyLimit = None,
     network: given.Networks = None,
+    trusted_service: given.TrustedServices = None,
     retention_days: given.RetentionDays = None,
     purge_protection: given.PurgeProtection = False,
     tag: given.Tags = None,
@@ -54,6 +55,7 @@ def create_vault(
         "protection": protection,
         **given.numbers_given(key_limit=key_limit, retention_days=retention_days),
         **given.networks_given(network),
+        **given.services_given(trusted_service),
         **({"purge_protection": True} if purge_protection else {}),
         **given.tags_given(tag),
     }

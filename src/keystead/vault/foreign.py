@@ -24,7 +24,7 @@ from keystead.vault.keyring import Entry
 from keystead.vault.lifecycle import permits, version_as_of
 from keystead.vault.model import Key, KeyVersion, Vault
 from keystead.vault.operations import Use, check_size
-from keystead.vault.ports import Stored, VaultStore
+from keystead.vault.ports import Dependants, KeyTrail, Stored, VaultStore
 from keystead.vault.snapshot import Snapshot
 
 KNOWN_LIMIT = 20_000
@@ -34,8 +34,17 @@ _USES: tuple[tuple[Use, str], ...] = (("customer-data", "decrypt"), ("customer-k
 class Foreign(Batches):
     """Acts for the wire dialects."""
 
-    def __init__(self, guard: Guard, snapshot: Snapshot, store: VaultStore, clock: Clock, region: str) -> None:
-        super().__init__(guard, snapshot, store, clock, region)
+    def __init__(
+        self,
+        guard: Guard,
+        snapshot: Snapshot,
+        store: VaultStore,
+        clock: Clock,
+        region: str,
+        dependants: Dependants | None = None,
+        trail: KeyTrail | None = None,
+    ) -> None:
+        super().__init__(guard, snapshot, store, clock, region, dependants, trail)
         # What a name was found to mean; believed only as long as the thing found still bears it.
         self._keys_known: dict[tuple[str, str, str, str], str] = {}
         self._places_known: dict[tuple[str, str], str] = {}

@@ -21,9 +21,7 @@ class NeedReply(Message):
     name: str
     compartment_id: str
     key_versions: list[int]
-    read_from: Annotated[
-        Evidence, Meta(description="What names the key: what was read, or a row.")
-    ]
+    read_from: Annotated[Evidence, Meta(description="What names the key: what was read, or a row.")]
     state: str
     running: bool
     part_of: str
