@@ -404,3 +404,17 @@ def test_the_golden_backup_opens_for_ever() -> None:
     opened = [each.material.reveal().hex() if each.material else None for each in kept.keys[0].versions]
     assert opened == vector["materials"]
     assert dict(key.tags) == {"für": "ü"}
+
+
+def test_versions_that_have_their_material_are_not_touched(region: DomainRegion, vault: str) -> None:
+    key = new_key(region, vault)
+    blob = region.vaults.back_up_key(region.admin, key.id).blob
+    with region.store.read() as tx:
+        before = tx.vault.versions(region.tenancy, key.id)
+    region.vaults.disable_version(region.admin, key.id, before[0].id)
+    region.vaults.delete(region.admin, key.id)
+    region.vaults.restore_key(region.admin, blob)
+    with region.store.read() as tx:
+        after = tx.vault.versions(region.tenancy, key.id)
+    assert after[0].wrapped == before[0].wrapped
+    assert after[0].state == "DISABLED"
