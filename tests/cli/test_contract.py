@@ -80,7 +80,7 @@ key schedule-deletion k --days 7 --confirm-needed-by 3
 key cancel-deletion k
 key delete k -y
 key recover k
-key purge k -y --confirm-needed-by 3
+key enable k
 key lock k
 key lock k --read-only
 key unlock k
@@ -96,10 +96,11 @@ vault schedule-deletion w
 vault cancel-deletion w
 vault delete w -y --confirm-needed-by 1
 vault recover w
-vault purge w -y
 vault lock w
 vault unlock w
 vault move w --to /
+vault delete w -y
+vault purge w -y --confirm-needed-by 1
 key import mine -v v --in key.bin --rotation-days 90 --operations wrap,unwrap --tag from=hsm
 key import mine --new-version --in key.bin --if-match 1
 key import-params -v v --algorithm AES-256 --hours 2 -o params.json
@@ -121,6 +122,8 @@ key batch k unwrap
 key batch k rewrap
 key batch s sign --scheme ED25519
 key batch s verify --key-version 1
+key delete s -y
+key purge s -y --confirm-needed-by 3
 random 16 --vault v
 db create s -k k --admin root1 --memory 256 --protect
 db list

@@ -561,12 +561,17 @@ def vault_inventory(ask: Request, vault_id: str) -> Json:
 
 @route("DELETE", "/keys/{key_id}")
 def delete_key(ask: Request, key_id: str) -> Json:
-    return ask.region.change(ask.region.get("key", key_id), ask.seen, state="DELETED", purge_at=LATER)
+    return deleted(ask, ask.region.get("key", key_id))
 
 
 @route("DELETE", "/vaults/{vault_id}")
 def delete_vault(ask: Request, vault_id: str) -> Json:
-    return ask.region.change(ask.region.get("vault", vault_id), ask.seen, state="DELETED", purge_at=LATER)
+    return deleted(ask, ask.region.get("vault", vault_id))
+
+
+def deleted(ask: Request, thing: Json) -> Json:
+    check_origin(thing, "delete", {"ACTIVE", "ENABLED", "DISABLED", "PENDING_DELETION"})
+    return ask.region.change(thing, ask.seen, state="DELETED", deletion_at=None, purge_at=LATER)
 
 
 # --- bring your own key, backups: real wrapping, so that what arrives can be looked at
@@ -660,8 +665,16 @@ def act_on_vault(ask: Request, vault_id: str, verb: str) -> Json:
     return lived(ask, ask.region.get("vault", vault_id), verb, "ACTIVE")
 
 
+def check_origin(thing: Json, verb: str, origins: set[str] | None) -> None:
+    if origins is not None and thing["state"] not in origins:
+        raise Refused(409, "IllegalState", f"{thing['name']!r} is {thing['state']}: it cannot {verb.replace('-', ' ')}")
+
+
 def lived(ask: Request, thing: Json, verb: str, back: str) -> Json:
     """What becomes of a vault or a key by one of the acts of its life."""
+    origins = {"cancel-deletion": {"PENDING_DELETION"}, "recover": {"DELETED"}, "purge": {"DELETED"}}
+    origins["schedule-deletion"] = {"ACTIVE", "ENABLED", "DISABLED"}
+    check_origin(thing, verb, origins.get(verb))
     changes: Json = {
         "schedule-deletion": {"state": "PENDING_DELETION", "deletion_at": LATER},
         "cancel-deletion": {"state": back, "deletion_at": None},
@@ -841,6 +854,7 @@ def act_on_system(ask: Request, db_system_id: str, verb: str) -> Any:
     found = ask.region.get("mysqldbsystem", db_system_id)
     match verb:
         case "start" | "stop" | "restart" | "rotate-data-keys" | "verify":
+            check_origin(found, verb, {"start": {"INACTIVE", "FAILED"}, "stop": {"ACTIVE", "FAILED"}}.get(verb))
             return 202, {"job": ask.region.job(verb, found, found["compartment_id"])}
         case "change-key":
             key = ask.body["key_id"]

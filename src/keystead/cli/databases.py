@@ -8,6 +8,7 @@ import typer
 
 from keystead.cli import connect as client_program
 from keystead.cli import report as proof
+from keystead.cli.already import Moved, moved
 from keystead.cli.command import IfMatch, InCompartment, Limit, NewName, Reference, Wait, Yes, command, group
 from keystead.cli.console import Column, moment
 from keystead.cli.exits import usage
@@ -318,11 +319,24 @@ def _path(session: Session, name: str, compartment: str | None) -> str:
 
 def _job(session: Session, verb: str, name: str, compartment: str | None, wait: bool, if_match: str | None) -> None:
     path = _path(session, name, compartment)
-    answer = session.client.post(f"{path}/actions/{verb}", if_match=if_match).data
-    told = follow(session, answer, wait, ("db_system", path))
+    call = Call("POST", f"{path}/actions/{verb}", if_match=if_match)
+    done = moved(session, call, path, {"start": "ACTIVE", "stop": "INACTIVE"}.get(verb))
+    if done.already:
+        _already(session, done)
+        return
+    told = follow(session, done.answer, wait, ("db_system", path))
     if wait:
         system = told["db_system"]
         session.console.say(f"database system {system['name']} is {system['state']}")
+
+
+def _already(session: Session, done: Moved) -> None:
+    """No job was needed."""
+    system = done.answer
+    if session.console.json:
+        session.console.document({"job": None, "db_system": system})
+    else:
+        session.console.say(f"database system {system['name']} is {done.said(system['state'])}")
 
 
 def _act(session: Session, verb: str, name: str, compartment: str | None, said: str) -> None:

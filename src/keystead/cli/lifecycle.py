@@ -1,6 +1,7 @@
 """The life of vaults, keys and versions: settings, deletion and recovery, locks, compartments.
 
 What cannot be taken back asks first. What takes a key away says what follows: database systems under it are fenced.
+Asking for a state that a thing is in already is no error; for a deletion on a day of one's own (`--days`) it is.
 """
 
 from typing import Annotated
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from keystead.cli import given
+from keystead.cli.already import Moved, moved
 from keystead.cli.command import IfMatch, InCompartment, Reference, Yes, command
 from keystead.cli.exits import usage
 from keystead.cli.session import Session
@@ -19,6 +21,17 @@ __all__ = ["keys", "vaults"]
 Number = Annotated[int, typer.Argument(metavar="NUMBER", help="Number of the version.", show_default=False)]
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="Against every change, not only against deletion.")]
 Destination = Annotated[str, typer.Option("--to", metavar="PATH", help="Compartment: A/B/C from the root, / or an id.")]
+
+# the states that acts lead to: of keys and versions, and of vaults
+_KEY_STATES = {
+    "schedule-deletion": "PENDING_DELETION",
+    "cancel-deletion": "DISABLED",
+    "recover": "DISABLED",
+    "purge": "PURGED",
+    "enable": "ENABLED",
+    "disable": "DISABLED",
+}
+_VAULT_STATES = {**_KEY_STATES, "cancel-deletion": "ACTIVE", "recover": "ACTIVE"}
 
 
 @command(keys, "update")
@@ -64,7 +77,7 @@ def schedule_deletion(
         session,
         name,
         compartment,
-        "actions/schedule-deletion",
+        "schedule-deletion",
         if_match,
         given.numbers_given(days=days),
         confirm_needed_by,
@@ -76,7 +89,7 @@ def cancel_deletion(
     session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None
 ) -> None:
     """Keep a key that was to be deleted. It is DISABLED until `key enable`."""
-    _key(session, name, compartment, "actions/cancel-deletion", if_match)
+    _key(session, name, compartment, "cancel-deletion", if_match)
 
 
 @command(keys, "delete")
@@ -92,13 +105,14 @@ def delete_key(
     found = session.find("key", name, compartment)
     session.confirm(f"delete key {found['name']}", yes)
     path = f"/keys/{found['id']}"
-    _said_key(session, session.client.delete(path, if_match=if_match, confirm_needed_by=confirm_needed_by).data)
+    call = Call("DELETE", path, {"confirm_needed_by": confirm_needed_by}, if_match=if_match)
+    _said(session, "key", moved(session, call, path, "DELETED"))
 
 
 @command(keys, "recover")
 def recover_key(session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None) -> None:
     """Have a deleted key back. It is DISABLED until `key enable`."""
-    _key(session, name, compartment, "actions/recover", if_match)
+    _key(session, name, compartment, "recover", if_match)
 
 
 @command(keys, "purge")
@@ -113,8 +127,7 @@ def purge_key(
     """Destroy a deleted key for ever: nothing that it sealed can be opened any more."""
     found = session.find("key", name, compartment)
     session.confirm(f"destroy key {found['name']} for ever", yes)
-    path = f"/keys/{found['id']}/actions/purge"
-    _said_key(session, session.client.post(path, if_match=if_match, confirm_needed_by=confirm_needed_by).data)
+    _key(session, found["id"], compartment, "purge", if_match, confirmed=confirm_needed_by)
 
 
 @command(keys, "lock")
@@ -126,13 +139,13 @@ def lock_key(
     if_match: IfMatch = None,
 ) -> None:
     """Protect a key against deletion, or against every change."""
-    _key(session, name, compartment, "actions/lock", if_match, _lock(read_only))
+    _key(session, name, compartment, "lock", if_match, _lock(read_only))
 
 
 @command(keys, "unlock")
 def unlock_key(session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None) -> None:
     """Take the lock off a key."""
-    _key(session, name, compartment, "actions/unlock", if_match)
+    _key(session, name, compartment, "unlock", if_match)
 
 
 @command(keys, "move")
@@ -140,7 +153,7 @@ def move_key(
     session: Session, name: Reference, to: Destination, compartment: InCompartment = None, if_match: IfMatch = None
 ) -> None:
     """Put a key into another compartment, whose policies decide from then on."""
-    _key(session, name, compartment, "actions/move", if_match, {"compartment_id": session.compartment(to)})
+    _key(session, name, compartment, "move", if_match, {"compartment_id": session.compartment(to)})
 
 
 @command(keys, "version")
@@ -243,7 +256,8 @@ def delete_vault(
     found = session.find("vault", name, compartment)
     session.confirm(f"delete vault {found['name']} and its keys", yes)
     path = f"/vaults/{found['id']}"
-    _said_vault(session, session.client.delete(path, if_match=if_match, confirm_needed_by=confirm_needed_by).data)
+    call = Call("DELETE", path, {"confirm_needed_by": confirm_needed_by}, if_match=if_match)
+    _said(session, "vault", moved(session, call, path, "DELETED"))
 
 
 @command(vaults, "recover")
@@ -266,8 +280,7 @@ def purge_vault(
     """Destroy a deleted vault and all its keys for ever."""
     found = session.find("vault", name, compartment)
     session.confirm(f"destroy vault {found['name']} and all its keys for ever", yes)
-    path = f"/vaults/{found['id']}/actions/purge"
-    _said_vault(session, session.client.post(path, if_match=if_match, confirm_needed_by=confirm_needed_by).data)
+    _vault(session, found["id"], compartment, "purge", if_match, confirmed=confirm_needed_by)
 
 
 @command(vaults, "lock")
@@ -317,12 +330,9 @@ def _key(
     body: Json | None = None,
     confirmed: int | None = None,
 ) -> None:
-    path = f"/keys/{session.resolve('key', name, compartment)}/{act}"
-    _said_key(session, session.client.post(path, body, if_match=if_match, confirm_needed_by=confirmed).data)
-
-
-def _said_key(session: Session, key: Json) -> None:
-    _said(session, "key", key)
+    path = f"/keys/{session.resolve('key', name, compartment)}/actions/{act}"
+    call = Call("POST", path, {"confirm_needed_by": confirmed}, body, if_match)
+    _said(session, "key", _acted(session, call, _KEY_STATES))
 
 
 def _vault(
@@ -335,19 +345,22 @@ def _vault(
     confirmed: int | None = None,
 ) -> None:
     path = f"/vaults/{session.resolve('vault', name, compartment)}/actions/{act}"
-    _said_vault(session, session.client.post(path, body, if_match=if_match, confirm_needed_by=confirmed).data)
+    call = Call("POST", path, {"confirm_needed_by": confirmed}, body, if_match)
+    _said(session, "vault", _acted(session, call, _VAULT_STATES))
 
 
-def _said_vault(session: Session, vault: Json) -> None:
-    _said(session, "vault", vault)
+def _acted(session: Session, call: Call, states: dict[str, str]) -> Moved:
+    thing, _, act = call.path.rpartition("/actions/")
+    return moved(session, call, thing, None if call.body else states.get(act))
 
 
-def _said(session: Session, noun: str, thing: Json) -> None:
+def _said(session: Session, noun: str, done: Moved) -> None:
     """The state it is in, and what will become of it by itself."""
+    thing = done.answer
     if session.console.json:
         session.console.document(thing)
         return
-    said = f"{noun} {thing['name']} is {thing['state']}"
+    said = f"{noun} {thing['name']} is {done.said(thing['state'])}"
     if thing.get("deletion_at"):
         said += f", to be deleted at {thing['deletion_at']}"
     elif thing["state"] == "DELETED" and thing.get("purge_at"):
@@ -375,11 +388,13 @@ def _version(
     confirmed: int | None = None,
 ) -> None:
     path = _version_path(session, name, number, compartment)
-    changed = session.client.post(f"{path}/actions/{act}", body, confirm_needed_by=confirmed).data
+    call = Call("POST", f"{path}/actions/{act}", {"confirm_needed_by": confirmed}, body)
+    done = _acted(session, call, _KEY_STATES)
+    changed = done.answer
     if session.console.json:
         session.console.document(changed)
         return
-    said = f"version {changed['number']} of key {name} is {changed['state']}"
+    said = f"version {changed['number']} of key {name} is {done.said(changed['state'])}"
     if changed.get("deletion_at"):
         said += f", to be destroyed at {changed['deletion_at']}"
     session.console.say(said)

@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 from keystead.cli import given
+from keystead.cli.already import moved
 from keystead.cli.command import IfMatch, InCompartment, Limit, NewName, Reference, command, group
 from keystead.cli.console import Column, moment
 from keystead.cli.session import Session
+from keystead.cli.wire import Call
 
 vaults = group("Vaults: named containers of keys.")
 keys = group("Keys: series of key versions, one of them current; and what is done with them.")
@@ -149,10 +151,12 @@ def versions(session: Session, name: Reference, compartment: InCompartment = Non
 
 
 def _act(session: Session, move: str, name: str, compartment: str | None, if_match: str | None) -> None:
-    path = f"/keys/{session.resolve('key', name, compartment)}/actions/{move}"
-    changed = session.client.post(path, if_match=if_match).data
+    path = f"/keys/{session.resolve('key', name, compartment)}"
+    call = Call("POST", f"{path}/actions/{move}", if_match=if_match)
+    done = moved(session, call, path, {"enable": "ENABLED", "disable": "DISABLED"}.get(move))
+    key = done.answer
     if session.console.json:
-        session.console.document(changed)
+        session.console.document(key)
     else:
-        said = f"key {changed['name']} is {changed['state']}, current version {changed['current_version']}"
+        said = f"key {key['name']} is {done.said(key['state'])}, current version {key['current_version']}"
         session.console.say(said)
