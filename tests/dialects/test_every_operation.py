@@ -154,15 +154,16 @@ def test_put_is_post_and_a_list_may_be_asked_for_by_get(region: Region, client: 
 def test_nothing_is_answered_while_the_audit_disk_is_full_but_what_takes_access(tmp_path: Path) -> None:
     region = open_region(tmp_path)
     client, root = region.client(""), region.tokens["root"]
-    allow = {"deletion_allowed": True}
-    assert ask(region, client, "VaultConfigureKey", root, raw=json.dumps(allow).encode()).status == 200
+    headers, own = {"x-vault-token": root}, "!/v1/prod/vault/keys/own"
+    assert client.post(own, {}, headers=headers).status == 200
+    assert client.post(f"{own}/config", {"deletion_allowed": True}, headers=headers).status == 200
     region.log.full = True
     generation = region.services.generation()
     for name in GUARDED:
         if not OPERATIONS[name].takes_access:
             assert ask(region, client, name, root).status == 503, name
     assert region.services.generation() == generation
-    assert ask(region, client, "VaultDeleteKey", root).status == 204
+    assert client.call("DELETE", own, headers=headers).status == 204
     assert ask(region, client, "VaultRevokeSelf", root).status == 204
     region.log.full = False
     assert ask(region, client, "VaultLookUpSelf", root).status == 403
