@@ -1,4 +1,4 @@
-"""No answer of the vault, and processes that hang or die while access is lost: fenced all the same, healed, nothing lost.
+"""No answer of the vault, processes that hang or die while access is lost: fenced all the same, healed, nothing lost.
 
 The drill for every loss that somebody causes is here too; test_every_loss.py walks through them.
 """
