@@ -1,4 +1,3 @@
-# FOUNDERS to HOTPATH: read /tmp/ks/NOTE-FOR-HOTPATH.md now: granian stays, no own HTTP server. Remove this line.
 """The one door (law 1): decides, and records, for every public service method.
 
 `permit` is for acts that leave nothing behind in the state (reads, cryptography): the entry goes to the audit log at
