@@ -29,8 +29,9 @@ from keystead.server.warden import Warden
 
 if TYPE_CHECKING:
     from keystead.web.app import App
+    from keystead.web.pipeline import Entrance
 
-Part = Literal["http", "local"]
+Part = Literal["http", "local", "private"]
 SOCKET_NAME: Final = "local.sock"
 RENEW_SECONDS: Final = 180 * 86400.0
 BACKLOG: Final = 1024
@@ -40,6 +41,7 @@ GRANIAN_LOGS: Final = {
     "disable_existing_loggers": False,
     "loggers": {"_granian": {"level": "WARNING", "propagate": True}, "granian.access": {"level": "CRITICAL"}},
 }
+_ENTRANCES: Final[dict[Part, "Entrance"]] = {"http": "", "local": "local", "private": "private"}
 ALLOCATIONS: Final = 50_000
 """Objects between two looks for garbage that refers to itself: requests leave next to none."""
 
@@ -66,9 +68,11 @@ def tasks(effective: Effective, root: RootKey | None, *, logged: bool) -> list[T
     def task(part: Part) -> Task:
         return Task(part, lambda: run_part(effective, root, part), logs_at / f"{part}.log" if logs_at else None)
 
+    where = effective.settings.listen.private_at
+    private = [task("private")] if where is not None else []
     if root is None and effective.settings.listen.tls and not sealed_tls(effective).exists():
-        return [task("local")]
-    return [task("http"), task("local")]
+        return [task("local"), *(private if isinstance(where, Path) else ())]
+    return [task("http"), task("local"), *private]
 
 
 def sealed_tls(effective: Effective) -> Path:
@@ -113,10 +117,17 @@ def check_port(host: str, port: int, what: str = "[listen] port") -> None:
             ) from error
 
 
-def serve(effective: Effective, root: RootKey | None) -> None:
-    """Run both listeners until told to stop, e.g. under systemd. `up` runs them as its own children instead."""
+def check_ports(effective: Effective) -> None:
+    """Raises: Refusal `PortTaken`, `CannotListen`: a listener could not be where it is to be."""
     listen = effective.settings.listen
     check_port(listen.host, listen.port)
+    if isinstance(listen.private_at, tuple):
+        check_port(*listen.private_at, "[listen] private")
+
+
+def serve(effective: Effective, root: RootKey | None) -> None:
+    """Run both listeners until told to stop, e.g. under systemd. `up` runs them as its own children instead."""
+    check_ports(effective)
     with Lock(effective.runtime / "serve.lock", "serve"):
         preload()
         warden = Warden(
@@ -152,6 +163,8 @@ def run_part(effective: Effective, root: RootKey | None, part: Part) -> None:
                 _listen_http(effective, root)
             case "local":
                 _listen_local(effective, root)
+            case "private":
+                _listen_private(effective, root)
             case _:
                 assert_never(part)
 
@@ -159,17 +172,37 @@ def run_part(effective: Effective, root: RootKey | None, part: Part) -> None:
 def _listen_http(effective: Effective, root: RootKey | None) -> None:
     listen = effective.settings.listen
     check_port(listen.host, listen.port)
-    tls: dict[str, Any] = {}
-    if listen.tls and root is None:
-        tls = {"ssl_cert": sealed_tls(effective), "ssl_key": sealed_tls(effective)}
-    elif listen.tls and root is not None:
-        made = _certificate(effective, root)
-        tls = {"ssl_cert": _in_memory(made.pem), "ssl_key": _in_memory(made.key.reveal())}
+    tls = _tls(effective, root)
+    _granian(effective, root, "http", address=listen.host, port=listen.port, workers=listen.workers, **tls)
+
+
+def _listen_private(effective: Effective, root: RootKey | None) -> None:
+    """The listener whose requests vaults with networks let in: a unix socket, or an interface of its own."""
+    listen = effective.settings.listen
+    where = listen.private_at
+    if where is None:
+        return
+    if isinstance(where, Path):
+        where.unlink(missing_ok=True)
+        _granian(effective, root, "private", uds=where, uds_permissions=int(listen.private_mode, 8), workers=1)
+        return
+    host, port = where
+    check_port(host, port, "[listen] private")
+    _granian(effective, root, "private", address=host, port=port, workers=1, **_tls(effective, root))
+
+
+def _tls(effective: Effective, root: RootKey | None) -> dict[str, Any]:
+    """Certificate and key of a listener, where it speaks TLS."""
+    if not effective.settings.listen.tls:
+        return {}
+    if root is None:
+        return {"ssl_cert": sealed_tls(effective), "ssl_key": sealed_tls(effective)}
+    made = _certificate(effective, root)
     # A certificate lasts 397 days: end in good time, and whoever supervises starts us with a fresh one.
     timer = threading.Timer(RENEW_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
     timer.daemon = True
     timer.start()
-    _granian(effective, root, "http", address=listen.host, port=listen.port, workers=listen.workers, **tls)
+    return {"ssl_cert": _in_memory(made.pem), "ssl_key": _in_memory(made.key.reveal())}
 
 
 def _listen_local(effective: Effective, root: RootKey | None) -> None:
@@ -210,7 +243,7 @@ def _worker(effective: Effective, root: RootKey | None, part: Part) -> "App":
         app, close = sealed_app(effective, journal), journal.close
     else:
         region = open_region(effective, root, f"serve-{part}", gather=True)
-        app, close = serve_app(region), region.close
+        app, close = serve_app(region, _ENTRANCES[part]), region.close
     gc.freeze()  # what is there now stays: do not look at it again and again
     gc.set_threshold(ALLOCATIONS, 20, 100)
 

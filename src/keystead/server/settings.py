@@ -69,9 +69,32 @@ class ListenSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
         list[str],
         Meta(description="More DNS names and addresses for the certificate, besides localhost and the host's name."),
     ] = msgspec.field(default_factory=list)
+    private: Annotated[
+        str,
+        Meta(
+            description="A private listener: `unix:/path`, or `address:port` of an interface that outsiders do not "
+            "reach. Vaults with networks let in what comes by it; empty: none."
+        ),
+    ] = ""
+    private_mode: Annotated[
+        str, Meta(pattern=r"^0?[0-7]{3}$", description="Who may connect to a private unix socket, as `chmod` takes it.")
+    ] = "0660"
     runtime_dir: Annotated[
         str, Meta(description="Directory of sockets and locks; empty: `run` in the state directory.")
     ] = ""
+
+    @property
+    def private_at(self) -> Path | tuple[str, int] | None:
+        """Where the private listener is: a unix socket, or address and port. Raises: Refusal `InvalidSettings`."""
+        if not self.private:
+            return None
+        kind, _, path = self.private.partition(":")
+        if kind == "unix":
+            return Path(path)
+        host, _, port = self.private.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise _invalid(f"[listen] private is no place to listen: {self.private}", "unix:/path or 10.0.0.5:8472")
+        return host.strip("[]"), int(port)
 
 
 class AuditSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -394,6 +417,7 @@ def _check_whole(made: Effective) -> None:
         ranged(getattr(settings.databases, name), f"[databases] {name}")
     if not settings.listen.tls and settings.listen.host not in ("127.0.0.1", "::1", "localhost"):
         raise _invalid("[listen] tls = false is accepted on loopback only", 'set host = "127.0.0.1", or tls = true')
+    _check_private(settings.listen)
     # <region>/<32 letters of the system's id>/run/mysql.sock, as the node lays it out
     longest = made.memory / ("x" * 32) / "run" / "mysql.sock"
     length = len(os.fsencode(longest))
@@ -407,6 +431,23 @@ def _check_whole(made: Effective) -> None:
         raise _invalid(f"[unseal] key_file must be an absolute path: {key_file}")
     if key_file is not None:
         check_key_file_place(made, key_file)
+
+
+def _check_private(listen: ListenSection) -> None:
+    """Raises: Refusal `InvalidSettings`: the private listener cannot be where it is to be."""
+    where = listen.private_at
+    if isinstance(where, Path):
+        if not where.is_absolute() or len(os.fsencode(where)) > MAX_SOCKET_PATH:
+            raise _invalid(
+                f"[listen] private: the socket's path must be absolute and have at most {MAX_SOCKET_PATH} characters"
+            )
+    elif where is not None:
+        if where == (listen.host, listen.port):
+            raise _invalid("[listen] private is where everybody is answered", "choose another address or port")
+        if not listen.tls and where[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise _invalid(
+                "[listen] tls = false is accepted on loopback only", "give [listen] private a loopback address"
+            )
 
 
 def check_key_file_place(made: Effective, key_file: Path) -> None:

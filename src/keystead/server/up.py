@@ -20,7 +20,7 @@ from keystead.core.errors import KeysteadError, Refusal, Unavailable
 from keystead.core.secret import Secret
 from keystead.server import confine, mark, probe, ready, settings
 from keystead.server.locks import Lock, holder
-from keystead.server.serve import check_port, drop_sealed_tls, keep_sealed_tls, preload, socket_path, tasks
+from keystead.server.serve import check_port, check_ports, drop_sealed_tls, keep_sealed_tls, preload, socket_path, tasks
 from keystead.server.settings import Effective
 from keystead.server.supervise import Supervisor, Task
 from keystead.server.unseal import SEAL_NAME, ask_passphrase, open_by_itself, open_root, read_seal
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from keystead.seal.service import RootKey
 
 LOCK_NAME: Final = "up.lock"
-ROLES: Final = ("up", "http", "local", "serve", "work", "host")
+ROLES: Final = ("up", "http", "local", "private", "serve", "work", "host")
 PATIENCE_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 40.0
 
@@ -189,8 +189,7 @@ def _preflight(effective: Effective, accept_rollback: bool) -> None:
 
     _check_idle(effective, ROLES[1:])
     socket_path(effective)
-    listen = effective.settings.listen
-    check_port(listen.host, listen.port)
+    check_ports(effective)
     check_port("127.0.0.1", effective.settings.databases.endpoint_port, "[databases] endpoint_port")
     check(effective, accept=accept_rollback)
 

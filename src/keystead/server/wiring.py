@@ -61,6 +61,7 @@ from keystead.web.turns import OncePerTurn
 
 if TYPE_CHECKING:
     from keystead.web.app import App
+    from keystead.web.pipeline import Entrance
     from keystead.web.services import Services
 
 CONTROL_NAME = "host.sock"
@@ -289,9 +290,9 @@ def _job_failed(job: Job, error: Exception) -> None:
     structlog.get_logger().error("a job failed", job=job.id, kind=job.kind, error=type(error).__name__, frames=frames)
 
 
-def serve_app(region: Region) -> "App":
+def serve_app(region: Region, entrance: "Entrance" = "") -> "App":
     """The application of one worker. Close it, then the region."""
-    return _app(services(region), region.effective)
+    return _app(services(region), region.effective, entrance)
 
 
 def sealed_app(effective: Effective, journal: SegmentJournal) -> "App":
@@ -299,7 +300,7 @@ def sealed_app(effective: Effective, journal: SegmentJournal) -> "App":
     return _app(sealed_services(effective, AuditLog(journal)), effective)
 
 
-def _app(given_services: "Services", effective: Effective) -> "App":
+def _app(given_services: "Services", effective: Effective, entrance: "Entrance" = "") -> "App":
     from keystead.web.app import make_app
     from keystead.web.pipeline import Limits
 
@@ -311,7 +312,7 @@ def _app(given_services: "Services", effective: Effective) -> "App":
         sign_in_threads=given.sign_ins,
         sign_in_queue=given.sign_ins_waiting,
     )
-    return make_app(given_services, limits)
+    return make_app(given_services, limits, entrance)
 
 
 class Argon2id:

@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable
 
 from keystead.web.api import TABLE
 from keystead.web.dialects import faces
-from keystead.web.pipeline import Limits, Pipeline, Receive, Scope, Send
+from keystead.web.pipeline import Entrance, Limits, Pipeline, Receive, Scope, Send
 from keystead.web.services import Services
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def make_app(services: Services, limits: Limits | None = None) -> App:
+def make_app(services: Services, limits: Limits | None = None, entrance: Entrance = "") -> App:
     """The application of one worker: one event loop, its pools of threads, its gate to the audit log."""
-    pipeline = Pipeline(services, TABLE, limits or Limits(), faces())
+    pipeline = Pipeline(services, TABLE, limits or Limits(), faces(), entrance)
 
     def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         kind = scope["type"]

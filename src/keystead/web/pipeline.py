@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from itertools import count
 from traceback import extract_tb
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -37,6 +37,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+Entrance = Literal["", "local", "private"]
 MET_LIMIT = 8192
 
 JSON: Header = (b"content-type", b"application/json")
@@ -68,9 +69,17 @@ class Pipeline:
     """One worker's pipeline. Belongs to one event loop."""
 
     def __init__(
-        self, services: Services, table: Iterable[Operation], limits: Limits, faces: Iterable[Face] = ()
+        self,
+        services: Services,
+        table: Iterable[Operation],
+        limits: Limits,
+        faces: Iterable[Face] = (),
+        entrance: Entrance = "",
     ) -> None:
-        """`faces`: the foreign protocols that are spoken beside our own."""
+        """`faces`: the foreign protocols that are spoken beside our own. `entrance`: by which listener requests come
+        in, where it is not the one for everybody; said by who serves, never by a request.
+        """
+        self._entrance = entrance
         self._services = services
         self._faces = tuple(faces)
         self._limits = limits
@@ -96,7 +105,7 @@ class Pipeline:
         """Serve one HTTP request."""
         client = scope.get("client")
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-        exchange = Exchange(scope["method"], raw_path, (client and client[0]) or "", self._next_id())
+        exchange = Exchange(scope["method"], raw_path, self._source((client and client[0]) or ""), self._next_id())
         self._in_flight += 1
         try:
             answer = await self._serve(exchange, scope, receive, send)
@@ -109,6 +118,12 @@ class Pipeline:
         finally:
             self._in_flight -= 1
         await self._send(exchange, answer, send)
+
+    def _source(self, address: str) -> str:
+        """From where a request comes: the address of the connection's peer, or the private entrance and that."""
+        if not self._entrance:
+            return address
+        return f"{self._entrance} {address}" if address and self._entrance == "private" else self._entrance
 
     def _next_id(self) -> str:
         return f"{self._worker}-{next(self._ids):08x}"
