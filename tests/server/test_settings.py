@@ -110,3 +110,30 @@ def test_what_is_rendered_reads_back_the_same() -> None:
 def test_the_page_about_settings_is_current() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
     assert page == settings.page(), "write it anew: python -m keystead.server.settings > docs/settings.md"
+
+
+@pytest.mark.parametrize(
+    ("told", "where"),
+    [
+        ("unix:/run/keystead/p.sock", Path("/run/keystead/p.sock")),
+        ("127.0.0.1:8472", ("127.0.0.1", 8472)),
+        ("[::1]:8472", ("::1", 8472)),
+        ("", None),
+    ],
+)
+def test_where_the_private_listener_is(told: str, where: object, tmp_path: Path) -> None:
+    made = settings.parse(f'[listen]\nprivate = "{told}"\n'.encode(), tmp_path / "keystead.toml", {})
+    assert made.settings.listen.private_at == where
+
+
+@pytest.mark.parametrize(
+    "told", ["unix:relative.sock", "nowhere", "10.0.0.5:0", ":8472", "127.0.0.1:8470", "unix:/" + "x" * 200]
+)
+def test_a_private_listener_that_cannot_be(told: str, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="private"):
+        settings.parse(f'[listen]\nprivate = "{told}"\n'.encode(), tmp_path / "keystead.toml", {})
+
+
+def test_a_private_listener_without_tls_is_on_loopback(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="loopback"):
+        settings.parse(b'[listen]\ntls = false\nprivate = "10.0.0.5:8472"\n', tmp_path / "keystead.toml", {})

@@ -14,7 +14,7 @@ from tests.web.fakes import FakeLog, an_id, fake_services
 from keystead.core.errors import Fault, Refusal, Unavailable, not_found
 from keystead.web.messages import Listing, Message
 from keystead.web.operations import Operation
-from keystead.web.pipeline import Limits, Pipeline
+from keystead.web.pipeline import Entrance, Limits, Pipeline
 
 KEY = an_id("key")
 
@@ -135,9 +135,9 @@ def make_hot(world: World) -> Any:
 def open_client(world: World, log: FakeLog) -> Iterator[Any]:
     opened: list[tuple[Client, Pipeline]] = []
 
-    def make(limits: Limits | None = None, token: str = "alice", **services: Any) -> Client:
+    def make(limits: Limits | None = None, token: str = "alice", entrance: Entrance = "", **services: Any) -> Client:
         held = {"log": log, "generation": lambda: world.generation} | services
-        pipeline = Pipeline(fake_services(**held), table(world), limits or Limits())
+        pipeline = Pipeline(fake_services(**held), table(world), limits or Limits(), entrance=entrance)
         client = Client(pipeline, token)
         client.services = pipeline._services  # type: ignore[attr-defined]
         opened.append((client, pipeline))
@@ -604,3 +604,21 @@ def test_a_long_poll_wakes_when_something_moves(client: Client, world: World) ->
         return await asyncio.gather(*asked)
 
     assert {reply.json["generation"] for reply in client.run(scenario(), 5)} == {2}
+
+
+@pytest.mark.parametrize(
+    ("entrance", "source", "seen"),
+    [
+        ("private", None, "private"),
+        ("private", ("10.0.0.9", "1"), "private 10.0.0.9"),
+        ("local", None, "local"),
+        ("", ("private", "1"), "private"),  # a peer is told by the kernel, and has an address
+        ("", None, "unix"),
+    ],
+)
+def test_the_entrance_is_what_the_server_says(
+    open_client: Any, log: FakeLog, entrance: Entrance, source: tuple[str, str] | None, seen: str
+) -> None:
+    client = open_client(entrance=entrance)
+    client.get("/nothing", source=source, headers={"x-forwarded-for": "private", "forwarded": "for=local"})
+    assert log.entries[-1].source == seen

@@ -103,6 +103,22 @@ def looks_like_id(text: str, kind: ResourceType | None = None) -> bool:
     return found is not None and kind in (None, found[1])
 
 
+def check_region(text: str, region: str) -> None:
+    """For what was not found: whether it could have been here at all.
+
+    Raises:
+        Refusal: `WrongRegion`, `text` is the id of something in another region, which it says itself.
+    """
+    found = _ID.fullmatch(text)
+    if found is not None and found[3] != region:
+        raise Refusal(
+            "WrongRegion",
+            f"this is the id of a {found[1]} in region {found[3]!r}; you are asking region {region!r}",
+            hint=f"ask region {found[3]} (on the command line: --profile), or look for it here by name",
+            kind="not_found",
+        )
+
+
 def parse_id(text: str, kind: ResourceType | None = None) -> ParsedId:
     """Parse `text`; with `kind`, also check its type.
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from keystead.core.errors import Refusal, check_version, not_found, stale, taken
-from keystead.core.ids import BackupId, KeyId, new_id, parse_id
+from keystead.core.ids import BackupId, KeyId, check_region, new_id, parse_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.databases.base import require_unoccupied
 from keystead.databases.creation import Created, Creation, NewSystem
@@ -107,6 +107,7 @@ class BackupActs(Creation):
         with self._store.read() as tx:
             backup = tx.databases.backup(caller.principal.tenancy, backup_id)
         if backup is None:
+            check_region(backup_id, self._region)
             raise not_found("backup")
         path = self._place(caller, backup.compartment).path
         return backup, Target("mysql-backups", backup.id, backup.name, backup.tenancy, path)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from keystead.core.clock import Clock
 from keystead.core.errors import Refusal, check_version, not_found, stale
-from keystead.core.ids import CompartmentId, JobId, new_id, parse_id
+from keystead.core.ids import CompartmentId, JobId, check_region, new_id, parse_id
 from keystead.databases.desk import target_of
 from keystead.databases.model import DbSystem
 from keystead.databases.placement import Placement
@@ -75,6 +75,7 @@ class Base:
         with self._store.read() as tx:
             system = tx.databases.system(caller.principal.tenancy, system_id)
         if system is None:
+            check_region(system_id, self._region)
             raise not_found("database system")
         return system
 
@@ -82,6 +83,7 @@ class Base:
         self._snapshot.refresh()
         found = self._snapshot.directory.compartment(caller.principal.tenancy, compartment)
         if found is None:
+            check_region(compartment, self._region)
             raise not_found("compartment")
         return found
 

@@ -210,11 +210,16 @@ class Guard:
         kind = kind_of(permission)
         inspect = inspect_permission(kind)
         sees = inspect is not None and permission != inspect and self._decide(caller, inspect, target).allowed
+        what = f"{_noun(target.type)} {target.name!r}"
+        if permission == inspect and target.path and target.id == target.path[-1]:  # a list of what lies in a place
+            what = f"{target.type} in compartment {target.name!r}"
+            place = Target("compartments", target.id, target.name, target.tenancy, target.path)
+            sees = self._decide(caller, "COMPARTMENT_INSPECT", place).allowed
         if not sees and caller.principal.type == "user":
             return not_found(_noun(target.type), target.name if target.id == target.name else "")
         return Refusal(
             "NotAuthorized",
-            f"{caller.principal.name} lacks {permission} on {_noun(target.type)} {target.name!r}",
+            f"{caller.principal.name} lacks {permission} on {what}",
             hint=f"this statement would grant it: {self.statement_for(caller, permission, target)}",
             kind="denied",
         )

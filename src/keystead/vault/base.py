@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from keystead.core.clock import Clock
 from keystead.core.errors import Refusal, Unavailable, not_found
-from keystead.core.ids import CompartmentId, parse_id
+from keystead.core.ids import CompartmentId, check_region, parse_id
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Target
 from keystead.vault.keyring import Entry, Keyring
@@ -86,6 +86,7 @@ class Base:
             self._snapshot.refresh()
             entry = self._keyring.get(key_id)
         if entry is None:
+            check_region(key_id, self._region)
             raise not_found("key")
         key = entry.key
         if key.tenancy != caller.principal.tenancy or (key.managed_by and key.managed_by != caller.principal.id):
@@ -97,6 +98,7 @@ class Base:
         with self._store.read() as tx:
             vault = tx.vault.vault(caller.principal.tenancy, vault_id)
         if vault is None:
+            check_region(vault_id, self._region)
             raise not_found("vault")
         return vault_as_of(vault, self._clock.now()), self._at_vault(vault)
 
@@ -110,6 +112,7 @@ class Base:
         self._snapshot.refresh()
         found = self._snapshot.directory.compartment(caller.principal.tenancy, CompartmentId(compartment))
         if found is None:
+            check_region(compartment, self._region)
             raise not_found("compartment")
         return found
 

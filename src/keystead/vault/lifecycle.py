@@ -55,8 +55,8 @@ class Table(Generic[State, Move]):
     moves: Mapping[tuple[State, Move], State]
     deadlines: Mapping[State, tuple[Deadline, State]]
 
-    def after(self, state: State, move: Move, name: str) -> State:
-        """The state that `move` leads to from `state`.
+    def after(self, state: State, move: Move, name: str, since: str = "") -> State:
+        """The state that `move` leads to from `state`. `since`: when and by whom it was moved there, for the refusal.
 
         Raises:
             Refusal: `IllegalState`, the table has no such move.
@@ -66,7 +66,7 @@ class Table(Generic[State, Move]):
             legal = sorted(_words(verb) for origin, verb in self.moves if origin == state)
             raise Refusal(
                 "IllegalState",
-                f"{self.noun} {name!r} is {state}: it cannot {_words(move)}",
+                f"{self.noun} {name!r} is {state}{since}: it cannot {_words(move)}",
                 hint=f"from {state} it can: {', '.join(legal)}" if legal else "nothing leads out of this state",
                 kind="conflict",
             )
@@ -285,7 +285,7 @@ class Act(NamedTuple):
 
 def moved_key(key: Key, move: KeyMove, act: Act) -> Key:
     """The key after `move`; it is as of `act.at` already. Raises: Refusal (illegal, bad days, purge protection)."""
-    state = KEYS.after(key.state, move, key.name)
+    state = KEYS.after(key.state, move, key.name, _moved(key.changed_at, key.changed_by))
     if move == "purge":
         check_purge("key", key.name, key.purge_protection, key.purge_at)
     deletion_at, purge_at = _deadlines(move, act, key.retention_days)
@@ -302,7 +302,7 @@ def moved_key(key: Key, move: KeyMove, act: Act) -> Key:
 
 def moved_vault(vault: Vault, move: VaultMove, act: Act, retention_days: int) -> Vault:
     """As `moved_key`. `retention_days`: the vault's, or more where a protected key in it asks for it."""
-    state = VAULTS.after(vault.state, move, vault.name)
+    state = VAULTS.after(vault.state, move, vault.name, _moved(vault.changed_at, vault.changed_by))
     if move == "purge":
         check_purge("vault", vault.name, vault.purge_protection, vault.purge_at)
     deletion_at, purge_at = _deadlines(move, act, retention_days)
@@ -321,7 +321,8 @@ def moved_vault(vault: Vault, move: VaultMove, act: Act, retention_days: int) ->
 
 def moved_version(key: Key, version: KeyVersion, move: VersionMove, act: Act) -> KeyVersion:
     """The version after `move`. Raises: Refusal (illegal, bad days, the current version cannot be deleted)."""
-    state = VERSIONS.after(version.state, move, f"{version.number} of key {key.name}")
+    since = _moved(version.changed_at, version.changed_by)
+    state = VERSIONS.after(version.state, move, f"{version.number} of key {key.name}", since)
     if move == "schedule_deletion" and version.number == key.current:
         raise Refusal(
             "IllegalState",
@@ -377,6 +378,12 @@ def _deadlines(move: str, act: Act, retention_days: int) -> tuple[datetime | Non
             return None, act.at + timedelta(days=retention_days)
         case _:
             return None, None
+
+
+def _moved(at: datetime | None, who: str) -> str:
+    """When and by whom, as words after a state."""
+    by = f" (by {who})" if who else ""
+    return f" since {isoformat(at)}{by}" if at is not None else ""
 
 
 def _passed(deadline: datetime | None, now: datetime) -> bool:

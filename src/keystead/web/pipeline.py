@@ -20,7 +20,7 @@ import structlog
 
 from keystead.audit.model import Entry, Outcome
 from keystead.core.errors import Fault, KeysteadError, Refusal
-from keystead.core.ids import new_id
+from keystead.core.ids import check_region, new_id
 from keystead.iam.model import Caller
 from keystead.web import idempotency
 from keystead.web.durable import Durable
@@ -118,6 +118,16 @@ class Pipeline:
         finally:
             self._in_flight -= 1
         await self._send(exchange, answer, send)
+
+    def _placed(self, exchange: Exchange, error: Exception) -> Exception:
+        """What was not found, when its id says that it is in another region: which one."""
+        if isinstance(error, Refusal) and error.code == "NotFound" and not error.recorded:
+            try:
+                for found in exchange.parameters.values():
+                    check_region(found, self._services.region)
+            except Refusal as better:
+                return better
+        return error
 
     def _source(self, address: str) -> str:
         """From where a request comes: the address of the connection's peer, or the private entrance and that."""
@@ -348,6 +358,7 @@ class Pipeline:
 
     async def _refuse(self, exchange: Exchange, error: Exception) -> Answer:
         """Record a refusal or failure, unless the guard has, and word it."""
+        error = self._placed(exchange, error)
         status = status_of(error)
         if status >= 500 and not isinstance(error, Refusal):
             _report(exchange, error)
