@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = Path(sys.executable).parent / "keystead"
+NOT_FOUND, CONFLICT = 4, 5  # exit codes
 
 
 class Unexpected(Exception):

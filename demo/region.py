@@ -14,6 +14,7 @@ _GROUPS = {OFFICER: "Officers", DBA: "DBAs", AUDITOR: "Auditors"}
 _DUTIES = (
     "Allow group Officers, DBAs to inspect compartments in tenancy",
     "Allow group Officers to manage key-family in compartment prod",
+    "Allow group Officers to inspect mysql-family in compartment prod",
     "Allow group Officers to manage policies in compartment prod",
     "Allow group DBAs to manage mysql-family in compartment prod",
     "Allow group DBAs to inspect keys in compartment prod",

@@ -31,7 +31,10 @@ _ACTS = (
     ("david", "StartDbSystem", "flights", "refused"),
     ("olivia", "EnableKey", "finance", "allowed"),
     ("david", "RestoreBackup", "monday", "allowed"),
+    ("olivia", "DeleteKey", "finance", "refused"),
     ("david", "DeleteDbSystem", "flights", "allowed"),
+    ("olivia", "DeleteKey", "finance", "allowed"),
+    ("olivia", "PurgeKey", "finance", "allowed"),
 )
 
 

@@ -71,6 +71,15 @@ def test_versions_too(furnished: Keystead, region: Region) -> None:
     assert furnished("key", "disable-version", "finance", "1").code == 5
 
 
+def test_what_is_deleted_and_needed_is_deleted(furnished: Keystead, region: Region) -> None:
+    needed = ("DELETE", "/keys/ks1[^/]*", 409, "StillNeeded", "key 'finance' is still needed by 1: backup 'monday'")
+    region.plan(*needed)
+    assert furnished("key", "delete", "finance", "-y").code == 5
+    assert furnished("key", "delete", "finance", "-y").code == 0
+    region.plan(*needed)
+    assert "DELETED already" in furnished("key", "delete", "finance", "-y").out
+
+
 def test_somebody_elses_change_is_no_such_case(furnished: Keystead, region: Region) -> None:
     assert furnished("key", "disable", "finance").code == 0
     region.plan("POST", ".*/actions/disable", 412, "Stale", "it was changed meanwhile")

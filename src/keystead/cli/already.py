@@ -11,6 +11,10 @@ from keystead.cli.session import Session
 from keystead.cli.wire import Call, Json
 
 
+# what a move is refused with that has been made: the table has none, or what was destroyed is needed
+_REFUSED = frozenset({"IllegalState", "StillNeeded"})
+
+
 class Moved(NamedTuple):
     """What was answered. `already`: the region refused, and `answer` is the thing as it is, in the wanted state."""
 
@@ -31,7 +35,7 @@ def moved(session: Session, call: Call, thing: str, wanted: str | None) -> Moved
     try:
         return Moved(session.client.send(call).data, False)
     except CliError as error:
-        if error.code != "IllegalState" or wanted is None:
+        if error.code not in _REFUSED or wanted is None:
             raise
         try:
             found = session.client.get(thing).data
