@@ -19,12 +19,12 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 from tests.faults.kill_acts import ACTS, Bench, Model, Pending, settle
 from tests.faults.kill_points import ENDED, Kind, Point, Trap
@@ -54,6 +54,9 @@ def cheap() -> None:
     making.Passphrase = CheapPassphrase  # type: ignore[misc]
     passwords.MEMORY_KIB, passwords.ITERATIONS = 8 * 1024, 1
     wiring.open_journal = partial(wiring.open_journal, segment_bytes=256 * 1024, reserve_bytes=64 * 1024)
+
+
+Tell = Callable[[tuple[Any, ...]], None]
 
 
 class Trials:
@@ -109,14 +112,27 @@ class Trials:
 
     def trial(self, act: str, point: Point | None) -> list[tuple[Any, ...]]:
         """One process; returns all that it told. Raises: AssertionError."""
+        facts, status = self.child(lambda tell: self._run(tell, act, point), point)
+        if os.WIFSIGNALED(status):
+            assert os.WTERMSIG(status) in ENDED, f"died of signal {os.WTERMSIG(status)}"
+            assert self.model.pending is not None, "killed before it began"
+            self.killed[f"{act}: {point.kind if point else 'moment'}"] += 1
+        else:
+            assert os.WEXITSTATUS(status) == 0, f"ended with {status}"
+        self.happened.update(str(fact[1]) for fact in facts if fact[0] == "settled")
+        return facts
+
+    def child(self, work: Callable[[Tell], None], point: Point | None = None) -> tuple[list[tuple[Any, ...]], int]:
+        """Do `work` in a process of its own; all that it told, and how it ended. Raises: AssertionError."""
         self.number += 1
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
             os.close(reading)
-            self._child(writing, act, point)
+            _work(writing, work)
         os.close(writing)
-        facts, buffer = [], b""
+        facts: list[tuple[Any, ...]] = []
+        buffer = b""
         while True:
             if point is not None and point.kind == "moment" and any(fact[0] == "pending" for fact in facts):
                 time.sleep(point.number / 1e6)
@@ -134,34 +150,18 @@ class Trials:
         os.close(reading)
         status = os.waitpid(child, 0)[1]
         wrong = [fact[1] for fact in facts if fact[0] == "wrong"]
-        assert not wrong, f"trial {self.number}, {act}, {point}: {wrong[0]}"
-        if os.WIFSIGNALED(status):
-            assert os.WTERMSIG(status) in ENDED, f"died of signal {os.WTERMSIG(status)}"
-            assert self.model.pending is not None, "killed before it began"
-            self.killed[f"{act}: {point.kind if point else 'moment'}"] += 1
-        else:
-            assert os.WEXITSTATUS(status) == 0, f"ended with {status}"
-        self.happened.update(str(fact[1]) for fact in facts if fact[0] == "settled")
-        return facts
+        assert not wrong, f"process {self.number}: {wrong[0]}"
+        return facts, status
 
-    def _child(self, pipe: int, act: str, point: Point | None) -> None:
-        def tell(fact: tuple[Any, ...]) -> None:
-            content = pickle.dumps(fact)
-            write(pipe, len(content).to_bytes(4) + content)
-
-        try:
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            self._run(tell, act, point)
-            os._exit(0)
-        except BaseException:
-            tell(("wrong", traceback.format_exc()))
-            os._exit(1)
-
-    def _run(self, tell: Any, act: str, point: Point | None) -> None:
+    def open(self, tell: Tell) -> Bench:
+        """The region, open in this process, for whoever may do everything."""
         effective = self.effective()
         region = wiring.open_region(effective, open_root(effective), "test")
-        rng = Random(f"{self.seed}/{self.number}")
-        bench = Bench(region, self.admin, self.model, self.number, rng, tell)
+        return Bench(region, self.admin, self.model, self.number, Random(f"{self.seed}/{self.number}"), tell)
+
+    def _run(self, tell: Tell, act: str, point: Point | None) -> None:
+        bench = self.open(tell)
+        region, effective = bench.region, bench.region.effective
         settle(bench)
         bench.check_everything()
         bench.encrypt(bench.live())
@@ -198,6 +198,22 @@ class Trials:
     def _inspect(self) -> None:
         self.trial("create", None)  # settles and checks what was before
         self.trial("delete", None)
+
+
+def _work(pipe: int, work: Callable[[Tell], None]) -> NoReturn:
+    """In the child: tell, and end."""
+
+    def tell(fact: tuple[Any, ...]) -> None:
+        content = pickle.dumps(fact)
+        write(pipe, len(content).to_bytes(4) + content)
+
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        work(tell)
+        os._exit(0)
+    except BaseException:
+        tell(("wrong", traceback.format_exc()))
+        os._exit(1)
 
 
 def schedule(trials: Trials, shard: int, shards: int) -> Iterator[tuple[str, Point]]:
