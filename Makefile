@@ -57,6 +57,11 @@ check: .venv/.installed ## the quick checks: format, lint, types, import rules, 
 test: install .demo/.installed .bench-venv/.locked ## every test, with real servers
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not bench"
 
+.PHONY: test-faults
+test-faults: install .bench-venv/.locked ## killed at every write (1,100 trials), bad disks, revocation under load
+	KEYSTEAD_FAULT_TRIALS=1100 $(BIN)/pytest -s tests/faults/test_kill_vault.py
+	$(BIN)/pytest tests/faults/test_damaged_state.py tests/live/test_hot_path.py
+
 .PHONY: format
 format: .venv/.installed ## format the code and mend what can be mended by itself
 	$(BIN)/ruff format

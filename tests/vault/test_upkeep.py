@@ -247,6 +247,20 @@ def test_purged_material_is_not_in_the_files_any_more(place: Place) -> None:
     assert not any(before in content for content in files)
 
 
+def test_whoever_was_killed_before_scrubbing_is_followed_by_one_who_does(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = place.key()
+    before = place.rows(key)[0][-32:]
+    place.region.vaults.delete(place.region.admin, key.id)
+    monkeypatch.setattr(place.region.vaults, "_scrub", lambda: None)
+    place.region.vaults.purge(place.region.admin, key.id)
+    files = place.region.path.parent
+    assert any(before in path.read_bytes() for path in files.glob("state.db*")), "it is seen where it is"
+    place.upkeep.run(SERVICE)
+    assert not any(before in path.read_bytes() for path in files.glob("state.db*"))
+
+
 # acts that name no version
 
 

@@ -38,6 +38,8 @@ class Upkeep(KeyActs):
     def __init__(self, guard: Guard, snapshot: Snapshot, store: VaultStore, clock: Clock, region: str) -> None:
         super().__init__(guard, snapshot, store, clock, region)
         self._waiting: dict[str, datetime] = {}
+        # Whoever destroyed something may have been killed before the files were scrubbed.
+        self._unscrubbed = True
 
     def run(self, caller: Caller) -> int:
         """Do what is due now; returns how much that was. `caller` is the service `upkeep`.
@@ -65,13 +67,15 @@ class Upkeep(KeyActs):
         for key, version in left:
             done += self._trying(version.id, now, partial(self._destroy, caller, key, version))
         if (
-            vaults
+            self._unscrubbed
+            or vaults
             or versions
             or left
             or wrapping_keys
             or any(key_as_of(key, None, now).state == "PURGED" for key in keys)
         ):
             self._scrub()
+            self._unscrubbed = False
         return done
 
     def _end_vault(self, caller: Caller, vault: Vault) -> int:
