@@ -277,3 +277,16 @@ def test_readers_learn_on_a_full_disk_that_a_key_is_disabled(full: Full) -> None
     region.vaults.disable(region.admin, things.key)
     with pytest.raises(Exception, match="DISABLED"):
         reader.vaults.unwrap(region.admin, things.key, things.wrapped, b"for me")
+
+
+def test_files_that_cannot_be_scrubbed_on_a_full_disk(made: tuple[DomainRegion, Things], disk: Path) -> None:
+    """An outage like any other; whoever has destroyed something has destroyed it."""
+    region = made[0].copy(disk)
+    region.snapshot.refresh()
+    for number in range(40):
+        region.vaults.create_key(region.admin, region.tenancy, made[1].vault, f"k{number}")
+    fill(disk)
+    with pytest.raises(Unavailable) as caught:
+        region.store.scrub()
+    assert caught.value.code == "StateFull"
+    region.vaults._scrub()

@@ -7,6 +7,7 @@ rows of the hot path are stamped with it.
 A write that takes access away says so (`reserve`): on a full disk it finds the space kept for such (reserve.py).
 """
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -128,8 +129,8 @@ def translated() -> Iterator[None]:
     """The driver's outages as ours."""
     try:
         yield
-    except OperationalError as error:
-        full = "disk is full" in str(error.orig)
+    except (OperationalError, sqlite3.OperationalError) as error:  # the driver's own comes from `scrub`
+        full = "disk is full" in str(error.orig if isinstance(error, OperationalError) else error)
         raise Unavailable(
             "StateFull" if full else "StateUnavailable",
             "the disk that holds the region's state is full" if full else "the region's state does not answer",
