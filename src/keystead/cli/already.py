@@ -10,7 +10,6 @@ from keystead.cli.exits import CliError
 from keystead.cli.session import Session
 from keystead.cli.wire import Call, Json
 
-
 # what a move is refused with that has been made: the table has none, or what was destroyed is needed
 _REFUSED = frozenset({"IllegalState", "StillNeeded"})
 
