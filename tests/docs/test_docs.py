@@ -51,6 +51,28 @@ def test_every_relative_link_resolves(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_test_that_is_linked_exists(page: Path) -> None:
+    for name, link in re.findall(r"\[`?(test_\w+)`?\]\(([^)\s]+)\)", page.read_text()):
+        target = (page.parent / link).resolve()
+        assert target.suffix == ".py" and re.search(rf"^ *def {name}\(", target.read_text(), re.MULTILINE), (
+            f"{link}: {name}"
+        )
+
+
+def test_every_row_of_the_comparison_is_backed() -> None:
+    """Ours by a link, or by a plain no; theirs by how it is known."""
+    text = (ROOT / "docs/comparison.md").read_text().partition("\n## ")[2]
+    rows = [re.split(r" *\| *", line.strip("| ")) for line in text.splitlines() if re.match(r"\| (?!\|)", line)]
+    rows = [row for row in rows if row[1:2] != ["Keystead"]]
+    assert len(rows) > 40
+    for what, ours, *theirs in rows:
+        assert _LINK.search(ours) or re.match(r"no\b", ours), f"{what}: nothing backs it"
+        assert len(theirs) == 3, what
+        for said in theirs:
+            assert said == "?" or said[-1] in "ᵐʳⁱ", f"{what}: {said}: how is that known?"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 @pytest.mark.parametrize("what", FOREIGN)
 def test_nothing_foreign_is_in_it(page: Path, what: str) -> None:
     found = re.search(FOREIGN[what], page.read_text())

@@ -58,7 +58,7 @@ def given(region: Effective) -> NewShares:
 @pytest.fixture
 def short(region: Effective, tmp_path: Path) -> Effective:
     """The region with a runtime directory that sockets fit into."""
-    listen = msgspec.structs.replace(region.settings.listen, runtime_dir=f"/tmp/ks-warden-{os.getpid()}")
+    listen = msgspec.structs.replace(region.settings.listen, runtime_dir=f"/tmp/keystead-warden-{os.getpid()}")
     return Effective(msgspec.structs.replace(region.settings, listen=listen), region.file, region.state)
 
 
