@@ -40,7 +40,8 @@ class Guard:
         self._region = region
         self._ids = IdSeries("entry", region)
         # One dictionary per generation: a thread that still decides as of an older one writes into the older one.
-        self._memo: tuple[int, dict[tuple[str, str, str], Decision]] = (-1, {})
+        # With the target that was decided about: one that was found before it was moved says nothing of where it is.
+        self._memo: tuple[int, dict[tuple[str, str, str], tuple[Target, Decision]]] = (-1, {})
         self._unreached: Callable[[Caller, Target], str] = _everywhere
 
     def refresh(self) -> int:
@@ -179,11 +180,12 @@ class Guard:
             self._memo = (generation, memo)
         memo_key = (caller.principal.id, permission, target.id)
         known = memo.get(memo_key)
-        if known is None:
-            known = self._evaluate(caller, permission, target, newborn)
-            if not known.reads_request and not newborn:
-                memo[memo_key] = known
-        return known
+        if known is not None and (known[0] is target or known[0] == target):
+            return known[1]
+        decision = self._evaluate(caller, permission, target, newborn)
+        if not decision.reads_request and not newborn:
+            memo[memo_key] = (target, decision)
+        return decision
 
     def _evaluate(self, caller: Caller, permission: str, target: Target, newborn: bool) -> Decision:
         principal = caller.principal

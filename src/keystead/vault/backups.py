@@ -22,7 +22,7 @@ from keystead.vault.backup_format import MAX_PART, Kept, KeptKey, KeptVersion, o
 from keystead.vault.base import check_active, check_standing, elsewhere
 from keystead.vault.changing import Request, Seen
 from keystead.vault.keys import KeyActs, check_room
-from keystead.vault.lifecycle import key_as_of, vault_as_of
+from keystead.vault.lifecycle import check_lock, key_as_of, vault_as_of
 from keystead.vault.model import Key, KeyVersion, Vault, VersionState
 from keystead.vault.ports import Stored, VaultTx
 from keystead.vault.rotation import next_rotation
@@ -368,8 +368,17 @@ class KeyBackups(KeyActs):
             for version in coming.versions[1:]:
                 tx.vault.add_version(fresh, version)
             return fresh, ()
-        if row.protection != "software" or (state == "DELETED" and row.vault != home.id):
+        if row.protection != "software":
             raise _exists(row.name)
+        if state == "DELETED":
+            # Permission was asked where the key comes to: it is brought back where it lies, and moved by a move.
+            if row.vault != home.id or row.compartment != coming.place.id:
+                raise _exists(row.name)
+            found = tx.vault.vault(home.tenancy, home.id)
+            if found is None:
+                raise not_found("vault")
+            check_room(vault_as_of(found, now))
+            check_lock("key", row.name, row.lock, deleting=False)
         return self._put_over(tx, row, coming, now, who, purged=state == "PURGED")
 
     def _put_over(
@@ -405,7 +414,9 @@ class KeyBackups(KeyActs):
             if current is None:
                 tx.vault.add_version(back, version)
             elif version.wrapped and not current.wrapped:
-                tx.vault.change_version(back, current, replace(version, id=current.id))
+                # Of a key that was not purged somebody destroyed this version alone: it is enabled knowingly, too.
+                state = version.state if purged else "DISABLED"
+                tx.vault.change_version(back, current, replace(version, id=current.id, state=state))
         return back, _warnings(tx, back)
 
     def _target_of(self, key: Key) -> Target:

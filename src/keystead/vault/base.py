@@ -53,6 +53,15 @@ class Base:
         """The key as of the Guard's look at the generation."""
         return self._keyring.get(entry.key.id) or entry
 
+    def _admitted(self, caller: Caller, permission: str, entry: Entry, operation: str) -> Entry:
+        """The key as it is now, when the caller may do this where it lies now, which need not be where it was found."""
+        while True:
+            self._guard.require(caller, permission, entry.target, operation)
+            current = self._current(entry)
+            if current.target is entry.target or current.target == entry.target:
+                return current
+            entry = current
+
     def _usable(
         self,
         caller: Caller,
@@ -69,6 +78,8 @@ class Base:
         `number`: the version that is to be used. `needs`: the operation that the key must permit.
         """
         current = self._current(entry)
+        if current.target is not entry.target and current.target != entry.target:  # moved since it was found
+            current = self._admitted(caller, permission, current, operation)
         key = current.key
         version = None if number is None else current.versions.get(number)
         refusal: Refusal | None = usable(key, version, self._keyring.vault(key.vault), self._clock.now(), to=to)

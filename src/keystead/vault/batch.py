@@ -60,8 +60,7 @@ class Batches(Operations):
 
     def rewrap_batch(self, caller: Caller, key_id: str, items: Sequence[Pair], *, atomic: bool = False) -> Batch[bytes]:
         """Bring each (ciphertext, associated data) to the current version."""
-        entry = self._entry(caller, key_id)
-        self._guard.require(caller, "KEY_DECRYPT", entry.target, "RewrapBatch")
+        self._admitted(caller, "KEY_DECRYPT", self._entry(caller, key_id), "RewrapBatch")
         entry = self._begin(caller, key_id, items, "KEY_ENCRYPT", "wrap", "RewrapBatch")
         done = _each(items, lambda item: self._rewrapped(entry, *item))
         return self._end(caller, entry, "KEY_DECRYPT", "RewrapBatch", done, atomic)

@@ -25,7 +25,7 @@ from keystead.crypto.suites import suite_of
 from keystead.crypto.transport import Way
 from keystead.iam.model import Caller, Target
 from keystead.iam.names import check_name
-from keystead.vault.keys import KeyActs, check_room, check_rotatable
+from keystead.vault.keys import KeyActs, check_place, check_room, check_rotatable
 from keystead.vault.lifecycle import key_as_of
 from keystead.vault.model import Algorithm, Key, KeyVersion, Protection
 from keystead.vault.ports import Stored, VaultTx
@@ -110,9 +110,9 @@ class Imports(KeyActs):
                 is no such key); MaterialDestroyed; name taken; what the keystore refuses.
             Unavailable: the keystore does not answer; the wrapping key can be used again.
         """
+        check_name(name, "key")  # first: what is refused by its words alone tells nothing about the vault
         place = self._place(caller, compartment)
         home, at_vault = self._vault(caller, vault)
-        check_name(name, "key")
         new = KeyId(new_id("key", self._region))
         target = Target("keys", new, name, place.tenancy, place.path, {"key.name": name, "vault.id": home.id})
         self._guard.require(caller, "VAULT_IMPORT_KEY", at_vault, "ImportKey")
@@ -144,12 +144,11 @@ class Imports(KeyActs):
 
     def import_version(self, caller: Caller, key_id: str, wrapped: Wrapped, if_match: int | None = None) -> Imported:
         """The caller's own material as a key's new current version. Raises: as `import_key`."""
-        entry = self._entry(caller, key_id)
+        entry = self._admitted(caller, "KEY_ROTATE", self._entry(caller, key_id), "ImportKeyVersion")
         target = entry.target
-        self._guard.require(caller, "KEY_ROTATE", target, "ImportKeyVersion")
         detail = {"wrapping_key": wrapped.wrapping_key, "form": wrapped.form}
         record = self._guard.permit_change(caller, "KEY_IMPORT", target, "ImportKeyVersion", detail)
-        key = self._current(entry).key
+        key = entry.key
         try:
             check_version(key.version, if_match)
         except Refusal as refusal:
@@ -174,6 +173,7 @@ class Imports(KeyActs):
                 with self._store.write(record) as tx:
                     seen = self._seen(tx, key)
                     check_version(seen.row.version, if_match)
+                    check_place(seen, key)
                     check_rotatable(seen)
                     if seen.row.current + 1 != number:
                         raise _Behind(seen.row.current + 1)
@@ -284,7 +284,11 @@ class Imports(KeyActs):
             caller, "KEY_IMPORT", target, operation, "refused", code=refusal.code, reason=refusal.message
         )
         with self._store.write(record) as tx:
-            tx.vault.change_wrapping_key(row, after)
+            # As it is now: attempts that are made at the same time are counted each.
+            now = tx.vault.wrapping_key(row.tenancy, row.id)
+            if now is not None and now.state == "OPEN":
+                after = missed(now)
+                tx.vault.change_wrapping_key(now, after)
         if after.state != "OPEN":
             self._scrub()
         refusal.recorded = True

@@ -37,9 +37,9 @@ class KeyActs(KeyMoves):
         settings: KeySettings = NO_SETTINGS,
     ) -> Key:
         """A new enabled key with its first version. `protection` None: that of its vault."""
+        check_name(name, "key")  # first: what is refused by its words alone tells nothing about the vault
         place = self._place(caller, compartment)
         home, at_vault = self._vault(caller, vault)
-        check_name(name, "key")
         new = KeyId(new_id("key", self._region))
         target = Target("keys", new, name, place.tenancy, place.path, {"key.name": name, "vault.id": home.id})
         self._guard.require(caller, "VAULT_CREATE_KEY", at_vault, "CreateKey")
@@ -116,7 +116,7 @@ class KeyActs(KeyMoves):
 
     def rotate(self, caller: Caller, key_id: str, if_match: int | None = None) -> Key:
         """A new current version. Older ones open what they sealed and seal nothing any more."""
-        entry = self._entry(caller, key_id)
+        entry = self._admitted(caller, "KEY_ROTATE", self._entry(caller, key_id), "RotateKey")
         record = self._guard.permit_change(caller, "KEY_ROTATE", entry.target, "RotateKey")
         try:
             changed = self._rotate(entry, record, if_match=if_match)
@@ -140,6 +140,7 @@ class KeyActs(KeyMoves):
                 with self._store.write(record) as tx, self._undone(entry.key, version):
                     seen = self._seen(tx, entry.key)
                     check_version(seen.row.version, if_match)
+                    check_place(seen, entry.key)
                     if if_due and not rotation_due(seen.row, seen.now):
                         raise _NotDue
                     check_rotatable(seen)
@@ -241,6 +242,12 @@ def check_rotatable(seen: Seen) -> None:
     if refusal is not None:
         raise refusal
     check_lock("key", seen.row.name, seen.row.lock, deleting=False, vault=seen.vault)
+
+
+def check_place(seen: Seen, found: Key) -> None:
+    """Raises: Refusal when the key was moved since permission was asked."""
+    if seen.row.compartment != found.compartment:
+        raise stale()
 
 
 class _NotDue(Exception):

@@ -90,8 +90,7 @@ class Operations(Base):
 
     def rewrap(self, caller: Caller, key_id: str, blob: bytes, associated_data: bytes = b"") -> Ciphertext:
         """Wrap under the current version what any version wrapped, without showing it."""
-        entry = self._entry(caller, key_id)
-        self._guard.require(caller, "KEY_DECRYPT", entry.target, "Rewrap")
+        entry = self._admitted(caller, "KEY_DECRYPT", self._entry(caller, key_id), "Rewrap")
         entry = self._ready(caller, "KEY_ENCRYPT", entry, "wrap", "Rewrap")
         try:
             made = self._rewrapped(entry, blob, associated_data)
@@ -172,9 +171,7 @@ class Operations(Base):
         Raises:
             Refusal: not permitted, `WrongOperation` (the algorithm has none), `NotFound` (no such version).
         """
-        entry = self._entry(caller, key_id)
-        self._guard.require(caller, "KEY_READ", entry.target, "GetPublicKey")
-        entry = self._current(entry)
+        entry = self._admitted(caller, "KEY_READ", self._entry(caller, key_id), "GetPublicKey")
         number, suite = key_version or entry.key.current, CURRENT[entry.key.algorithm]
         version = entry.versions.get(number)
         if version is None:

@@ -19,7 +19,9 @@ from keystead.vault.lifecycle import (
     TAKING,
     Act,
     VaultMove,
+    check_lock,
     check_purge,
+    key_as_of,
     moved_vault,
     vault_as_of,
 )
@@ -173,6 +175,8 @@ class VaultActs(Changing):
         request = replace(request, deleting=move in DELETING, taking=move in TAKING)
 
         def change(seen: SeenVault) -> Vault:
+            if move in DELETING:
+                check_key_locks(seen, purging=move == "purge")
             protected = seen.tx.vault.protected_days(seen.row)
             retention = max(seen.row.retention_days, protected)
             changed = moved_vault(seen.vault, move, Act(caller.principal.name, seen.now, days), retention)
@@ -182,6 +186,15 @@ class VaultActs(Changing):
             return changed
 
         return self._change_vault(caller, vault_id, request, change)
+
+
+def check_key_locks(seen: SeenVault, *, purging: bool) -> None:
+    """Raises: Refusal `Locked`: a key that goes with the vault is locked. `purging`: deleted ones go with it too."""
+    for row in seen.tx.vault.keys_in(seen.row):
+        if row.lock:
+            key = key_as_of(row, seen.vault, seen.now)
+            if key.state != "PURGED" and (purging or key.state != "DELETED"):
+                check_lock("key", key.name, key.lock, deleting=True)
 
 
 def emptied(tx: VaultTx, vault: Vault) -> Vault:
