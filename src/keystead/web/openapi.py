@@ -189,6 +189,8 @@ def _refusals(operation: Operation) -> dict[str, Any]:
         wanted |= {"401"}
     if operation.auth:
         wanted |= {"403", "404", "409"}
+    if operation.while_sealed and operation.method != "GET":
+        wanted |= {"409"}  # it is not sealed
     if operation.moves:
         wanted |= {"412"}
     if operation.request is not None:

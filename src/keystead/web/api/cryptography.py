@@ -1,4 +1,4 @@
-"""Cryptography with keys over REST: one thing at a time, and in batches.
+"""Cryptography with keys over REST, one thing at a time.
 
 Bytes travel as base64 (RFC 4648 section 4, with padding). The replies of the hot path are built from the request's own
 path and what the service returned; nothing is looked up a second time.
@@ -13,7 +13,6 @@ from msgspec import Meta
 
 from keystead.core.errors import Refusal
 from keystead.crypto.suites import SCHEMES, Scheme
-from keystead.vault.batch import MAX_ITEMS, Batch
 from keystead.vault.operations import MAX_RANDOM
 from keystead.web.messages import Message
 from keystead.web.operations import Call, NoBody, Operation
@@ -27,7 +26,6 @@ AssociatedData = Annotated[
 ]
 Wanted = Annotated[Scheme, Meta(description="How to sign; the algorithm's usual scheme when absent.")]
 SignatureBytes = Annotated[bytes, Meta(max_length=4096, description="ECDSA as DER, others as their standard has them.")]
-Atomic = Annotated[bool, Meta(description="All or nothing: the first item that fails refuses the whole batch.")]
 ONE = (None,)
 
 
@@ -154,141 +152,6 @@ class RandomReply(Message):
 # batches
 
 
-class EncryptBatch(Message):
-    """What to encrypt, item by item."""
-
-    items: Annotated[list[Encrypt], Meta(min_length=1, max_length=MAX_ITEMS)]
-    atomic: Atomic = False
-
-
-class OpenBatch(Message):
-    """What to decrypt, unwrap or rewrap, item by item."""
-
-    items: Annotated[list[Open], Meta(min_length=1, max_length=MAX_ITEMS)]
-    atomic: Atomic = False
-
-
-class WrapBatch(Message):
-    """The keys to wrap."""
-
-    items: Annotated[list[Wrap], Meta(min_length=1, max_length=MAX_ITEMS)]
-    atomic: Atomic = False
-
-
-class SignItem(Message):
-    """The message, or the digest, as the batch says."""
-
-    message: Plaintext
-
-
-class VerifyItem(Message):
-    """The message or digest, and the signature that should be over it."""
-
-    message: Plaintext
-    signature: SignatureBytes
-
-
-class SignBatch(Message):
-    """What to sign by one scheme. `digests`: the messages are digests."""
-
-    items: Annotated[list[SignItem], Meta(min_length=1, max_length=MAX_ITEMS)]
-    scheme: Wanted | None = None
-    digests: bool = False
-    atomic: Atomic = False
-
-
-class VerifyBatch(Message):
-    """What to verify by one scheme and version. `digests`: the messages are digests."""
-
-    items: Annotated[list[VerifyItem], Meta(min_length=1, max_length=MAX_ITEMS)]
-    scheme: Wanted | None = None
-    digests: bool = False
-    key_version: Annotated[int, Meta(ge=1, description="Which version signed; the current one when absent.")] = 0
-    atomic: Atomic = False
-
-
-class ItemError(Message):
-    """Why an item has no result: as a single request would have been refused."""
-
-    code: str
-    message: str
-    hint: str
-
-
-class CiphertextItem(Message, omit_defaults=True):
-    """An envelope, or an error."""
-
-    ciphertext: bytes | None = None
-    error: ItemError | None = None
-
-
-class PlaintextItem(Message, omit_defaults=True):
-    """What was encrypted, or an error."""
-
-    plaintext: bytes | None = None
-    error: ItemError | None = None
-
-
-class KeyMaterialItem(Message, omit_defaults=True):
-    """What was wrapped, or an error."""
-
-    key_material: bytes | None = None
-    error: ItemError | None = None
-
-
-class SignatureItem(Message, omit_defaults=True):
-    """A signature, or an error."""
-
-    signature: bytes | None = None
-    error: ItemError | None = None
-
-
-class ValidItem(Message, omit_defaults=True):
-    """Whether the signature holds, or an error."""
-
-    valid: bool | None = None
-    error: ItemError | None = None
-
-
-class CiphertextBatchReply(Message):
-    """Envelopes in the order of the items, and which key and version made them."""
-
-    items: list[CiphertextItem]
-    failed: int
-    key_id: str
-    key_version: int
-
-
-class PlaintextBatchReply(Message):
-    """What was encrypted, in the order of the items."""
-
-    items: list[PlaintextItem]
-    failed: int
-
-
-class KeyMaterialBatchReply(Message):
-    """What was wrapped, in the order of the items."""
-
-    items: list[KeyMaterialItem]
-    failed: int
-
-
-class SignatureBatchReply(Message):
-    """Signatures in the order of the items, and which key and version made them."""
-
-    items: list[SignatureItem]
-    failed: int
-    key_id: str
-    key_version: int
-
-
-class VerifyBatchReply(Message):
-    """Whether each signature holds, in the order of the items. One that does not hold has not failed."""
-
-    items: list[ValidItem]
-    failed: int
-
-
 def encrypt(services: Services, call: Call[Encrypt, NoBody]) -> CiphertextReply:
     key, body = call.path["key_id"], call.body
     made = services.vaults.encrypt(call.caller, key, body.plaintext, body.associated_data)
@@ -331,14 +194,14 @@ def generate_data_key(services: Services, call: Call[GenerateDataKey, NoBody]) -
 
 def sign(services: Services, call: Call[Sign, NoBody]) -> SignatureReply:
     key, body = call.path["key_id"], call.body
-    message, digest = _either(body)
+    message, digest = either(body)
     made = services.vaults.sign(call.caller, key, message, body.scheme or "", digest=digest)
     return SignatureReply(signature=made.signature, scheme=made.scheme, key_id=key, key_version=made.key_version)
 
 
 def verify(services: Services, call: Call[Verify, NoBody]) -> VerifyReply:
     key, body = call.path["key_id"], call.body
-    message, digest = _either(body)
+    message, digest = either(body)
     return VerifyReply(
         valid=services.vaults.verify(
             call.caller, key, message, body.signature, body.scheme or "", digest=digest, key_version=body.key_version
@@ -364,95 +227,12 @@ def generate_random(services: Services, call: Call[GenerateRandom, NoBody]) -> R
     return RandomReply(random_bytes=made)
 
 
-def encrypt_batch(services: Services, call: Call[EncryptBatch, NoBody]) -> CiphertextBatchReply:
-    key, body = call.path["key_id"], call.body
-    items = [(item.plaintext, item.associated_data) for item in body.items]
-    return _sealed(key, services.vaults.encrypt_batch(call.caller, key, items, atomic=body.atomic))
-
-
-def wrap_batch(services: Services, call: Call[WrapBatch, NoBody]) -> CiphertextBatchReply:
-    key, body = call.path["key_id"], call.body
-    items = [(item.key_material, item.associated_data) for item in body.items]
-    return _sealed(key, services.vaults.wrap_batch(call.caller, key, items, atomic=body.atomic))
-
-
-def rewrap_batch(services: Services, call: Call[OpenBatch, NoBody]) -> CiphertextBatchReply:
-    key, body = call.path["key_id"], call.body
-    return _sealed(key, services.vaults.rewrap_batch(call.caller, key, _pairs(body), atomic=body.atomic))
-
-
-def decrypt_batch(services: Services, call: Call[OpenBatch, NoBody]) -> PlaintextBatchReply:
-    body = call.body
-    done = services.vaults.decrypt_batch(call.caller, call.path["key_id"], _pairs(body), atomic=body.atomic)
-    items = [
-        PlaintextItem(error=_error(each)) if isinstance(each, Refusal) else PlaintextItem(plaintext=each)
-        for each in done.results
-    ]
-    return PlaintextBatchReply(items=items, failed=done.failed)
-
-
-def unwrap_batch(services: Services, call: Call[OpenBatch, NoBody]) -> KeyMaterialBatchReply:
-    body = call.body
-    done = services.vaults.unwrap_batch(call.caller, call.path["key_id"], _pairs(body), atomic=body.atomic)
-    items = [
-        KeyMaterialItem(error=_error(each)) if isinstance(each, Refusal) else KeyMaterialItem(key_material=each)
-        for each in done.results
-    ]
-    return KeyMaterialBatchReply(items=items, failed=done.failed)
-
-
-def sign_batch(services: Services, call: Call[SignBatch, NoBody]) -> SignatureBatchReply:
-    key, body = call.path["key_id"], call.body
-    messages = [item.message for item in body.items]
-    done = services.vaults.sign_batch(
-        call.caller, key, messages, body.scheme or "", digest=body.digests, atomic=body.atomic
-    )
-    items = [
-        SignatureItem(error=_error(each)) if isinstance(each, Refusal) else SignatureItem(signature=each)
-        for each in done.results
-    ]
-    return SignatureBatchReply(items=items, failed=done.failed, key_id=key, key_version=done.key_version)
-
-
-def verify_batch(services: Services, call: Call[VerifyBatch, NoBody]) -> VerifyBatchReply:
-    body = call.body
-    done = services.vaults.verify_batch(
-        call.caller,
-        call.path["key_id"],
-        [(item.message, item.signature) for item in body.items],
-        body.scheme or "",
-        digest=body.digests,
-        key_version=body.key_version,
-        atomic=body.atomic,
-    )
-    items = [
-        ValidItem(error=_error(each)) if isinstance(each, Refusal) else ValidItem(valid=each) for each in done.results
-    ]
-    return VerifyBatchReply(items=items, failed=done.failed)
-
-
 def waits(services: Services, call: Call[Any, Any]) -> bool:
     """Whether the key of this request must not be used on the loop."""
     return services.vaults.waits(call.path["key_id"], len(getattr(call.body, "items", ONE)))
 
 
-def _pairs(body: OpenBatch) -> list[tuple[bytes, bytes]]:
-    return [(item.ciphertext, item.associated_data) for item in body.items]
-
-
-def _sealed(key: str, done: Batch[bytes]) -> CiphertextBatchReply:
-    items = [
-        CiphertextItem(error=_error(each)) if isinstance(each, Refusal) else CiphertextItem(ciphertext=each)
-        for each in done.results
-    ]
-    return CiphertextBatchReply(items=items, failed=done.failed, key_id=key, key_version=done.key_version)
-
-
-def _error(refusal: Refusal) -> ItemError:
-    return ItemError(code=refusal.code, message=refusal.message, hint=refusal.hint)
-
-
-def _either(body: Sign | Verify) -> tuple[bytes, bool]:
+def either(body: Sign | Verify) -> tuple[bytes, bool]:
     """What is to be signed or verified, and whether it is a digest. Raises: Refusal, not one of the two."""
     if body.digest is None and body.message is not None:
         return body.message, False
@@ -461,7 +241,7 @@ def _either(body: Sign | Verify) -> tuple[bytes, bool]:
     raise Refusal("InvalidParameter", "either message or digest is needed", hint="send exactly one of the two")
 
 
-def _act(
+def act(
     name: str,
     verb: str,
     summary: str,
@@ -487,51 +267,25 @@ def _act(
     )
 
 
-_BATCH = f"One decision and one audit entry for 1 to {MAX_ITEMS} items; each item has a result or an error."
 _SCHEMES = f"Schemes: {', '.join(SCHEMES)}. Larger messages: send the digest."
 _LIMIT = "What is larger: generate a data key and encrypt with that."
-_SEAL, _OPEN, _BOTH = ("KEY_ENCRYPT",), ("KEY_DECRYPT",), ("KEY_DECRYPT", "KEY_ENCRYPT")
+SEAL, OPEN, BOTH = ("KEY_ENCRYPT",), ("KEY_DECRYPT",), ("KEY_DECRYPT", "KEY_ENCRYPT")
 
 OPERATIONS: tuple[Operation, ...] = (
-    _act("Encrypt", "encrypt", "Encrypt at most 64 KiB", encrypt, Encrypt, CiphertextReply, _SEAL, _LIMIT),
-    _act("Decrypt", "decrypt", "Decrypt what encrypt made", decrypt, Open, PlaintextReply, _OPEN),
-    _act("Wrap", "wrap", "Wrap a key of your own", wrap, Wrap, CiphertextReply, _SEAL, _LIMIT),
-    _act("Unwrap", "unwrap", "Unwrap what wrap or generate-data-key made", unwrap, Open, KeyMaterialReply, _OPEN),
-    _act(
-        "Rewrap", "rewrap", "Bring a ciphertext to the key's current version", rewrap, Open, CiphertextReply, _BOTH,
+    act("Encrypt", "encrypt", "Encrypt at most 64 KiB", encrypt, Encrypt, CiphertextReply, SEAL, _LIMIT),
+    act("Decrypt", "decrypt", "Decrypt what encrypt made", decrypt, Open, PlaintextReply, OPEN),
+    act("Wrap", "wrap", "Wrap a key of your own", wrap, Wrap, CiphertextReply, SEAL, _LIMIT),
+    act("Unwrap", "unwrap", "Unwrap what wrap or generate-data-key made", unwrap, Open, KeyMaterialReply, OPEN),
+    act(
+        "Rewrap", "rewrap", "Bring a ciphertext to the key's current version", rewrap, Open, CiphertextReply, BOTH,
         "What is inside is not shown.",
     ),
-    _act(
+    act(
         "GenerateDataKey", "generate-data-key", "Make a fresh data key", generate_data_key, GenerateDataKey,
-        DataKeyReply, _SEAL,
+        DataKeyReply, SEAL,
     ),
-    _act("Sign", "sign", "Sign at most 64 KiB, or a digest", sign, Sign, SignatureReply, ("KEY_SIGN",), _SCHEMES),
-    _act("Verify", "verify", "Check a signature", verify, Verify, VerifyReply, ("KEY_VERIFY",), _SCHEMES),
-    _act(
-        "EncryptBatch", "encrypt-batch", "Encrypt many at once", encrypt_batch, EncryptBatch, CiphertextBatchReply,
-        _SEAL, _BATCH,
-    ),
-    _act(
-        "DecryptBatch", "decrypt-batch", "Decrypt many at once", decrypt_batch, OpenBatch, PlaintextBatchReply, _OPEN,
-        _BATCH,
-    ),
-    _act("WrapBatch", "wrap-batch", "Wrap many at once", wrap_batch, WrapBatch, CiphertextBatchReply, _SEAL, _BATCH),
-    _act(
-        "UnwrapBatch", "unwrap-batch", "Unwrap many at once", unwrap_batch, OpenBatch, KeyMaterialBatchReply, _OPEN,
-        _BATCH,
-    ),
-    _act(
-        "RewrapBatch", "rewrap-batch", "Bring many ciphertexts to the key's current version", rewrap_batch, OpenBatch,
-        CiphertextBatchReply, _BOTH, _BATCH,
-    ),
-    _act(
-        "SignBatch", "sign-batch", "Sign many at once", sign_batch, SignBatch, SignatureBatchReply, ("KEY_SIGN",),
-        _BATCH,
-    ),
-    _act(
-        "VerifyBatch", "verify-batch", "Check many signatures at once", verify_batch, VerifyBatch, VerifyBatchReply,
-        ("KEY_VERIFY",), _BATCH,
-    ),
+    act("Sign", "sign", "Sign at most 64 KiB, or a digest", sign, Sign, SignatureReply, ("KEY_SIGN",), _SCHEMES),
+    act("Verify", "verify", "Check a signature", verify, Verify, VerifyReply, ("KEY_VERIFY",), _SCHEMES),
     Operation(
         "GetPublicKey", "GET", "/keys/{key_id}/public-key", "Show the public half of a key", public_key, "cryptography",
         query=PublicKeyQuery, reply=PublicKeyReply, permissions=("KEY_READ",),
