@@ -85,6 +85,7 @@ def test_an_emptied_copy_is_clean_and_is_what_is_looked_at(copy: Path) -> None:
     assert lint(copy).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("contract", "package", "line"), VIOLATIONS, ids=lambda value: str(value).replace(" ", "-"))
 def test_a_violation_fails(copy: Path, contract: str, package: str, line: str) -> None:
     (copy / "keystead" / package / "__init__.py").write_text(line + "\n")

@@ -65,3 +65,11 @@ def keystore(request):
             return ExternalKeystore(PatientKms(FakeKms(), QUICK))
         case _:
             return ExternalKeystore(PatientKms(request.getfixturevalue("openbao").kms(), QUICK))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tokens and other KMS are servers in all but name: the quick checks leave them to `make test`."""
+    here = os.path.dirname(__file__)
+    for item in items:
+        if str(item.path).startswith(here) and "software" not in item.name:
+            item.add_marker(pytest.mark.slow)

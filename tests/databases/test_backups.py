@@ -238,6 +238,7 @@ def test_a_restore_of_a_restored_system_that_was_rotated(work: Work) -> None:
     assert work.disk(copy).rows == ROWS
 
 
+@pytest.mark.slow
 def test_killed_at_any_point_a_restore_ends_as_it_should_have(
     template: tuple[DomainRegion, Things], tmp_path: Path
 ) -> None:
@@ -280,6 +281,7 @@ DAMAGE: dict[str, Callable[[bytes, int], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", DAMAGE)
 def test_a_damaged_backup_is_refused_wherever_the_damage_is(work: Work, how: str) -> None:
     system = work.created()

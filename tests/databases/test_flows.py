@@ -73,6 +73,7 @@ def run_act(work: Work, act: str, kill_at: int) -> tuple[str, Job]:
     return system, work.run_killed(job, kill_at)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", ["create", "start", "stop", "restart", "rotate", "verify", "delete"])
 def test_killed_at_any_point_it_ends_as_it_should_have(
     template: tuple[DomainRegion, Things], tmp_path: Path, act: str
@@ -121,6 +122,7 @@ def _any_system(work: Work) -> str:
         return next(system.id for system in tx.databases.all_systems() if system.name == "trains")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSE)
 @pytest.mark.parametrize("act", ["create", "start", "restart", "rotate"])
 def test_without_access_a_job_waits_and_goes_on_when_it_returns(work: Work, act: str, loss: str) -> None:

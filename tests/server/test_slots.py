@@ -177,6 +177,7 @@ def killed_at(count: int, work: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(status)
 
 
+@pytest.mark.slow
 def test_killed_at_every_write_of_a_migration(region: Effective, template: Made, tmp_path: Path) -> None:
     """The old slot opens, or the new one; the passphrase always; and the settings are those of one that opens."""
     before = subkey(region, key_file_of(region))
