@@ -89,7 +89,7 @@ class KeyActs(KeyMoves):
         entry = self._entry(caller, key_id)
         self._guard.permit(caller, "KEY_READ", entry.target, "ListKeyVersions")
         entry, now = self._current(entry), self._clock.now()
-        since = int(page.after) if page.after and page.after.isdigit() else 0
+        since = int(page.after[:18]) if page.after and page.after.isdecimal() else 0
         newer = [version_as_of(found, now) for number, found in sorted(entry.versions.items()) if number > since]
         return cut(newer[: page.limit + 1], page.limit, lambda item: str(item.number))
 

@@ -9,6 +9,7 @@ may not see is answered as what is not there. Words and shapes: `vault_words`; t
 engine: `vault_keys`, `vault_transit`, `vault_signing`; for users: docs/dialects/vault.md.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -32,6 +33,7 @@ from keystead.web.services import Services
 ROOT = b"/v1/"
 RESERVED = (b"/v1/projects/",)  # Google's paths begin so
 QUERY_LIMIT = 32
+_STATUS = re.compile("[2-5][0-9][0-9]")
 
 
 class VaultFace:
@@ -52,7 +54,8 @@ class VaultFace:
         found = self._fixed.find(method, path)
         mount = ""
         segments = path.split("/")[2:]
-        for end in range(1, len(segments)):
+        # No operation is longer than DEPTH: a path that anybody sends costs no more than its length.
+        for end in range(max(1, len(segments) - DEPTH), len(segments)):
             if found is not None:
                 break
             found = self._mounted.find(method, "/" + "/".join(segments[end:]))
@@ -173,7 +176,7 @@ def health(services: Services, call: VaultCall) -> Answer:
 def _wanted(query: Mapping[str, str], name: str, usual: int) -> int:
     """The status a client would rather have."""
     given = query.get(name, "")
-    return int(given) if given.isdigit() and 200 <= int(given[:4]) <= 599 else usual
+    return int(given) if _STATUS.fullmatch(given) else usual
 
 
 def seal_status(services: Services, _call: VaultCall) -> Answer:
@@ -322,4 +325,6 @@ MOUNTED: tuple[Operation, ...] = (
     *vault_transit.OPERATIONS,
     *vault_signing.OPERATIONS,
 )
+DEPTH = max(each.path.count("/") for each in MOUNTED)
+"""How many segments an operation has at most below its mount."""
 TABLE: tuple[Operation, ...] = (*FIXED, *MOUNTED, READ_SECRET)

@@ -40,7 +40,7 @@ TYPES: Mapping[str, Algorithm] = {
     "hpke-x25519-mlkem768": "HPKE-X25519-MLKEM768",
 }
 TYPE_OF: Mapping[str, str] = {algorithm: name for name, algorithm in TYPES.items()}
-_PERIOD = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_PERIOD = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
 
 
 class KeyRequest(Loose):
@@ -163,11 +163,11 @@ def _check_exportable(body: KeyRequest) -> None:
 def _days(period: str | int) -> int:
     """Whole days, from seconds or from a duration such as 2160h."""
     text = str(period)
-    found = _PERIOD.fullmatch(text) if not text.isdigit() else None
+    found = _PERIOD.fullmatch(text) if not text.isdecimal() else None
     if found is not None and text:
         parts = [int(part or 0) for part in found.groups()]
         seconds = parts[0] * DAY_S + parts[1] * 3600 + parts[2] * 60 + parts[3]
-    elif text.isdigit() and len(text) < 12:
+    elif text.isdecimal() and len(text) < 12:
         seconds = int(text)
     else:
         raise bad("auto_rotate_period is not a duration", "write seconds, or for example 2160h")

@@ -239,7 +239,7 @@ def data_key(services: Services, call: Call[Request, Any]) -> dict[str, Any]:
 def random(services: Services, call: Call[Request, Any]) -> dict[str, str]:
     """From the operating system, whatever source is named."""
     given = call.path.get("bytes", "")
-    if given and not given.isdigit():
+    if given and not given.isdecimal():
         given = ""  # a source, and the number in the body
     count = int(given[:9]) if given else 32 if call.body.bytes is None else call.body.bytes
     shape = call.body.format or "base64"
