@@ -1,6 +1,7 @@
 """What somebody tries who wants more than is theirs: late bodies, backups of what is gone, vaults around locks."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from keystead.core.ids import CompartmentId, TenancyId, new_id
 from keystead.iam.model import Caller, Principal
 from keystead.vault.importing import Wrapped
 from keystead.vault.model import Key, Lock
+from keystead.vault.settings import KeySettings, VaultSettings
 from keystead.vault.upkeep import Upkeep
+from keystead.vault.usage import Use, used
 from keystead.vault.wrapping import MAX_ATTEMPTS
 
 UPKEEP = Caller(Principal("upkeep", "service", "upkeep", TenancyId(""), CompartmentId("")), "r")  # type: ignore[arg-type]
@@ -170,3 +173,29 @@ def test_a_bad_name_tells_nothing_about_the_vault(region: DomainRegion, vault: s
     for each in (vault, new_id("vault", REGION)):
         refused("InvalidName", region.vaults.create_key, bob, region.tenancy, each, "/")
         refused("NotFound", region.vaults.create_key, bob, region.tenancy, each, "k")
+
+
+# purge protection
+
+
+def test_a_protected_vault_protects_the_keys_in_it(region: DomainRegion, vault: str) -> None:
+    key = new_key(region, vault, region.tenancy)
+    region.vaults.update_vault(region.admin, vault, VaultSettings(purge_protection=True))
+    shorter = KeySettings(retention_days=7)
+    refused("PurgeProtected", region.vaults.update_key, region.admin, key.id, shorter)
+    region.vaults.delete(region.admin, key.id)
+    refused("PurgeProtected", region.vaults.purge, region.admin, key.id)
+    region.clock.advance(91 * 24 * 3600)
+    Upkeep(region.guard, region.snapshot, region.store, region.clock, REGION).run(UPKEEP)
+    with region.store.read() as tx:
+        row = tx.vault.key(region.tenancy, key.id)
+    assert row is not None and row.state == "PURGED"
+
+
+# what is told
+
+
+def test_macs_are_use_of_a_key() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    uses = [Use("p", "user", "bob", name, "allowed", 1, at, at) for name in ("GenerateMac", "VerifyMac", "GetKey")]
+    assert [use.operation for use in used(uses)] == ["GenerateMac", "VerifyMac"]

@@ -18,7 +18,7 @@ from keystead.vault.model import Algorithm, Key, KeyVersion, Protection, Vault
 from keystead.vault.moves import KeyMoves
 from keystead.vault.ports import Stored, VaultTx
 from keystead.vault.rotation import rotated, rotation_due
-from keystead.vault.settings import KeySettings
+from keystead.vault.settings import KeySettings, check_not_shorter
 
 NO_SETTINGS = KeySettings()
 
@@ -110,6 +110,8 @@ class KeyActs(KeyMoves):
             check_standing(seen.key)
             check_active(seen.vault, "its keys cannot be changed")
             changed = settings.applied(seen.row, seen.now)
+            protected = seen.vault is not None and seen.vault.purge_protection
+            check_not_shorter("key", seen.row.name, protected, seen.row.retention_days, changed.retention_days)
             return changed if changed == seen.row else replace(changed, version=seen.row.version + 1)
 
         return self._change_key(caller, key_id, request, change)

@@ -19,6 +19,7 @@ from keystead.vault.lifecycle import (
     Act,
     KeyMove,
     VersionMove,
+    check_purge,
     moved_key,
     moved_version,
     version_as_of,
@@ -145,6 +146,8 @@ class KeyMoves(Changing):
         def change(seen: Seen) -> Key:
             changed = moved_key(seen.key, move, Act(caller.principal.name, seen.now, days))
             if move == "purge":
+                protected = seen.vault is not None and seen.vault.purge_protection
+                check_purge("key", seen.row.name, protected, seen.key.purge_at)
                 seen.tx.vault.destroy_versions(changed, overwrite=changed.protection == "software")
             return changed
 

@@ -74,7 +74,7 @@ class VaultSettings:
             vault = replace(vault, tags=_tags(self.tags))
         if self.retention_days is not UNSET:
             check_retention(self.retention_days)
-            _not_shorter("vault", vault.name, vault.purge_protection, vault.retention_days, self.retention_days)
+            check_not_shorter("vault", vault.name, vault.purge_protection, vault.retention_days, self.retention_days)
             vault = replace(vault, retention_days=self.retention_days)
         if self.purge_protection is not UNSET:
             _only_on("vault", vault.name, vault.purge_protection, self.purge_protection)
@@ -145,7 +145,7 @@ def _window(key: Key, given: KeySettings, now: datetime) -> Key:
 def _days(key: Key, given: KeySettings, now: datetime) -> Key:
     if given.retention_days is not UNSET:
         check_retention(given.retention_days)
-        _not_shorter("key", key.name, key.purge_protection, key.retention_days, given.retention_days)
+        check_not_shorter("key", key.name, key.purge_protection, key.retention_days, given.retention_days)
         key = replace(key, retention_days=given.retention_days)
     if given.purge_protection is not UNSET:
         _only_on("key", key.name, key.purge_protection, given.purge_protection)
@@ -191,7 +191,8 @@ def _only_on(noun: str, name: str, before: bool, after: bool) -> None:
         )
 
 
-def _not_shorter(noun: str, name: str, protected: bool, before: int, after: int) -> None:
+def check_not_shorter(noun: str, name: str, protected: bool, before: int, after: int) -> None:
+    """Raises: Refusal `PurgeProtected`: the retention of what is protected would be shortened."""
     if protected and after < before:
         raise Refusal(
             "PurgeProtected",

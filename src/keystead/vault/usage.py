@@ -9,6 +9,7 @@ USES: frozenset[str] = frozenset(
     {
         *("Encrypt", "Decrypt", "Wrap", "Unwrap", "Rewrap", "GenerateDataKey", "Sign", "Verify"),
         *("EncryptBatch", "DecryptBatch", "WrapBatch", "UnwrapBatch", "RewrapBatch", "SignBatch", "VerifyBatch"),
+        *("GenerateMac", "VerifyMac"),
         *("AssociateKey", "UseAssociatedKey", "RewrapAssociatedKey"),
     }
 )

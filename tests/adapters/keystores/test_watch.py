@@ -4,7 +4,7 @@ from tests.fakes.kms import FakeKms
 
 from keystead.adapters.keystores.external import PatientKms, RemoteWrapper
 from keystead.adapters.keystores.patience import Limits
-from keystead.adapters.keystores.watch import Watch
+from keystead.adapters.keystores.watch import Watch, _look
 from keystead.core.errors import KeystoreUnavailable
 
 QUICK = Limits(failures=1, pause=0.01, longest_pause=0.01)
@@ -100,3 +100,19 @@ def test_a_key_that_opens_something_else_is_refused():
     looked = Looked()
     looked.unwrap = lambda wrapped: bytes(32)
     assert looked.look().code == "KeystoreRefused"
+
+
+def test_a_look_that_breaks_does_not_end_the_looking():
+    found = _look(Broken(), None)
+    assert found is not None and found.code == "KeystoreDown"
+    assert "secret" not in found.message
+
+
+class Broken:
+    """A driver with a bug."""
+
+    def wrap(self, key: bytes) -> bytes:
+        raise ValueError("secret")
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        raise ValueError("secret")

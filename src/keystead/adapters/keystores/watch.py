@@ -83,4 +83,6 @@ def _look(key: KeyWrapping, before: KeystoreUnavailable | None) -> KeystoreUnava
         return before if unavailable.code == "KeystoreBusy" else unavailable
     except KeysteadError:
         pass
+    except Exception:  # a driver's own: whoever looks goes on looking, and its words may hold anything
+        return KeystoreUnavailable("KeystoreDown", "the keystore could not be asked", hint="see its log")
     return KeystoreUnavailable("KeystoreRefused", "the keystore opens nothing with this key", hint="see its log")
