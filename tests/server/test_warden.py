@@ -6,15 +6,19 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from shamir_mnemonic.share import Share as Words
 from tests.server.test_slots import key_file_of, nothing, recorded
 
 from keystead.core.clock import ManualClock, SystemClock
 from keystead.core.errors import Refusal, Unavailable
+from keystead.crypto.shares import Share
+from keystead.seal.attempt import TRIES
 from keystead.seal.openers import NewShares
 from keystead.seal.service import RootKey
 from keystead.server import mark, slots, warden
@@ -89,6 +93,49 @@ def test_sealed_until_there_are_enough(short: Effective, given: NewShares) -> No
         with pytest.raises(Refusal) as caught:
             found.warden.answer(share(given, 1))
         assert caught.value.code == "NotSealed"
+
+
+def forged_like(real: Share) -> str:
+    """A share that says of itself what `real` does, and holds something else: its set and number are no secret."""
+    words = Words.from_mnemonic(real.text.reveal().decode())
+    return str(replace(words, value=bytes(len(words.value))).mnemonic())
+
+
+def code_of(found: Watched, asked: dict[str, str]) -> str:
+    try:
+        found.warden.answer(asked)
+    except Refusal as refusal:
+        return refusal.code
+    return ""
+
+
+def near(made: NewShares, number: int) -> dict[str, object]:
+    return {**share(made, number), "near": True}
+
+
+def test_strangers_neither_use_up_nor_spoil_nor_reset_what_is_given_here(short: Effective, given: NewShares) -> None:
+    forged = {**share(given, 2), "secret": forged_like(given.shares[1])}
+    with watched(short, None) as found:
+        assert found.warden.answer(near(given, 1))["progress"][0]["given"] == [1]
+        assert code_of(found, forged) == "WrongShare"  # it completes what strangers may spoil
+        found.warden.answer({"do": "reset"})
+        assert "TooManyTries" in {code_of(found, forged) for _ in range(int(TRIES))}
+        assert found.warden.answer({"do": "status"})["progress"][0]["given"] == [1]
+        assert not found.warden.answer(near(given, 2))["sealed"]
+
+
+def test_what_is_given_here_and_elsewhere_opens_together(short: Effective, given: NewShares) -> None:
+    with watched(short, None) as found:
+        found.warden.answer(share(given, 3))
+        assert not found.warden.answer(near(given, 1))["sealed"]
+
+
+def test_who_is_here_resets_everything(short: Effective, given: NewShares) -> None:
+    with watched(short, None) as found:
+        found.warden.answer(near(given, 1))
+        found.warden.answer({"do": "reset"})
+        assert found.warden.answer({"do": "status"})["progress"][0]["given"] == [1]
+        assert found.warden.answer({"do": "reset", "near": True})["progress"][0]["given"] == []
 
 
 def test_sealing_forgets_the_root_key_and_outlives_a_restart(short: Effective, given: NewShares) -> None:

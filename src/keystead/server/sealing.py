@@ -12,6 +12,7 @@ from keystead.core.secret import Secret
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Target
 from keystead.server import warden
+from keystead.vault.networks import is_private
 from keystead.web.refusals import sealed
 
 PERMISSION = "STATE_SEAL"
@@ -32,14 +33,16 @@ class SealDoor:
 
     def give(self, kind: str, secret: Secret, source: str, request_id: str) -> dict[str, object]:
         """Something that opens it. What was refused is recorded where refusals are. Raises: Refusal, Unavailable."""
-        found = warden.ask(self._runtime, do="give", kind=kind, secret=secret.reveal().decode())
+        found = warden.ask(
+            self._runtime, do="give", kind=kind, secret=secret.reveal().decode(), near=is_private(source)
+        )
         told = "it is open" if not found["sealed"] else _told(found)
         self._record("Unseal", f"{kind} given: {told}", source, request_id)
         return found
 
     def reset(self, source: str, request_id: str) -> dict[str, object]:
         """Forget the shares given so far. Raises: Unavailable."""
-        found = warden.ask(self._runtime, do="reset")
+        found = warden.ask(self._runtime, do="reset", near=is_private(source))
         self._record("ResetUnseal", "the shares given so far are forgotten", source, request_id)
         return found
 

@@ -22,7 +22,8 @@ from typing import Any, Final, Literal, cast
 from keystead.core.clock import Clock, isoformat
 from keystead.core.errors import KeysteadError, Refusal, Unavailable
 from keystead.core.secret import Secret
-from keystead.seal.attempt import GIVEN, Attempt, Given
+from keystead.seal.attempt import GIVEN, Attempt, Given, Progress
+from keystead.seal.model import SealFile
 from keystead.seal.service import RootKey
 from keystead.server import mark
 from keystead.server.settings import Effective
@@ -68,7 +69,8 @@ class Warden:
         self._open_tasks, self._sealed_tasks = open_tasks, sealed_tasks
         self._before_sealing = before_sealing
         self._since = isoformat(clock.now())
-        self._attempt = Attempt()
+        # What strangers may give, spoil and reset; and what was given here, which they cannot touch.
+        self._attempt, self._near = Attempt(), Attempt()
         _ORDERED[0] = 0
         self._pending: tuple[Phase, float] | None = None
         self._next_try = clock.monotonic() + RETRY_SECONDS
@@ -101,7 +103,7 @@ class Warden:
 
     def close(self) -> None:
         """Forget everything."""
-        self._attempt.reset()
+        self._forget()
         self._socket.close()
         if self._root is not None:
             self._root.wipe()
@@ -112,7 +114,10 @@ class Warden:
             case "status":
                 pass
             case "give":
-                self._give(str(asked["kind"]), Secret(str(asked["secret"]).encode()))
+                near = asked.get("near") is True
+                self._give(str(asked["kind"]), Secret(str(asked["secret"]).encode()), near)
+            case "reset" if asked.get("near") is True:
+                self._forget()
             case "reset":
                 self._attempt.reset()
             case "seal":
@@ -131,28 +136,50 @@ class Warden:
             found["ways"] = sorted({slot.kind for slot in seal.slots})
             found["progress"] = [
                 {"set": each.set, "threshold": each.threshold, "given": list(each.given)}
-                for each in self._attempt.progress(seal)
+                for each in map(_further, self._near.progress(seal), self._attempt.progress(seal))
             ]
         return found
 
-    def _give(self, kind: str, secret: Secret) -> None:
+    def _give(self, kind: str, secret: Secret, near: bool) -> None:
+        """`near`: it came by the region's own socket or the private listener. Such shares count among themselves, and
+        with those that came from elsewhere.
+        """
         if self._root is not None:
             raise Refusal("NotSealed", "the region is open", kind="conflict")
         if kind not in GIVEN:
             raise Refusal("InvalidParameter", "a region is not opened with that", hint=", ".join(sorted(GIVEN)))
         seal = read_seal(self._effective.state / SEAL_NAME)
-        root = self._attempt.give(seal, cast(Given, kind), secret, self._clock.monotonic())
+        if near:
+            root = self._give_near(seal, cast(Given, kind), secret)
+        else:
+            root = self._attempt.give(seal, cast(Given, kind), secret, self._clock.monotonic())
         if root is not None:
             self._opened(check_region(root, self._effective), kind)
+
+    def _give_near(self, seal: SealFile, kind: Given, secret: Secret) -> RootKey | None:
+        now = self._clock.monotonic()
+        again = Secret(secret.reveal())
+        try:
+            root = self._near.give(seal, kind, secret, now)
+            if root is None:
+                with suppress(Refusal):  # what strangers gave and tried is theirs
+                    root = self._attempt.give(seal, kind, again, now)
+            return root
+        finally:
+            again.wipe()
 
     def _opened(self, root: RootKey, how: str) -> None:
         # Into every tenancy's trail: who brought it is in the entries of the listener.
         record(self._effective, "UnsealRegion", self._effective.settings.region.name, f"opened with {how}")
-        self._attempt.reset()
+        self._forget()
         mark.clear(self._effective.state)
         _ORDERED[0] = 0
         self._root, self._since = root, isoformat(self._clock.now())
         self._pending = ("open", self._clock.monotonic() + PARTING_SECONDS)
+
+    def _forget(self) -> None:
+        self._attempt.reset()
+        self._near.reset()
 
     def _seal(self, by: str) -> None:
         if self._root is None:
@@ -186,6 +213,11 @@ class Warden:
         except Exception as error:  # whatever was sent: this process keeps the others alive
             told = {"failed": error.message if isinstance(error, KeysteadError) else type(error).__name__}
         connection.sendall(json.dumps(told).encode() + b"\n")
+
+
+def _further(near: Progress, far: Progress) -> Progress:
+    """How far a set has come: by what was given here alone, or by all."""
+    return near if len(near.given) >= len(far.given) else far
 
 
 def ask(runtime: Path, **question: object) -> dict[str, Any]:
