@@ -424,6 +424,15 @@ def test_a_protected_system_is_not_deleted(region: DomainRegion, things: Things)
     region.databases.delete(region.admin, things.system)
 
 
+def test_a_system_that_is_protected_while_it_is_deleted_stays(
+    region: DomainRegion, things: Things, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = region.databases._system(region.admin, things.system)
+    region.databases.update_system(region.admin, things.system, deletion_protection=True)
+    monkeypatch.setattr(region.databases, "_system", lambda *_: before)
+    assert unchanged(region, lambda: region.databases.delete(region.admin, things.system)).kind == "stale"
+
+
 def test_a_stale_version_changes_nothing(region: DomainRegion, things: Things) -> None:
     databases, admin, system = region.databases, region.admin, things.system
     version = stored(region, system).version

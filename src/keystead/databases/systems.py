@@ -215,6 +215,8 @@ class SystemActs(Creation):
                 require_unoccupied(tx, system)
             current = now(tx, system, if_match)
             check_legal(current, act)
+            if act == "delete" and current.deletion_protection:  # switched on since it was looked at
+                raise stale()
             if changes:
                 saved(tx, current, replace(current, reason="", reason_text="", **changes))  # type: ignore[arg-type]
             tx.jobs.add(job)
