@@ -27,10 +27,10 @@ ALL = {**TARGETS, **FACES}
 SECONDS = 60
 LONGEST = 4096
 SLOW_SECONDS = 20
-KEPT_BYTES = 1024
+KEPT_BYTES, KEPT_AT_ONCE = 1024, 15
 
 
-def fuzz(name: str, seconds: int, keep: bool) -> tuple[bool, str]:
+def fuzz(name: str, seconds: int, keeping: bool) -> tuple[bool, str]:
     """Whether nothing was found, and a line about it."""
     with tempfile.TemporaryDirectory(prefix=f"ks-fuzz-{name}-") as place:
         seeds, found, words = Path(place) / "seeds", Path(place) / "found", Path(place) / "words"
@@ -48,7 +48,8 @@ def fuzz(name: str, seconds: int, keep: bool) -> tuple[bool, str]:
             f"-timeout={SLOW_SECONDS}",
             "-rss_limit_mb=2048",
         ]
-        options += [f"-artifact_prefix={FINDINGS}/{name}-", f"-dict={words}", "-print_final_stats=1"]
+        options += [f"-artifact_prefix={FINDINGS}/{name}-", "-print_final_stats=1"]
+        options += [f"-dict={words}"] if ALL[name].words else []
         done = run(name, [*options, str(found), str(kept), str(seeds)])
         said = done.stderr.decode(errors="replace")
         runs = re.findall(r"stat::number_of_executed_units: (\d+)", said)
@@ -56,8 +57,8 @@ def fuzz(name: str, seconds: int, keep: bool) -> tuple[bool, str]:
         line = f"{name:20} {runs[-1] if runs else '?':>9} runs, {covered[-1] if covered else '?':>5} places reached"
         if done.returncode:
             return False, f"{line}: FOUND\n{said[-3000:]}"
-        if keep:
-            line += f", {merge(name, found, kept, seeds)} kept"
+        if keeping:
+            line += f", {keep(found, kept)} kept"
         return True, line
 
 
@@ -67,21 +68,13 @@ def quoted(word: bytes) -> str:
     return f'"{letters}"\n'
 
 
-def merge(name: str, found: Path, kept: Path, seeds: Path) -> int:
-    """Add to the corpus the small ones of what was found that reach something new."""
-    small = found.with_name("small")
-    small.mkdir()
-    for path in found.iterdir():
-        if path.stat().st_size <= KEPT_BYTES:
-            shutil.copy(path, small)
+def keep(found: Path, kept: Path) -> int:
+    """Add to the corpus some of what reached something new: libFuzzer writes nothing else there."""
     before = len(list(kept.iterdir()))
-    everything = found.with_name("everything")
-    everything.mkdir()
-    run(name, ["-merge=1", str(everything), str(seeds), str(kept), str(small)])
-    theirs = {path.name for path in small.iterdir()}
-    for path in everything.iterdir():
-        if path.name in theirs:
-            shutil.copy(path, kept)
+    small = sorted((path.stat().st_size, path.name) for path in found.iterdir())
+    wanted = [name for size, name in small if 0 < size <= KEPT_BYTES]
+    for name in wanted[:: max(1, len(wanted) // KEPT_AT_ONCE)]:
+        shutil.copy(found / name, kept)
     return len(list(kept.iterdir())) - before
 
 

@@ -5,8 +5,14 @@ nothing. `monotonic` is CLOCK_BOOTTIME, so that two processes on one machine may
 """
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
+
+from keystead.core.errors import Refusal
+
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -80,7 +86,30 @@ class ManualClock:
 
 def isoformat(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds and a Z: `2026-01-31T12:00:00.000Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return _text(moment, "milliseconds")
+
+
+def isoformat_exact(moment: datetime) -> str:
+    """The same with microseconds, for what is stored: texts that sort as their moments do, and are read back."""
+    return _text(moment, "microseconds")
+
+
+def check_moment(name: str, moment: datetime) -> datetime:
+    """A moment that a stranger gave, in UTC. `name` is what they call it.
+
+    Raises:
+        Refusal: `InvalidParameter`, it lies where no time zone, deadline or retention could be counted from it.
+    """
+    with suppress(OverflowError):
+        found = moment.astimezone(UTC)
+        if EARLIEST <= found < LATEST:
+            return found
+    raise Refusal("InvalidParameter", f"{name} must lie between the years {EARLIEST.year} and {LATEST.year}")
+
+
+def _text(moment: datetime, precision: str) -> str:
+    # strftime writes years before 1000 with fewer than four digits, which nobody reads back.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision) + "Z"
 
 
 def parse_moment(text: str) -> datetime:
@@ -92,4 +121,7 @@ def parse_moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a moment needs a zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("not a moment in UTC") from error

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Final, Literal
 
-from keystead.core.clock import isoformat
+from keystead.core.clock import check_moment, isoformat
 from keystead.core.errors import Refusal
 from keystead.crypto.suites import OPERATIONS, suite_of
 from keystead.vault.lifecycle import check_retention
@@ -43,6 +43,13 @@ class KeySettings:
     retention_days: int | Untouched = UNSET
     purge_protection: bool | Untouched = UNSET
     minimum_version: int | Untouched = UNSET
+
+    def __post_init__(self) -> None:
+        """Raises: Refusal: a moment that cannot be counted from."""
+        for name in ("not_before", "expires_at"):
+            value = getattr(self, name)
+            if isinstance(value, datetime):
+                object.__setattr__(self, name, check_moment(name, value))
 
     def told(self) -> dict[str, str]:
         """What is given, as the audit log tells it."""

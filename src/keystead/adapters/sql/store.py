@@ -10,7 +10,6 @@ A write that takes access away says so (`reserve`): on a full disk it finds the 
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +22,7 @@ from keystead.adapters.sql.jobs import SqlJobRows
 from keystead.adapters.sql.reserve import Reserve
 from keystead.adapters.sql.vault import SqlVaultRows
 from keystead.audit.model import Entry
-from keystead.core.clock import Clock, parse_moment
+from keystead.core.clock import Clock, isoformat_exact, parse_moment
 from keystead.core.errors import Fault, Unavailable
 
 
@@ -146,8 +145,3 @@ def to_json(entry: Entry) -> dict[str, Any]:
 def from_json(found: Mapping[str, Any]) -> Entry:
     """And back."""
     return Entry(**{**found, "at": parse_moment(found["at"])})
-
-
-def isoformat_exact(moment: datetime) -> str:
-    """With microseconds, for what is stored."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from keystead.audit.model import Entry, Outcome
 from keystead.audit.query import EntryFilter
+from keystead.core.clock import check_moment
 from keystead.web.api.shared import paged
 from keystead.web.messages import Listing, Message
 from keystead.web.operations import Call, NoBody, Operation
@@ -99,8 +100,8 @@ def list_entries(services: Services, call: Call[NoBody, EntryListing]) -> EntryP
         action=query.action,
         resource=query.resource,
         outcome=query.outcome or "",
-        since=query.since,
-        until=query.until,
+        since=None if query.since is None else check_moment("since", query.since),
+        until=None if query.until is None else check_moment("until", query.until),
     )
     return paged(services.audit_trail.list_entries(call.caller, wanted, query.request()), shown_entry, EntryPage)
 
