@@ -240,7 +240,11 @@ class LifeMachine(RuleBasedStateMachine):
         model.protected = bool(protected)
         if model.at(self.now) == "ACTIVE":
             model.retention = max([90, *protected])
-        self.told(lambda: act(region.admin, self.vault_ids[vault], *rest), model.move(verb, self.now, days, "ACTIVE"))
+        # A lock on a key that would go with it holds the vault; what is deleted already goes only with a purge.
+        going = [key for key in inside if self.state(key) not in ("PURGED", *(() if verb == "purge" else ("DELETED",)))]
+        locked = verb in ("purge", "delete", "schedule_deletion") and any(key.lock for key in going)
+        code = "Locked" if locked else model.move(verb, self.now, days, "ACTIVE")
+        self.told(lambda: act(region.admin, self.vault_ids[vault], *rest), code)
 
     @rule(key=keys, lock=st.sampled_from(["", "", "CanNotDelete", "ReadOnly"]))
     def lock(self, key: str, lock: str) -> None:
