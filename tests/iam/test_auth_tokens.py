@@ -51,3 +51,16 @@ def test_another_users_token_is_not_deleted_through_a_user(region: DomainRegion)
     for given in (text, Secret(b"ksa_"), Secret(b"\xff"), Secret(b"ksa_" + b"a" * 5000)):
         with pytest.raises(Refusal, match="wrong"):
             region.iam.sign_in_with_auth_token(one.id, given, "", "r")
+
+
+@pytest.mark.parametrize("act", ["revoke_user_tokens", "reset_password"])
+def test_they_go_when_a_users_tokens_are_revoked(region: DomainRegion, act: str) -> None:
+    """Else whoever holds one would sign in again at once. Those of others stay."""
+    users = [region.iam.create_user(region.admin, name)[0] for name in ("one", "two")]
+    texts = [region.iam.create_auth_token(region.admin, user.id, "t")[1] for user in users]
+    getattr(region.iam, act)(region.admin, users[0].id)
+    region.clock.advance(1)
+    with pytest.raises(Refusal, match="wrong"):
+        region.iam.sign_in_with_auth_token(users[0].id, texts[0], "", "r")
+    assert not region.iam.list_auth_tokens(region.admin, users[0].id, PageRequest(4)).items
+    assert region.iam.sign_in_with_auth_token(users[1].id, texts[1], "", "r").principal_id == users[1].id

@@ -76,11 +76,12 @@ class Iam(AuthTokens):
             tx.iam.revoke(Revocation(caller.principal.tenancy, caller.token_id, self._clock.now()))
 
     def revoke_user_tokens(self, caller: Caller, user_id: str) -> None:
-        """Void every token of a user at once."""
+        """Void every security token of a user at once, and delete the auth tokens that would be exchanged for more."""
         user = self._user(caller, user_id)
         entry = self._guard.permit_change(caller, "USER_UPDATE", self._at_user(user), "RevokeUserTokens")
         with self._store.write(entry, reserve=True) as tx:
             tx.iam.revoke(Revocation(user.tenancy, user.id, self._clock.now()))
+            tx.iam.delete_auth_tokens(user.tenancy, user.id)
 
     # compartments
 
@@ -161,7 +162,7 @@ class Iam(AuthTokens):
                 raise stale()
 
     def reset_password(self, caller: Caller, user_id: str) -> Secret:
-        """A new password, shown once; tokens issued before are void."""
+        """A new password, shown once; security tokens issued before are void, and auth tokens are deleted."""
         user = self._user(caller, user_id)
         entry = self._guard.permit_change(caller, "USER_UIPASS_RESET", self._at_user(user), "ResetPassword")
         password = fresh_password()
@@ -170,6 +171,7 @@ class Iam(AuthTokens):
             if not tx.iam.set_password(user, encoded):
                 raise stale()
             tx.iam.revoke(Revocation(user.tenancy, user.id, self._clock.now()))
+            tx.iam.delete_auth_tokens(user.tenancy, user.id)
         return password
 
     # groups

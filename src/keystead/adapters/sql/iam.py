@@ -80,6 +80,9 @@ class SqlIamRows:
     def delete_auth_token(self, tenancy: str, user: str, token_id: str) -> bool:
         return self._table(schema.auth_tokens).delete(tenancy=tenancy, user=user, id=token_id) == 1
 
+    def delete_auth_tokens(self, tenancy: str, user: str) -> None:
+        self._table(schema.auth_tokens).delete(tenancy=tenancy, user=user)
+
     def add_group(self, group: Group) -> None:
         self._table(schema.groups).insert(group, deleted=False, generation=self._generation)
 
