@@ -238,6 +238,7 @@ def test_transfer_blobs_open_with_either_hash(wrapping_rsa: Secret) -> None:
         lambda found: found["header"].update(kid=7),
         lambda found: found.update(ciphertext=""),
         lambda found: found.update(ciphertext="***"),
+        lambda found: found.update(ciphertext=True),
         lambda found: found.update(generator="x" * 2000),
         lambda found: found.pop("header"),
         lambda found: found.update(ciphertext="A" * 40_000),

@@ -76,6 +76,8 @@ def _read(found: Any) -> Transfer:
     text, kid, generator = found["ciphertext"], header["kid"], found.get("generator", "")
     if not all(isinstance(each, str) and len(each) <= MAX_TEXT for each in (kid, generator)) or not kid:
         raise ValueError("not text")
+    if not isinstance(text, str):
+        raise ValueError("not text")
     wrapped = base64.b64decode(
         text.rstrip("=").encode("ascii") + b"=" * (-len(text.rstrip("=")) % 4), b"-_", validate=True
     )
