@@ -16,7 +16,7 @@ from keystead.core.secret import Secret
 from keystead.crypto.envelope import Kek
 from keystead.vault.software import SoftwareKeystore
 
-QUICK = Limits(at_once=4, waiting=16, wait_seconds=20, call_seconds=20, failures=3, pause=0.05, longest_pause=0.2)
+QUICK = Limits(at_once=4, waiting=16, wait_seconds=60, call_seconds=60, failures=3, pause=0.05, longest_pause=0.2)
 
 
 def software() -> SoftwareKeystore:
@@ -64,7 +64,7 @@ def keystore(request):
         case "fake":
             return ExternalKeystore(PatientKms(FakeKms(), QUICK))
         case _:
-            return ExternalKeystore(PatientKms(request.getfixturevalue("openbao").kms(), QUICK))
+            return ExternalKeystore(PatientKms(request.getfixturevalue("openbao").kms(timeout=60), QUICK))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

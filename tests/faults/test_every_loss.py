@@ -18,6 +18,8 @@ from keystead.databases.model import Reason
 
 pytestmark = pytest.mark.live
 
+NEEDED = "?confirm_needed_by=1"  # what a system needs is destroyed only by who says so
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -96,7 +98,7 @@ def rotated_and_raised(place: Place) -> None:
 
 def version_to_be_deleted(place: Place) -> None:
     place.key_act("rotate")
-    place.version_act("schedule-deletion", {"days": 7})
+    place.version_act(f"schedule-deletion{NEEDED}", {"days": 7})
 
 
 def policy_again(place: Place) -> None:
@@ -122,11 +124,11 @@ WAYS = {
     ),
     "pending deletion": Way(
         "key_pending_deletion", "key 'finance' is PENDING_DELETION since .* will be deleted at",
-        lambda at: at.key_act("schedule-deletion", {"days": 7}), enabled_after("cancel-deletion"),
+        lambda at: at.key_act(f"schedule-deletion{NEEDED}", {"days": 7}), enabled_after("cancel-deletion"),
     ),
     "deleted": Way(
         "key_deleted", "key 'finance' is DELETED since .*by admin",
-        lambda at: at.delete(f"/keys/{at.key}"), enabled_after("recover"),
+        lambda at: at.delete(f"/keys/{at.key}{NEEDED}"), enabled_after("recover"),
     ),
     "expired, by the clock alone": Way(
         "key_expired", "key 'finance' expired at",
@@ -138,11 +140,11 @@ WAYS = {
     ),
     "vault pending deletion": Way(
         "vault_deleted", "vault 'prod' of key 'finance' is PENDING_DELETION",
-        lambda at: at.vault_act("schedule-deletion", {"days": 7}), lambda at: at.vault_act("cancel-deletion"),
+        lambda at: at.vault_act(f"schedule-deletion{NEEDED}", {"days": 7}), lambda at: at.vault_act("cancel-deletion"),
     ),
     "vault deleted": Way(
         "vault_deleted", "vault 'prod' of key 'finance' is DELETED",
-        lambda at: at.delete(f"/vaults/{at.region.vault}"), lambda at: at.vault_act("recover"),
+        lambda at: at.delete(f"/vaults/{at.region.vault}{NEEDED}"), lambda at: at.vault_act("recover"),
     ),
     "moved out of reach": Way(
         "moved", "key 'finance' was moved out of reach",
