@@ -3,9 +3,9 @@
     ksa_<unique part of its id>_<secret, 43 letters of base64url, 256 random bits>
 
 Promise: the secret is shown once and kept only as its SHA-256, which is enough for what cannot be guessed; every one
-expires (1 to 365 days), can be deleted alone, stops with its user, and goes when the user's tokens are revoked. What it is exchanged for is a security token as
-a password gives, with the user's own rights. They are what OCI calls auth tokens, and what other systems' logins by
-role and secret are served with.
+expires (1 to 365 days), can be deleted alone, stops with its user, and goes when the user's tokens are revoked. What it
+is exchanged for is a security token as a password gives, with the user's own rights. They are what OCI calls auth
+tokens, and what other systems' logins by role and secret are served with.
 """
 
 import hashlib

@@ -21,13 +21,13 @@ from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.crypto import asymmetric, byok, checkvalue, portable, transport
 from keystead.crypto.envelope import Binding
-from keystead.crypto.suites import suite_of
+from keystead.crypto.suites import Algorithm, suite_of
 from keystead.crypto.transport import Way
 from keystead.iam.model import Caller, Target
 from keystead.iam.names import check_name
 from keystead.vault.keys import KeyActs, check_place, check_room, check_rotatable
 from keystead.vault.lifecycle import key_as_of
-from keystead.vault.model import Algorithm, Key, KeyVersion, Protection
+from keystead.vault.model import Key, KeyVersion, Protection
 from keystead.vault.ports import Stored, VaultTx
 from keystead.vault.rotation import rotated
 from keystead.vault.settings import KeySettings

@@ -8,13 +8,14 @@ from keystead.audit.model import Entry as AuditEntry
 from keystead.core.errors import KeysteadError, Refusal, check_version, not_found, stale, taken
 from keystead.core.ids import KeyId, KeyVersionId, VaultId, new_id, parse_id
 from keystead.core.page import Page, PageRequest, cut
+from keystead.crypto.suites import Algorithm
 from keystead.iam.model import Caller, Compartment, Target
 from keystead.iam.names import check_name
 from keystead.vault.base import check_active, check_standing
 from keystead.vault.changing import Request, Seen
 from keystead.vault.keyring import Entry
 from keystead.vault.lifecycle import check_lock, key_as_of, usable, vault_as_of, version_as_of
-from keystead.vault.model import Algorithm, Key, KeyVersion, Protection, Vault
+from keystead.vault.model import Key, KeyVersion, Protection, Vault
 from keystead.vault.moves import KeyMoves
 from keystead.vault.ports import Stored, VaultTx
 from keystead.vault.rotation import rotated, rotation_due

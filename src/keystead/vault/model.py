@@ -14,22 +14,9 @@ from datetime import datetime
 from typing import Literal
 
 from keystead.core.ids import CompartmentId, KeyId, KeyVersionId, TenancyId, VaultId
+from keystead.crypto.suites import Algorithm
 
 Protection = Literal["software", "hsm", "external"]
-Algorithm = Literal[
-    "AES-128",
-    "AES-192",
-    "AES-256",
-    "RSA-2048",
-    "RSA-3072",
-    "RSA-4096",
-    "EC-P256",
-    "EC-P384",
-    "EC-P521",
-    "ED25519",
-    "ML-DSA-65",
-    "HPKE-X25519-MLKEM768",
-]
 VaultKind = Literal["shared", "private"]
 VaultState = Literal["ACTIVE", "PENDING_DELETION", "DELETED", "PURGED"]
 KeyState = Literal["ENABLED", "DISABLED", "PENDING_DELETION", "DELETED", "PURGED"]

@@ -15,13 +15,12 @@ from typing import Literal
 from keystead.core.errors import Refusal, Unreadable
 from keystead.crypto import public
 from keystead.crypto.asymmetric import PublicKey
-from keystead.crypto.suites import CURRENT, Operation
+from keystead.crypto.suites import CURRENT, Algorithm, Operation
 from keystead.iam.model import Caller
 from keystead.iam.permissions import Permission
 from keystead.vault.base import Base
 from keystead.vault.keyring import Entry, VersionShut
 from keystead.vault.lifecycle import permits, usable
-from keystead.vault.model import Algorithm
 from keystead.vault.ports import Material
 
 MAX_PLAINTEXT = 64 * 1024

@@ -7,9 +7,9 @@ from typing import Annotated, TypeVar
 
 from msgspec import UNSET, Meta, UnsetType
 
+from keystead.crypto.suites import Algorithm
 from keystead.crypto.suites import Operation as Operation_
 from keystead.vault.model import (
-    Algorithm,
     Key,
     KeyState,
     KeyVersion,

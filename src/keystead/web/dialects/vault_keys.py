@@ -13,9 +13,9 @@ from typing import Any
 from keystead.core.errors import Refusal, not_found
 from keystead.crypto import public
 from keystead.crypto.asymmetric import PublicKey
-from keystead.crypto.suites import CURRENT, Suite
+from keystead.crypto.suites import CURRENT, Algorithm, Suite
 from keystead.iam.model import Caller
-from keystead.vault.model import Algorithm, Key, KeyVersion
+from keystead.vault.model import Key, KeyVersion
 from keystead.vault.settings import KeySettings
 from keystead.web.dialects.common import Loose, every
 from keystead.web.dialects.vault_words import VaultCall, bad, operation
