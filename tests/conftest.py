@@ -3,6 +3,7 @@
 import os
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Deadlines are off: two busy cores would make them flaky. `HYPOTHESIS_PROFILE=thorough` looks longer.
@@ -15,3 +16,18 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 # Whoever runs the tests in the background ignores SIGINT, and children would inherit that; some tests send it to them.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Files that take longest, for what they are: `make check` leaves them to `make test`.
+LONG = frozenset({
+    "tests/cli/test_databases.py", "tests/crypto/test_passwords.py", "tests/databases/test_backups.py",
+    "tests/databases/test_flows.py", "tests/dialects/test_vault.py", "tests/iam/test_parse.py",
+    "tests/server/test_main.py", "tests/server/test_supervise.py", "tests/vault/test_backups.py",
+    "tests/vault/test_importing.py", "tests/vault/test_inventory.py", "tests/vault/test_networks.py",
+    "tests/vault/test_whole_life.py",
+})  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.partition("::")[0] in LONG:
+            item.add_marker(pytest.mark.slow)
