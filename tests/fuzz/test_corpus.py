@@ -9,7 +9,7 @@ from tests.fuzz.targets import TARGETS
 
 CORPUS = Path(__file__).parent / "corpus"
 ALL = {**TARGETS, **FACES}
-CHANGES = 60
+CHANGES = 20
 
 
 @pytest.mark.parametrize("name", ALL)
