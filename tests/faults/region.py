@@ -409,9 +409,9 @@ class Region:
             connect_timeout=int(seconds), read_timeout=seconds, write_timeout=seconds,
         )  # fmt: skip
 
-    def sql(self, system: System, *statements: str) -> tuple[tuple[Any, ...], ...]:
-        """The rows of the last one."""
-        with contextlib.closing(self.connect(system, 20.0)) as connection, connection.cursor() as cursor:
+    def sql(self, system: System, *statements: str, seconds: float = 20.0) -> tuple[tuple[Any, ...], ...]:
+        """The rows of the last one; each has `seconds` to be answered."""
+        with contextlib.closing(self.connect(system, seconds)) as connection, connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
             return tuple(cursor.fetchall())
