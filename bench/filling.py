@@ -14,7 +14,7 @@ from keystead.adapters.sql.rows import values
 from keystead.core.ids import CompartmentId, KeyId, KeyVersionId, PrincipalId, new_id
 from keystead.iam.model import Caller, Principal
 from keystead.server import settings
-from keystead.server.unseal import open_root
+from keystead.server.sealing.unseal import open_root
 from keystead.server.wiring import Region, open_region
 
 AT_ONCE = 5000

@@ -14,7 +14,7 @@ from keystead.adapters.keystores.token import Token
 from keystead.adapters.keystores.uri import parse
 from keystead.core.secret import Secret
 from keystead.crypto.envelope import Kek
-from keystead.vault.software import SoftwareKeystore
+from keystead.vault.memory.software import SoftwareKeystore
 
 QUICK = Limits(at_once=4, waiting=16, wait_seconds=60, call_seconds=60, failures=3, pause=0.05, longest_pause=0.2)
 

@@ -13,8 +13,8 @@ from keystead.core.errors import Refusal
 from keystead.core.secret import Secret
 from keystead.crypto import asymmetric, checkvalue, transport
 from keystead.crypto.suites import suite_of
-from keystead.vault.importing import Wrapped
-from keystead.vault.wrapping import WrappingKey
+from keystead.vault.transfer.importing import Wrapped
+from keystead.vault.transfer.wrapping import WrappingKey
 
 
 @pytest.fixture

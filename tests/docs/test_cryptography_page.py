@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from keystead.crypto.suites import CURRENT
-from keystead.vault.batch import MAX_ITEMS
-from keystead.vault.operations import MAX_PLAINTEXT, MAX_RANDOM
+from keystead.vault.use.batch import MAX_ITEMS
+from keystead.vault.use.operations import MAX_PLAINTEXT, MAX_RANDOM
 from keystead.web.api import cryptography
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "api" / "cryptography.md").read_text()

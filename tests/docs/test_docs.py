@@ -13,8 +13,8 @@ from tests.docs.shell import blocks, fences
 from keystead.iam.actions import TYPES
 from keystead.server import settings
 from keystead.server.main import app
-from keystead.vault.association import Purpose
-from keystead.vault.operations import Use
+from keystead.vault.use.association import Purpose
+from keystead.vault.use.operations import Use
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]

@@ -21,12 +21,12 @@ from keystead.databases.creation import NewSystem
 from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.desk import Report
 from keystead.iam.model import Caller
-from keystead.vault.backup_format import Kept, KeptKey, KeptVersion, Kind, seal
-from keystead.vault.importing import Wrapped
-from keystead.vault.inventory import counted
+from keystead.vault.insight.inventory import counted
+from keystead.vault.lifecycle.settings import KeySettings, VaultSettings
 from keystead.vault.model import Key, KeyVersion, Vault
-from keystead.vault.settings import KeySettings, VaultSettings
-from keystead.vault.wrapping import WrappingKey
+from keystead.vault.transfer.backup_format import Kept, KeptKey, KeptVersion, Kind, seal
+from keystead.vault.transfer.importing import Wrapped
+from keystead.vault.transfer.wrapping import WrappingKey
 
 ASSOCIATED = b"for me"
 _numbers = count(1)

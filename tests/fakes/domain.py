@@ -36,10 +36,10 @@ from keystead.iam.ports import Machine, Membership
 from keystead.iam.service import Iam
 from keystead.iam.tokens import Tokens
 from keystead.jobs.service import Jobs
-from keystead.vault.association import Associations
-from keystead.vault.keyring import Keyring
+from keystead.vault.memory.keyring import Keyring
+from keystead.vault.memory.snapshot import Snapshot
 from keystead.vault.service import Vaults
-from keystead.vault.snapshot import Snapshot
+from keystead.vault.use.association import Associations
 
 REGION = "home"
 _PAGE = PageRequest(1000)

@@ -6,8 +6,8 @@ from datetime import datetime
 from keystead.adapters.sql.key_trail import COPIES
 from keystead.audit.model import Entry
 from keystead.core.errors import Refusal, Unavailable
-from keystead.vault.inventory import Copy
-from keystead.vault.usage import Use
+from keystead.vault.insight.inventory import Copy
+from keystead.vault.insight.usage import Use
 
 
 class MemoryBackups:

@@ -16,12 +16,12 @@ from keystead.crypto import transport
 from keystead.iam.model import Caller
 from keystead.seal.openers import KeyFile
 from keystead.seal.service import _try
-from keystead.server import slots
-from keystead.server.opening import STATE_FILE
-from keystead.server.unseal import SEAL_NAME, read_key_file, read_seal
+from keystead.server.sealing import slots
+from keystead.server.sealing.unseal import SEAL_NAME, read_key_file, read_seal
+from keystead.server.state.opening import STATE_FILE
 from keystead.server.wiring import Region
-from keystead.vault.importing import Wrapped
 from keystead.vault.ports import Stored
+from keystead.vault.transfer.importing import Wrapped
 
 WAY = "HPKE-X25519-MLKEM768"
 

@@ -35,10 +35,12 @@ from keystead.core.secret import Secret
 from keystead.crypto import passwords
 from keystead.iam.model import Caller
 from keystead.server import init as making
-from keystead.server import rollback, settings, slots, wiring
-from keystead.server.opening import SEGMENTS
+from keystead.server import settings, wiring
+from keystead.server.sealing import slots
+from keystead.server.sealing.unseal import open_root
 from keystead.server.settings import Effective
-from keystead.server.unseal import open_root
+from keystead.server.state import rollback
+from keystead.server.state.opening import SEGMENTS
 
 EPOCH = 25
 """Trials on one state; then a fresh copy, so that checking everything stays quick."""

@@ -53,10 +53,10 @@ def learn_keys(region: "Region") -> None:
     from keystead.server import settings
     from keystead.server.authority import KINDS, load
     from keystead.server.keystores import keystores
-    from keystead.server.unseal import open_root
-    from keystead.vault.keyring import Keyring
+    from keystead.server.sealing.unseal import open_root
+    from keystead.vault.memory.keyring import Keyring
+    from keystead.vault.memory.snapshot import Snapshot
     from keystead.vault.ports import Stored
-    from keystead.vault.snapshot import Snapshot
 
     effective = settings.load(None, region.state, {})
     root = open_root(effective)

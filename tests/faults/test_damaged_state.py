@@ -24,8 +24,8 @@ from tests.faults.kill_trials import Tell, Trials
 from keystead.adapters.segment_files import list_segments, verify_trail
 from keystead.core.errors import KeysteadError
 from keystead.seal import service as sealing
-from keystead.server import rollback
-from keystead.server.unseal import open_root, read_key_file, read_seal
+from keystead.server.sealing.unseal import open_root, read_key_file, read_seal
+from keystead.server.state import rollback
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@
 
 One region, one system, one row per way to lose access. What needs more than its own reversal to be told stands beside
 it: no answer (test_loss_of_access.py), keys in tokens and other KMS (test_keystores_away.py), sealed (test_sealed.py),
-a region restored from a backup (test_region_start.py and tests/server/test_rollback.py).
+a region restored from a backup (test_region_start.py and tests/server/state/test_rollback.py).
 """
 
 from collections.abc import Callable, Iterator

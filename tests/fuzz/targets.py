@@ -36,8 +36,8 @@ from keystead.iam.tokens import Tokens
 from keystead.seal.model import decode
 from keystead.seal.openers import Identity, KeyFile, RecipientFile
 from keystead.server.settings import parse as parse_settings
-from keystead.vault import backup_format
 from keystead.vault.networks import address_of, checked_networks, fence_of
+from keystead.vault.transfer import backup_format
 from keystead.web.dialects import vault_transit
 from keystead.web.messages import read_query
 

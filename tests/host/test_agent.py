@@ -19,7 +19,7 @@ from keystead.databases.model import DbSystem
 from keystead.host import agent as agent_module
 from keystead.host.agent import Agent, Rules
 from keystead.iam.model import Target
-from keystead.server.mark import Mark
+from keystead.server.sealing.mark import Mark
 
 PATIENCE = 10.0
 

@@ -12,7 +12,7 @@ import pytest
 from tests.conformance import bao, tokens
 from tests.live.test_up import Place, place
 
-from keystead.server import warden
+from keystead.server.sealing import warden
 from keystead.server.settings import load
 
 __all__ = ["place"]

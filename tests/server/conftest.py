@@ -17,8 +17,8 @@ from keystead.seal.openers import Passphrase
 from keystead.server import init as making
 from keystead.server import settings, wiring
 from keystead.server.init import Made, Wanted
+from keystead.server.sealing.unseal import open_root
 from keystead.server.settings import Effective
-from keystead.server.unseal import open_root
 from keystead.server.wiring import Region
 
 CHEAP = Cost(8 * 1024, 1, 1)

@@ -12,8 +12,8 @@ from keystead.core.clock import SystemClock
 from keystead.core.errors import Refusal
 from keystead.server import authority
 from keystead.server.authority import API, DATABASES, KINDS, Kind, RegionCertificates
+from keystead.server.sealing.unseal import open_root
 from keystead.server.settings import Effective
-from keystead.server.unseal import open_root
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,10 +10,11 @@ from tests.server.conftest import administrator, make
 
 from keystead.core.errors import Refusal
 from keystead.core.secret import Secret
-from keystead.server import building, settings
 from keystead.server import init as making
+from keystead.server import settings
 from keystead.server.init import Made, Wanted
-from keystead.server.unseal import open_root
+from keystead.server.sealing.unseal import open_root
+from keystead.server.state import building
 from keystead.server.wiring import open_region
 
 pytestmark = pytest.mark.usefixtures("cheap")

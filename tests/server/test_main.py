@@ -51,7 +51,9 @@ def test_help_loads_none_of_the_heavy_parts() -> None:
 
 
 def test_where_there_is_no_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keystead.server.confine.confine", lambda: None)  # it would confine the test's own process
+    monkeypatch.setattr(
+        "keystead.server.process.confine.confine", lambda: None
+    )  # it would confine the test's own process
     for command in ("up", "down", "doctor", "migrate", "serve", "work", "host"):
         found = CliRunner().invoke(app, [command, "--state", str(tmp_path)])
         assert found.exit_code == 1, found
@@ -75,7 +77,7 @@ def test_init_for_scripts(tmp_path: Path) -> None:
 
 
 def test_init_refuses_settings_that_do_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keystead.server.confine.confine", lambda: None)
+    monkeypatch.setattr("keystead.server.process.confine.confine", lambda: None)
     for given, words in (
         ("listen.prot=1", "did you mean port?"),
         ("listen.port=x", "[listen] port"),

@@ -10,12 +10,12 @@ from tests.fakes.domain import REGION, DomainRegion, make_region
 from keystead.core.errors import Refusal
 from keystead.core.ids import CompartmentId, TenancyId, new_id
 from keystead.iam.model import Caller, Principal
-from keystead.vault.importing import Wrapped
+from keystead.vault.insight.usage import Use, used
+from keystead.vault.lifecycle.settings import KeySettings, VaultSettings
+from keystead.vault.lifecycle.upkeep import Upkeep
 from keystead.vault.model import Key, Lock
-from keystead.vault.settings import KeySettings, VaultSettings
-from keystead.vault.upkeep import Upkeep
-from keystead.vault.usage import Use, used
-from keystead.vault.wrapping import MAX_ATTEMPTS
+from keystead.vault.transfer.importing import Wrapped
+from keystead.vault.transfer.wrapping import MAX_ATTEMPTS
 
 UPKEEP = Caller(Principal("upkeep", "service", "upkeep", TenancyId(""), CompartmentId("")), "r")  # type: ignore[arg-type]
 

@@ -15,8 +15,8 @@ from keystead.core.ids import CompartmentId, PrincipalId, TenancyId, new_id
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.iam.model import Caller, Principal
+from keystead.vault.lifecycle.settings import KeySettings, VaultSettings
 from keystead.vault.networks import Fence, checked_networks
-from keystead.vault.settings import KeySettings, VaultSettings
 
 ALL = PageRequest(100)
 HERE = "192.0.2.7"
@@ -217,7 +217,7 @@ def test_database_systems_are_trusted_until_that_is_switched_off(place: Place) -
     region = place.region
     region.allow("Allow any-user to use key-delegate in tenancy where request.principal.type = 'mysqldbsystem'")
     region.snapshot.refresh()
-    from tests.vault.test_association import a_system  # a resource with an identity
+    from tests.vault.use.test_association import a_system  # a resource with an identity
 
     system = a_system(region, "flights", region.tenancy)
     sealed = region.associations.seal(system, place.key, Secret(bytes(32)), "store-key", "r").blob

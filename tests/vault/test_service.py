@@ -20,10 +20,10 @@ from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.iam.directory import Directory
 from keystead.iam.model import Caller
-from keystead.vault.keyring import Keyring
-from keystead.vault.lifecycle import KEYS
-from keystead.vault.operations import MAX_PLAINTEXT
-from keystead.vault.snapshot import Snapshot
+from keystead.vault.lifecycle.table import KEYS
+from keystead.vault.memory.keyring import Keyring
+from keystead.vault.memory.snapshot import Snapshot
+from keystead.vault.use.operations import MAX_PLAINTEXT
 
 ALL = PageRequest(1000)
 MEMORY = Path("/dev/shm")

@@ -40,10 +40,10 @@ from keystead.iam.ports import Machine, Membership
 from keystead.iam.service import Iam
 from keystead.iam.tokens import Tokens, machine_claims
 from keystead.jobs.service import Jobs
-from keystead.vault.association import Associations
-from keystead.vault.keyring import Keyring
+from keystead.vault.memory.keyring import Keyring
+from keystead.vault.memory.snapshot import Snapshot
 from keystead.vault.service import Vaults
-from keystead.vault.snapshot import Snapshot
+from keystead.vault.use.association import Associations
 from keystead.web.app import make_app
 from keystead.web.pipeline import Limits
 from keystead.web.ports import Verification

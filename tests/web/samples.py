@@ -8,7 +8,7 @@ from tests.fakes.inventory import MemoryBackups
 from tests.web.region import PASSWORD, Region
 
 from keystead.databases.dependants import DatabaseDependants
-from keystead.vault.inventory import counted
+from keystead.vault.insight.inventory import counted
 from keystead.web.api import TABLE
 from keystead.web.operations import Operation
 

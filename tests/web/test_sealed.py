@@ -11,7 +11,7 @@ from tests.web.asgi import Client
 from tests.web.region import Region, open_region
 from tests.web.samples import OPERATIONS, body_of
 
-from keystead.server.sealing import Closed
+from keystead.server.sealing.door import Closed
 from keystead.web.api.seal import SealReply
 from keystead.web.app import make_app
 

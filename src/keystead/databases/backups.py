@@ -25,8 +25,8 @@ from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Target
 from keystead.jobs.model import Job
 from keystead.jobs.runner import Canceled, Progress, Waiting
-from keystead.vault.association import Associations, Purpose
-from keystead.vault.snapshot import Snapshot
+from keystead.vault.memory.snapshot import Snapshot
+from keystead.vault.use.association import Associations, Purpose
 
 FORMAT = "keystead-backup-1"
 _REPORT_EVERY = 8 << 20

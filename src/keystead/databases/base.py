@@ -16,9 +16,9 @@ from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Target
 from keystead.iam.ports import ResourceIdentity
 from keystead.jobs.model import Job
-from keystead.vault.association import Associations
+from keystead.vault.memory.snapshot import Snapshot
 from keystead.vault.service import Vaults
-from keystead.vault.snapshot import Snapshot
+from keystead.vault.use.association import Associations
 
 
 class Base:

@@ -19,8 +19,8 @@ from keystead.iam.model import Caller, Compartment, Target
 from keystead.iam.names import check_name
 from keystead.iam.service import fresh_password
 from keystead.jobs.model import Job
-from keystead.vault.association import Sealed
 from keystead.vault.model import Key, KeyVersion
+from keystead.vault.use.association import Sealed
 
 DEFAULT_ADMIN = "admin"
 MIN_MEMORY_MB, MAX_MEMORY_MB, DEFAULT_MEMORY_MB = 64, 1 << 20, 256

@@ -22,7 +22,7 @@ from keystead.databases.backups import FORMAT
 from keystead.databases.model import Backup, DbSystem
 from keystead.databases.ports import BackupFiles, DatabaseTx
 from keystead.jobs.model import Job
-from keystead.vault.inventory import Evidence, Need
+from keystead.vault.insight.inventory import Evidence, Need
 from keystead.vault.model import Key
 from keystead.vault.ports import VaultTx
 

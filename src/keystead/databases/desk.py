@@ -18,8 +18,8 @@ from keystead.databases.model import DbSystem, FenceReceipt, SystemState, Wrappe
 from keystead.databases.ports import DatabaseStore
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Principal, Target
-from keystead.vault.association import Access, Associations
-from keystead.vault.snapshot import Snapshot
+from keystead.vault.memory.snapshot import Snapshot
+from keystead.vault.use.association import Access, Associations
 
 Event = Literal["running", "stopped", "fenced", "failed"]
 

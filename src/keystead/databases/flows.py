@@ -20,8 +20,8 @@ from keystead.iam.model import Caller, Principal
 from keystead.iam.ports import ResourceIdentity
 from keystead.jobs.model import Job
 from keystead.jobs.runner import Canceled, Progress, Waiting
-from keystead.vault.association import Associations
-from keystead.vault.snapshot import Snapshot
+from keystead.vault.memory.snapshot import Snapshot
+from keystead.vault.use.association import Associations
 
 Handler = Callable[[Job, DbSystem, Progress], Mapping[str, str]]
 

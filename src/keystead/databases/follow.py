@@ -15,8 +15,8 @@ from keystead.databases.model import LEGAL, DbSystem
 from keystead.databases.ports import DatabaseStore
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller
-from keystead.vault.association import Associations
-from keystead.vault.snapshot import Snapshot
+from keystead.vault.memory.snapshot import Snapshot
+from keystead.vault.use.association import Associations
 
 RETRY = timedelta(minutes=10)
 

@@ -2,10 +2,10 @@
 
     CMEK (in the vault) -> store key (32 bytes, one per system and region) -> data keys (32 bytes, per slot and number)
 
-Stored only wrapped: the store key by the CMEK (vault/association.py), each data key by the store key, bound to tenancy,
-region, system, slot and number. Slot 1 is MariaDB's key for tables, redo log and binary logs, slot 2 that for temporary
-files. Numbers come from one counter per system; a rewrite publishes `counter + 2`, because MariaDB rewrites only what
-is more than one version behind.
+Stored only wrapped: the store key by the CMEK (vault/use/association.py), each data key by the store key, bound to
+tenancy, region, system, slot and number. Slot 1 is MariaDB's key for tables, redo log and binary logs, slot 2 that for
+temporary files. Numbers come from one counter per system; a rewrite publishes `counter + 2`, because MariaDB rewrites
+only what is more than one version behind.
 """
 
 import base64

@@ -13,7 +13,7 @@ from typing import Literal
 
 from keystead.core.errors import Refusal
 from keystead.core.ids import BackupId, CompartmentId, DbSystemId, KeyId, MachineId, NodeId, TenancyId
-from keystead.vault.association import Loss
+from keystead.vault.use.association import Loss
 
 SystemState = Literal[
     "CREATING",

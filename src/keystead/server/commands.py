@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from keystead.core.clock import SystemClock
 from keystead.core.errors import Refusal
 from keystead.seal.service import RootKey
-from keystead.server import confine, mark, settings
 from keystead.server import init as making
-from keystead.server.seal_commands import Opening, given_for, read_counts, tell_shares
+from keystead.server import settings
+from keystead.server.process import confine
+from keystead.server.sealing import mark
+from keystead.server.sealing.commands import Opening, given_for, read_counts, tell_shares
+from keystead.server.sealing.unseal import ask_passphrase, open_by_itself, open_root
 from keystead.server.settings import Effective, Settings
-from keystead.server.unseal import ask_passphrase, open_by_itself, open_root
 
 if TYPE_CHECKING:
     from keystead.cli.console import Console
@@ -67,7 +69,7 @@ def process(name: str, config: Path | None, state: Path | None, *, from_stdin: b
 
         host(effective)
         return
-    from keystead.server.rollback import check
+    from keystead.server.state.rollback import check
 
     root = None if mark.read(effective.state) else _root(effective, from_stdin)
     check(effective, accept=False)
@@ -99,7 +101,7 @@ def migrate(console: "Console", config: Path | None, state: Path | None) -> None
     """Bring the state to this program's schema, while nothing runs on it."""
     from keystead.adapters.sql import migrations
     from keystead.adapters.sql.engine import sqlite_engine
-    from keystead.server.opening import STATE_FILE
+    from keystead.server.state.opening import STATE_FILE
     from keystead.server.up import quiet
 
     confine.confine()
@@ -118,7 +120,7 @@ def restore(
     console: "Console", file: Path, into: Path, key_file: Path | None, *, from_stdin: bool, how: str = ""
 ) -> None:
     """Bring a state backup back into `into`."""
-    from keystead.server import state as keeping
+    from keystead.server.state import backup as keeping
 
     confine.confine()
     passphrase = None

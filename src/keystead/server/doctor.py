@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Final, Literal
 import typer
 
 from keystead.core.errors import KeysteadError
-from keystead.server import confine, probe, settings
-from keystead.server.locks import holder
+from keystead.server import settings
+from keystead.server.process import confine, probe
+from keystead.server.process.locks import holder
+from keystead.server.sealing.unseal import SEAL_NAME, open_root, read_seal
 from keystead.server.serve import check_port, socket_path
 from keystead.server.settings import Effective, ranged
-from keystead.server.unseal import SEAL_NAME, open_root, read_seal
 
 if TYPE_CHECKING:
     from keystead.cli.console import Console
@@ -242,7 +243,7 @@ def _memory(_effective: Effective) -> Found:
 
 def _schema(effective: Effective) -> Found:
     from keystead.adapters.sql.migrations import HEAD
-    from keystead.server.opening import open_state
+    from keystead.server.state.opening import open_state
 
     open_state(effective.state).dispose()
     return "ok", f"schema {HEAD}"

@@ -27,13 +27,14 @@ from keystead.host.agent import Agent, Rules
 from keystead.host.control import ControlServer
 from keystead.host.loop import HostLoop
 from keystead.host.ports import NodeFactory
-from keystead.server import logs, mark
-from keystead.server.locks import Lock
 from keystead.server.machine import machine_key, this_machine
-from keystead.server.opening import open_state
-from keystead.server.ready import mark_ready
+from keystead.server.process import logs
+from keystead.server.process.locks import Lock
+from keystead.server.process.ready import mark_ready
+from keystead.server.sealing import mark
 from keystead.server.serve import check_port, socket_path
 from keystead.server.settings import Effective
+from keystead.server.state.opening import open_state
 from keystead.server.wiring import CONTROL_NAME
 
 LOCK_NAME: Final = "host.lock"

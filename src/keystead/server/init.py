@@ -22,10 +22,10 @@ from keystead.crypto.x509 import Authority
 from keystead.seal import service as seal
 from keystead.seal.openers import KeyFile, Maker, NewShares, Passphrase
 from keystead.server import authority, machine
-from keystead.server.building import Building, building, write
 from keystead.server.machine import ThisMachine
+from keystead.server.sealing.unseal import SEAL_NAME, read_recipient
 from keystead.server.settings import FILE_NAME, Effective, Settings, parse, render
-from keystead.server.unseal import SEAL_NAME, read_recipient
+from keystead.server.state.building import Building, building, write
 
 if TYPE_CHECKING:
     from keystead.audit.model import Entry
@@ -163,7 +163,7 @@ def _first_rows(
     from keystead.iam.names import check_name
     from keystead.iam.ports import Machine, Membership
     from keystead.iam.service import fresh_password
-    from keystead.server.opening import STATE_FILE
+    from keystead.server.state.opening import STATE_FILE
 
     check_name(wanted.tenancy, "tenancy")
     check_name(wanted.admin, "user")

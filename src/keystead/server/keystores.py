@@ -3,8 +3,8 @@
 from keystead.adapters.keystores.patience import Limits
 from keystead.core.errors import Refusal
 from keystead.server.settings import ExternalSection, HsmSection, Settings
+from keystead.vault.memory.software import SoftwareKeystore
 from keystead.vault.ports import Keystore
-from keystead.vault.software import SoftwareKeystore
 
 
 def keystores(settings: Settings, software: SoftwareKeystore) -> list[Keystore]:

@@ -11,7 +11,7 @@ import typer
 from keystead.cli.command import command
 from keystead.cli.main import app, groups
 from keystead.cli.session import Session
-from keystead.server import seal_cli
+from keystead.server.sealing import cli as seal_cli
 
 seal_cli.add_to(app, groups["seal"])
 

@@ -20,12 +20,13 @@ from keystead.core.clock import SystemClock
 from keystead.core.errors import Refusal
 from keystead.crypto.x509 import Certificate
 from keystead.seal.service import RootKey
-from keystead.server import authority, confine, logs, machine
-from keystead.server.building import write
-from keystead.server.locks import Lock
+from keystead.server import authority, machine
+from keystead.server.process import confine, logs
+from keystead.server.process.locks import Lock
+from keystead.server.process.supervise import Supervisor, Task
+from keystead.server.sealing.warden import Warden
 from keystead.server.settings import Effective
-from keystead.server.supervise import Supervisor, Task
-from keystead.server.warden import Warden
+from keystead.server.state.building import write
 
 if TYPE_CHECKING:
     from keystead.web.app import App

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Final
 from keystead.core.clock import SystemClock
 from keystead.core.errors import KeysteadError, Refusal, Unavailable
 from keystead.core.secret import Secret
-from keystead.server import confine, mark, probe, ready, settings
-from keystead.server.locks import Lock, holder
+from keystead.server import settings
+from keystead.server.process import confine, probe, ready
+from keystead.server.process.locks import Lock, holder
+from keystead.server.process.supervise import Supervisor, Task
+from keystead.server.sealing import mark
+from keystead.server.sealing.unseal import SEAL_NAME, ask_passphrase, open_by_itself, open_root, read_seal
+from keystead.server.sealing.warden import Warden
 from keystead.server.serve import check_port, check_ports, drop_sealed_tls, keep_sealed_tls, preload, socket_path, tasks
 from keystead.server.settings import Effective
-from keystead.server.supervise import Supervisor, Task
-from keystead.server.unseal import SEAL_NAME, ask_passphrase, open_by_itself, open_root, read_seal
-from keystead.server.warden import Warden
 
 if TYPE_CHECKING:
     from keystead.cli.console import Console
@@ -185,7 +187,7 @@ def _keep(warden: Warden, effective: Effective) -> None:
 
 def _preflight(effective: Effective, accept_rollback: bool) -> None:
     """Everything that can be refused before anything starts."""
-    from keystead.server.rollback import check
+    from keystead.server.state.rollback import check
 
     _check_idle(effective, ROLES[1:])
     socket_path(effective)

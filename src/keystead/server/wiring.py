@@ -47,16 +47,16 @@ from keystead.seal.service import RootKey
 from keystead.server import authority
 from keystead.server.keystores import keystores
 from keystead.server.machine import this_machine
-from keystead.server.opening import INDEX_FILE, RESERVE_FILE, SEGMENTS, STATE_FILE, open_state
-from keystead.server.sealing import Closed, OpenSealDoor, SealDoor
+from keystead.server.sealing.door import Closed, OpenSealDoor, SealDoor
+from keystead.server.sealing.warden import ordered
 from keystead.server.settings import Effective, ranged
-from keystead.server.state import StateBackup
+from keystead.server.state.backup import StateBackup
+from keystead.server.state.opening import INDEX_FILE, RESERVE_FILE, SEGMENTS, STATE_FILE, open_state
 from keystead.server.trail import AuditTrail
-from keystead.server.warden import ordered
-from keystead.vault.association import Associations
-from keystead.vault.keyring import Keyring
+from keystead.vault.memory.keyring import Keyring
+from keystead.vault.memory.snapshot import Snapshot
 from keystead.vault.service import Vaults
-from keystead.vault.snapshot import Snapshot
+from keystead.vault.use.association import Associations
 from keystead.web.turns import OncePerTurn
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ def runners(region: Region) -> list[Runner]:
 def upkeep(region: Region) -> Callable[[], int]:
     """What `work` does again and again for vaults and keys: returns how much there was to do."""
     from keystead.databases.follow import Followers
-    from keystead.vault.upkeep import Upkeep
+    from keystead.vault.lifecycle.upkeep import Upkeep
 
     # The service that the catalogue knows; nobody else can be it (law 1).
     name = PrincipalId("upkeep")

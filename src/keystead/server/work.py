@@ -25,11 +25,11 @@ from keystead.adapters.write_events import HOT_S, WriteEvents, watch_segments, w
 from keystead.core.errors import KeysteadError
 from keystead.jobs.runner import Runner
 from keystead.seal.service import RootKey
-from keystead.server import logs
-from keystead.server.locks import Lock
-from keystead.server.opening import SEGMENTS, STATE_FILE
-from keystead.server.ready import mark_ready
+from keystead.server.process import logs
+from keystead.server.process.locks import Lock
+from keystead.server.process.ready import mark_ready
 from keystead.server.settings import Effective
+from keystead.server.state.opening import SEGMENTS, STATE_FILE
 from keystead.server.wiring import Region, open_region, runners, upkeep
 
 LOCK_NAME: Final = "work.lock"

@@ -10,11 +10,11 @@ from keystead.core.errors import Refusal, Unavailable, not_found
 from keystead.core.ids import CompartmentId, check_region, parse_id
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Target
-from keystead.vault.keyring import Entry, Keyring
-from keystead.vault.lifecycle import Use, permits, usable, vault_as_of
+from keystead.vault.lifecycle.table import Use, permits, usable, vault_as_of
+from keystead.vault.memory.keyring import Entry, Keyring
+from keystead.vault.memory.snapshot import Snapshot
 from keystead.vault.model import Key, Vault
 from keystead.vault.ports import Dependants, KeyTrail, Survey, VaultStore
-from keystead.vault.snapshot import Snapshot
 
 
 class Base:

@@ -12,14 +12,14 @@ from keystead.crypto.suites import Algorithm
 from keystead.iam.model import Caller, Compartment, Target
 from keystead.iam.names import check_name
 from keystead.vault.base import check_active, check_standing
-from keystead.vault.changing import Request, Seen
-from keystead.vault.keyring import Entry
-from keystead.vault.lifecycle import check_lock, key_as_of, usable, vault_as_of, version_as_of
+from keystead.vault.lifecycle.changing import Request, Seen
+from keystead.vault.lifecycle.moves import KeyMoves
+from keystead.vault.lifecycle.rotation import rotated, rotation_due
+from keystead.vault.lifecycle.settings import KeySettings, check_not_shorter
+from keystead.vault.lifecycle.table import check_lock, key_as_of, usable, vault_as_of, version_as_of
+from keystead.vault.memory.keyring import Entry
 from keystead.vault.model import Key, KeyVersion, Protection, Vault
-from keystead.vault.moves import KeyMoves
 from keystead.vault.ports import Stored, VaultTx
-from keystead.vault.rotation import rotated, rotation_due
-from keystead.vault.settings import KeySettings, check_not_shorter
 
 NO_SETTINGS = KeySettings()
 

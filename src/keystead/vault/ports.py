@@ -17,10 +17,10 @@ from keystead.core.secret import Secret
 from keystead.crypto.envelope import Binding
 from keystead.crypto.suites import Algorithm
 from keystead.iam.ports import IdentityChanges
-from keystead.vault.inventory import Copy, Need
+from keystead.vault.insight.inventory import Copy, Need
+from keystead.vault.insight.usage import Use
 from keystead.vault.model import Key, KeyVersion, Protection, Vault
-from keystead.vault.usage import Use
-from keystead.vault.wrapping import WrappingKey
+from keystead.vault.transfer.wrapping import WrappingKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ system uses keys by KEY_ASSOCIATE (`use key-delegate`), checked at association a
 """
 
 from keystead.iam.model import Caller
-from keystead.vault.backups import KeyBackups
-from keystead.vault.foreign import Foreign
-from keystead.vault.importing import Imports
-from keystead.vault.insight import Insight
-from keystead.vault.keyring import Entry
+from keystead.vault.insight.questions import Insight
+from keystead.vault.memory.keyring import Entry
+from keystead.vault.transfer.backups import KeyBackups
+from keystead.vault.transfer.importing import Imports
+from keystead.vault.use.foreign import Foreign
 from keystead.vault.vaults import VaultActs
 
 

@@ -12,8 +12,9 @@ from keystead.core.page import Page, PageRequest, cut
 from keystead.iam.model import Caller, Target
 from keystead.iam.names import check_name
 from keystead.vault.base import check_active, elsewhere
-from keystead.vault.changing import Changing, Request, SeenVault, confirmation
-from keystead.vault.lifecycle import (
+from keystead.vault.lifecycle.changing import Changing, Request, SeenVault, confirmation
+from keystead.vault.lifecycle.settings import VaultSettings
+from keystead.vault.lifecycle.table import (
     DELETING,
     MAX_DELETION_DAYS,
     TAKING,
@@ -28,7 +29,6 @@ from keystead.vault.lifecycle import (
 from keystead.vault.model import Lock, Protection, Vault, VaultKind
 from keystead.vault.networks import check_not_shut_out
 from keystead.vault.ports import VaultTx
-from keystead.vault.settings import VaultSettings
 
 NO_SETTINGS = VaultSettings()
 

@@ -10,8 +10,8 @@ from datetime import datetime
 from keystead.adapters.sql.audit_index import AuditIndex
 from keystead.audit.query import EntryFilter
 from keystead.core.page import PageRequest
-from keystead.vault.inventory import Copy, CopyKind
-from keystead.vault.usage import Use
+from keystead.vault.insight.inventory import Copy, CopyKind
+from keystead.vault.insight.usage import Use
 
 COPIES: Mapping[CopyKind, str] = {
     "key-backup": "BackUpKey",

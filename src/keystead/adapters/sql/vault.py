@@ -10,7 +10,7 @@ from keystead.adapters.sql import schema
 from keystead.adapters.sql.rows import Table, read, values
 from keystead.core.page import PageRequest
 from keystead.vault.model import Key, KeyState, KeyVersion, Vault, VaultState
-from keystead.vault.wrapping import WrappingKey
+from keystead.vault.transfer.wrapping import WrappingKey
 
 LIVING = tuple(state for state in get_args(KeyState) if state != "PURGED")
 LIVING_VAULT = tuple(state for state in get_args(VaultState) if state != "PURGED")

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from keystead.core.errors import Refusal
-from keystead.vault.batch import MAX_ITEMS, Batch
+from keystead.vault.use.batch import MAX_ITEMS, Batch
 from keystead.web.api.cryptography import (
     BOTH,
     OPEN,

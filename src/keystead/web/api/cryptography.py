@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from keystead.core.errors import Refusal
 from keystead.crypto.suites import SCHEMES, Scheme
-from keystead.vault.operations import MAX_RANDOM
+from keystead.vault.use.operations import MAX_RANDOM
 from keystead.web.messages import Message
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services

@@ -18,7 +18,7 @@ from keystead.databases.model import DbSystem, FenceReceipt, SystemState, Wrappe
 from keystead.databases.systems import MAX_SAMPLES
 from keystead.iam.model import Caller
 from keystead.jobs.model import Job
-from keystead.vault.backups import never_backed_up
+from keystead.vault.transfer.backups import never_backed_up
 from keystead.web.api.jobs import JobReply, shown_job
 from keystead.web.api.shared import paged
 from keystead.web.messages import CompartmentListing, CompartmentRef, KeyRef, Message, Name

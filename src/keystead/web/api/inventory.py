@@ -5,9 +5,9 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from keystead.vault.impact import Effect, If, When
-from keystead.vault.inventory import Copy, CopyKind, Evidence, Need, NeedKind
-from keystead.vault.usage import Use
+from keystead.vault.insight.impact import Effect, If, When
+from keystead.vault.insight.inventory import Copy, CopyKind, Evidence, Need, NeedKind
+from keystead.vault.insight.usage import Use
 from keystead.web.messages import Message
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services

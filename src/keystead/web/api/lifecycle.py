@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from keystead.vault.lifecycle import MAX_DELETION_DAYS
+from keystead.vault.lifecycle.table import MAX_DELETION_DAYS
 from keystead.vault.model import Key, KeyVersion, Vault
 from keystead.web.api.vault import (
     KeyReply,

@@ -12,11 +12,11 @@ from keystead.crypto import public
 from keystead.crypto.asymmetric import PublicKey
 from keystead.crypto.suites import Algorithm
 from keystead.crypto.transport import MAX_WRAPPED, Way, wrapping_suite
-from keystead.vault.backup_format import MAX_BLOB
-from keystead.vault.importing import Imported, Wrapped, WrappedForm
+from keystead.vault.lifecycle.settings import KeySettings
 from keystead.vault.model import Protection
-from keystead.vault.settings import KeySettings
-from keystead.vault.wrapping import DEFAULT_HOURS, WrappingKey
+from keystead.vault.transfer.backup_format import MAX_BLOB
+from keystead.vault.transfer.importing import Imported, Wrapped, WrappedForm
+from keystead.vault.transfer.wrapping import DEFAULT_HOURS, WrappingKey
 from keystead.web.api.vault import (
     KeyReply,
     Moment,

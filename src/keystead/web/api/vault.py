@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from keystead.crypto.suites import Algorithm
 from keystead.crypto.suites import Operation as Operation_
+from keystead.vault.lifecycle.settings import KeySettings, VaultSettings
 from keystead.vault.model import (
     Key,
     KeyState,
@@ -21,7 +22,6 @@ from keystead.vault.model import (
     VaultState,
     VersionState,
 )
-from keystead.vault.settings import KeySettings, VaultSettings
 from keystead.web.api.shared import paged
 from keystead.web.messages import CompartmentListing, CompartmentRef, Listing, Message, Name, VaultRef
 from keystead.web.operations import Call, NoBody, Operation

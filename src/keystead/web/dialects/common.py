@@ -18,8 +18,8 @@ import msgspec
 
 from keystead.core.errors import Fault, Kind, Refusal, Unavailable, Unreadable
 from keystead.core.page import MAX_LIMIT, Page, PageRequest
-from keystead.vault.keyring import VersionShut
-from keystead.vault.lifecycle import Loss, NotUsable
+from keystead.vault.lifecycle.table import Loss, NotUsable
+from keystead.vault.memory.keyring import VersionShut
 
 Event = Literal[
     "unauthenticated",

@@ -15,8 +15,8 @@ from keystead.crypto import public
 from keystead.crypto.asymmetric import PublicKey
 from keystead.crypto.suites import CURRENT, Algorithm, Suite
 from keystead.iam.model import Caller
+from keystead.vault.lifecycle.settings import KeySettings
 from keystead.vault.model import Key, KeyVersion
-from keystead.vault.settings import KeySettings
 from keystead.web.dialects.common import Loose, every
 from keystead.web.dialects.vault_words import VaultCall, bad, operation
 from keystead.web.operations import Call, Operation

@@ -1,0 +1,1 @@
+"""What every process of a region is: confined, locked, logged, supervised, asked whether it works."""

@@ -1,0 +1,1 @@
+"""What needs a key, who uses it, and what an act would stop."""

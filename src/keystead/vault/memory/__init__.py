@@ -1,0 +1,1 @@
+"""What the hot path reads: the keyring and the snapshot, in memory, as of a generation."""

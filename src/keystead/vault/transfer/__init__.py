@@ -1,0 +1,1 @@
+"""Keys brought in and kept outside: imports and backups."""

@@ -1,0 +1,1 @@
+"""Keys in use: by people and applications, by resources, in batches."""
