@@ -31,7 +31,7 @@ from keystead.crypto.stream import Reader, decrypt_stream, encrypt_stream, read_
 from keystead.crypto.suites import CURRENT, suite_of
 from keystead.crypto.wrap import AesKwp
 from keystead.iam.directory import Directory
-from keystead.iam.parse import parse
+from keystead.iam.policy.parse import parse
 from keystead.iam.tokens import Tokens
 from keystead.seal.model import decode
 from keystead.seal.openers import Identity, KeyFile, RecipientFile

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, time
 
 from keystead.iam.actions import permissions_of
-from keystead.iam.compile import PolicySource, Question
-from keystead.iam.parse import parse
-from keystead.iam.policy import (
+from keystead.iam.policy.compile import PolicySource, Question
+from keystead.iam.policy.model import (
     Among,
     Beside,
     Between,
@@ -28,6 +27,7 @@ from keystead.iam.policy import (
     Variable,
     VerbOn,
 )
+from keystead.iam.policy.parse import parse
 
 
 class World:

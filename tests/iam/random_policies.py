@@ -7,8 +7,8 @@ from hypothesis.strategies import SearchStrategy
 from tests.iam.naive import World
 
 from keystead.iam.actions import GRANTABLE, TYPE_WORDS, VERBS
-from keystead.iam.compile import PolicySource, Question
-from keystead.iam.policy import (
+from keystead.iam.policy.compile import PolicySource, Question
+from keystead.iam.policy.model import (
     KEYWORDS,
     Among,
     AnyTenancy,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.iam.naive import allows
 from tests.iam.random_policies import WORLD, policies, random_question
 
-from keystead.iam.compile import PolicySource, compile_policies
-from keystead.iam.conditions import Variables
+from keystead.iam.policy.compile import PolicySource, compile_policies
+from keystead.iam.policy.conditions import Variables
 
 
 def agree(sources: list[PolicySource], seed: int, requests: int) -> None:

@@ -9,7 +9,8 @@ from tests.iam.naive import World
 from keystead.core.errors import Refusal
 from keystead.core.ids import CompartmentId, PrincipalId, TenancyId
 from keystead.iam.actions import GRANTABLE, VERBS, granting
-from keystead.iam.compile import (
+from keystead.iam.model import Principal, PrincipalType
+from keystead.iam.policy.compile import (
     Decision,
     PolicySet,
     PolicySource,
@@ -18,8 +19,7 @@ from keystead.iam.compile import (
     compile_policies,
     suggest,
 )
-from keystead.iam.model import Principal, PrincipalType
-from keystead.iam.parse import StatementError
+from keystead.iam.policy.parse import StatementError
 
 WORLD = World(
     "root",

@@ -129,7 +129,7 @@ def test_nobody_is_allowed_anything_in_another_tenancy_even_by_a_policy_there(re
     assert not region.guard.may(stranger, "KEY_READ", key_in(region))
 
 
-def test_a_service_may_do_what_the_catalogue_says_and_nothing_else(region: DomainRegion) -> None:
+def test_the_regions_own_services_may_do_what_the_catalogue_says_and_nothing_else(region: DomainRegion) -> None:
     region.allow("Allow any-user to manage all-resources in tenancy")
     assert region.guard.may(region.host(), "HOST_WATCH", key_in(region))
     assert not region.guard.may(region.host(), "KEY_READ", key_in(region))
@@ -302,3 +302,23 @@ def _small_world(tenancy: TenancyId, statement: str) -> tuple[Caller, Target, Id
     )
     caller = Caller(Principal(PrincipalId(user.id), "user", "ann", tenancy, root), "r")
     return caller, Target("keys", new_id("key", REGION), "finance", tenancy, (root,)), changes
+
+
+def test_a_service_may_what_statements_of_the_tenancy_grant_it(region: DomainRegion) -> None:
+    nothing = CompartmentId("")
+    service = Caller(Principal(PrincipalId("mysql_dp_auth"), "service", "mysql_dp_auth", TenancyId(""), nothing), "r")
+    everywhere = (CompartmentId(region.tenancy),)
+    target = Target("authentication", region.tenancy, "sign-in", region.tenancy, everywhere)
+    assert not region.guard.may(service, "AUTHENTICATION_INSPECT", target)
+    policy = region.allow(
+        "ALLOW service mysql_dp_auth TO {AUTHENTICATION_INSPECT, GROUP_MEMBERSHIP_INSPECT} IN TENANCY"
+    )
+    assert region.guard.may(service, "AUTHENTICATION_INSPECT", target)
+    assert not region.guard.may(service, "DYNAMIC_GROUP_INSPECT", target)
+    other = replace(service, principal=replace(service.principal, id=PrincipalId("backup"), name="backup"))
+    assert not region.guard.may(other, "AUTHENTICATION_INSPECT", target)
+    elsewhere = region.new_tenancy("globex").principal.tenancy
+    foreign = replace(target, tenancy=elsewhere, path=(CompartmentId(elsewhere),))
+    assert not region.guard.may(service, "AUTHENTICATION_INSPECT", foreign)
+    region.iam.delete_policy(region.admin, policy.id)
+    assert not region.guard.may(service, "AUTHENTICATION_INSPECT", target)

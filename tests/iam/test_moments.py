@@ -2,7 +2,7 @@
 
 import pytest
 
-from keystead.iam.moments import Scale, scale, timestamp_part, within
+from keystead.iam.policy.moments import Scale, scale, timestamp_part, within
 
 
 @pytest.mark.parametrize(

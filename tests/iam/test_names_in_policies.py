@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from keystead.core.ids import CompartmentId, TenancyId
-from keystead.iam.compile import PolicySource, Question, compile_policies
 from keystead.iam.directory import Directory, TenancyNames
 from keystead.iam.model import Compartment
+from keystead.iam.policy.compile import PolicySource, Question, compile_policies
 from keystead.iam.ports import IdentityChanges
 
 TENANCY = TenancyId("root")

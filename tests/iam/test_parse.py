@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from tests.iam.random_policies import any_statement
 
 from keystead.core.errors import Refusal
-from keystead.iam.parse import MAX_DEPTH, MAX_LENGTH, StatementError, parse
-from keystead.iam.policy import (
+from keystead.iam.policy.model import (
     KEYWORDS,
     Associate,
     Compartment,
@@ -24,6 +23,7 @@ from keystead.iam.policy import (
     VerbOn,
     text,
 )
+from keystead.iam.policy.parse import MAX_DEPTH, MAX_LENGTH, StatementError, parse
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "policy-statements.txt"
 STATEMENTS = [line for line in VECTORS.read_text().splitlines() if not line.startswith("#")]

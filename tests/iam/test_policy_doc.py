@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from keystead.iam import actions, variables
-from keystead.iam.compile import check_statements
-from keystead.iam.parse import parse
+from keystead.iam import actions
+from keystead.iam.policy import variables
+from keystead.iam.policy.compile import check_statements
+from keystead.iam.policy.parse import parse
 
 DOC = Path(__file__).parents[2] / "docs" / "policy.md"
 

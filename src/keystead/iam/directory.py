@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from threading import Lock
 
-from keystead.iam.compile import PolicySet, PolicySource, compile_policies
 from keystead.iam.model import Compartment, Group, Policy, Principal, Tenancy, User
+from keystead.iam.policy.compile import PolicySet, PolicySource, compile_policies
 from keystead.iam.ports import IdentityChanges, Machine, Membership, Revocation
 
 
@@ -84,6 +84,10 @@ class Directory:
     def groups_of(self, principal: str) -> frozenset[str]:
         """Ids of the groups a user is in; deleted groups do not count."""
         return frozenset(group for group in self._groups_of.get(principal, frozenset()) if group in self._groups)
+
+    def dynamic_groups_of(self, principal: str) -> frozenset[str]:
+        """Ids of the dynamic groups whose rule matches a resource's identity; users and services are in none."""
+        return frozenset()
 
     def machine(self, machine: str) -> Machine | None:
         return self._machines.get(machine)

@@ -19,9 +19,9 @@ from keystead.core.clock import Clock, isoformat
 from keystead.core.errors import Refusal, not_found
 from keystead.core.ids import IdSeries
 from keystead.iam.actions import SERVICE_GRANTS, inspect_permission, kind_of
-from keystead.iam.compile import Decision, Question, suggest
 from keystead.iam.directory import Directory
 from keystead.iam.model import Caller, Target
+from keystead.iam.policy.compile import Decision, Question, suggest
 
 MEMO_LIMIT = 50_000
 UNREACHED = "NotReachableFromThere"
@@ -190,23 +190,35 @@ class Guard:
     def _evaluate(self, caller: Caller, permission: str, target: Target, newborn: bool) -> Decision:
         principal = caller.principal
         if principal.type == "service":
-            allowed = permission in SERVICE_GRANTS.get(principal.name, frozenset())
-            return Decision(allowed, None, False, ("granted to the service by the catalogue",) if allowed else ())
+            return self._evaluate_service(caller, permission, target)
         living = newborn or self._directory.principal(principal.id) is not None
         if principal.tenancy != target.tenancy or not living:
             return Decision(False, None, False, ("no such principal in the target's tenancy",))
         if target.type == "key-delegate" and target.attributes.get("key.managed-by") == principal.id:
             return Decision(True, None, False, ("the service-managed key of this system",))
-        question = Question(
+        return self._directory.policies(target.tenancy).decide(self._question(caller, permission, target))
+
+    def _evaluate_service(self, caller: Caller, permission: str, target: Target) -> Decision:
+        """The region's own services may do what the catalogue says and nothing else; to others the target's tenancy
+        grants what its statements say."""
+        own = SERVICE_GRANTS.get(caller.principal.name)
+        if own is not None:
+            return Decision(permission in own, None, False, ("by the catalogue alone",))
+        if not target.tenancy:
+            return Decision(False, None, False, ("the target is no tenancy's",))
+        return self._directory.policies(target.tenancy).decide(self._question(caller, permission, target))
+
+    def _question(self, caller: Caller, permission: str, target: Target) -> Question:
+        principal = caller.principal
+        return Question(
             principal_id=principal.id,
             principal_type=principal.type,
             principal_name=principal.name,
-            group_ids=self._directory.groups_of(principal.id),
+            group_ids=self._directory.groups_of(principal.id) | self._directory.dynamic_groups_of(principal.id),
             permission=permission,
             compartment_path=target.path,
             variables=_Variables(caller, permission, target, self._directory, self._clock.now(), self._region),
         )
-        return self._directory.policies(principal.tenancy).decide(question)
 
     def _refusal(self, caller: Caller, permission: str, target: Target, decision: Decision) -> Refusal:
         kind = kind_of(permission)

@@ -12,9 +12,9 @@ from keystead.core.ids import CompartmentId, GroupId, PolicyId, UserId, new_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.core.secret import Secret
 from keystead.iam.auth_tokens import AuthTokens
-from keystead.iam.compile import check_statements
 from keystead.iam.model import Caller, Compartment, Group, IssuedToken, Policy, Principal, Target, User, UserState
 from keystead.iam.names import check_description, check_name
+from keystead.iam.policy.compile import check_statements
 from keystead.iam.ports import Membership, Revocation
 
 MAX_STATEMENTS = 50

@@ -10,7 +10,7 @@ decision that read nothing else may be remembered for as long (law 9).
 import difflib
 from collections.abc import Mapping
 
-from keystead.iam.moments import TIMESTAMP, TIMESTAMP_PARTS
+from keystead.iam.policy.moments import TIMESTAMP, TIMESTAMP_PARTS
 
 VARIABLES: Mapping[str, str] = {
     "request.user.id": "id of the user who asks",

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import assert_never
 
-from keystead.iam.moments import TIMESTAMP, TIMESTAMP_PARTS, Scale, scale, timestamp_part, within
-from keystead.iam.policy import (
+from keystead.iam.policy.model import (
     Among,
     Beside,
     Between,
@@ -27,7 +26,8 @@ from keystead.iam.policy import (
     Variable,
     condition_text,
 )
-from keystead.iam.variables import reads_request
+from keystead.iam.policy.moments import TIMESTAMP, TIMESTAMP_PARTS, Scale, scale, timestamp_part, within
+from keystead.iam.policy.variables import reads_request
 
 Variables = Callable[[str], str | tuple[str, ...] | None]
 """The value, or values, of a variable by its lower-case name; None when the request does not have it."""

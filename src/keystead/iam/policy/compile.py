@@ -21,10 +21,9 @@ from typing import Protocol, assert_never
 
 from keystead.core.errors import Refusal
 from keystead.iam.actions import COVERING, action_key, granting
-from keystead.iam.conditions import CompiledCondition, Key, Reader, Variables, compile_condition, failing, read
 from keystead.iam.model import Principal
-from keystead.iam.parse import StatementError, parse
-from keystead.iam.policy import (
+from keystead.iam.policy.conditions import CompiledCondition, Key, Reader, Variables, compile_condition, failing, read
+from keystead.iam.policy.model import (
     Action,
     Associate,
     ById,
@@ -44,7 +43,8 @@ from keystead.iam.policy import (
     VerbOn,
     text,
 )
-from keystead.iam.variables import reads_request
+from keystead.iam.policy.parse import StatementError, parse
+from keystead.iam.policy.variables import reads_request
 
 # Names of the identity domain that every tenancy has.
 _OWN_DOMAINS = frozenset({"", "default"})

@@ -14,8 +14,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 
 from keystead.core.errors import Refusal
 from keystead.iam.actions import ALIASES, GRANTABLE, SERVICE_ONLY, TYPE_WORDS, VERBS, Verb
-from keystead.iam.moments import scale
-from keystead.iam.policy import (
+from keystead.iam.policy.model import (
     Action,
     Among,
     AnyTenancy,
@@ -45,7 +44,8 @@ from keystead.iam.policy import (
     Variable,
     VerbOn,
 )
-from keystead.iam.variables import doubt
+from keystead.iam.policy.moments import scale
+from keystead.iam.policy.variables import doubt
 
 MAX_LENGTH = 8_000
 MAX_DEPTH = 8
@@ -122,7 +122,7 @@ def parse(statement: str) -> Statement:
 @cache
 def _parser() -> Lark:
     return Lark.open_from_package(
-        "keystead.iam",
+        "keystead.iam.policy",
         "grammar.lark",
         parser="lalr",
         lexer="contextual",
