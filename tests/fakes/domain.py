@@ -187,7 +187,7 @@ def open_region(
     journal = ListJournal()
     path = directory / "state.db"
     store = SqlStore(_engine(path), clock)
-    directory_ = Directory()
+    directory_ = Directory(clock)
     snapshot = Snapshot(directory_, Keyring(Secret(bytes(range(32))), directory_, REGION), SqliteFreshness(path))
     log = AuditLog(journal)
     guard = Guard(directory_, snapshot.refresh, log, clock, REGION)

@@ -157,7 +157,7 @@ def open_region(directory: Path) -> Region:
         )
     store = SqlStore(engine, clock)
     freshness = SqliteFreshness(directory / "state.db")
-    directory_ = Directory()
+    directory_ = Directory(clock)
     snapshot = Snapshot(directory_, Keyring(Secret(bytes(32)), directory_, REGION), freshness)
     guard = Guard(directory_, snapshot.refresh, log, clock, REGION)
     codec = JoseCodec(SigningKey.generate())

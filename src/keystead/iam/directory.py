@@ -4,6 +4,9 @@ Kept current by `apply`, which takes only what changed. Reading is plain diction
 query. Policies of a tenancy are compiled anew on first use after one of its policies, groups or compartments changed.
 Names are compared without regard to case, as the policy language does.
 
+A membership that ends is looked at with the clock each time, so that it ends at its moment and not when somebody tidies
+up. A directory without a clock does not count such memberships.
+
 Threads read while one applies. Only compiling sees several things at once, so it waits for `apply` and `apply` for it:
 what was compiled from before a change never stays behind it.
 """
@@ -12,6 +15,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from threading import Lock
 
+from keystead.core.clock import LATEST, Clock
 from keystead.iam.model import Compartment, Group, Policy, Principal, Tenancy, User
 from keystead.iam.policy.compile import PolicySet, PolicySource, compile_policies
 from keystead.iam.ports import IdentityChanges, Machine, Membership, Revocation
@@ -20,13 +24,16 @@ from keystead.iam.ports import IdentityChanges, Machine, Membership, Revocation
 class Directory:
     """Everything the Guard needs to know about principals. Not for listing: that reads rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock
         self._tenancies: dict[str, Tenancy] = {}
         self._tenancy_names: dict[str, str] = {}
         self._compartments: dict[str, Compartment] = {}
         self._users: dict[str, User] = {}
         self._groups: dict[str, Group] = {}
         self._groups_of: dict[str, frozenset[str]] = {}
+        # Only those that end, by user and group: hardly anybody has one.
+        self._ending: dict[str, dict[str, datetime]] = {}
         self._policies: dict[str, dict[str, Policy]] = {}
         self._compiled: dict[str, PolicySet] = {}
         self._principals: dict[str, Principal] = {}
@@ -82,8 +89,35 @@ class Directory:
         return self._groups.get(group)
 
     def groups_of(self, principal: str) -> frozenset[str]:
-        """Ids of the groups a user is in; deleted groups do not count."""
-        return frozenset(group for group in self._groups_of.get(principal, frozenset()) if group in self._groups)
+        """Ids of the groups a user is in now; deleted groups do not count."""
+        held = self._groups_of.get(principal, frozenset())
+        if principal in self._ending:
+            held |= self._not_over(principal)
+        return frozenset(group for group in held if group in self._groups)
+
+    def membership_until(self, principal: str, group: str) -> datetime | None:
+        """Until when a user is in a group: None, not a member now; `LATEST`, without an end.
+
+        What goes on after it was begun (a session of a database) asks again while it lasts: a deadline brings no change
+        of the region's generation with it.
+        """
+        if group not in self._groups:
+            return None
+        if group in self._groups_of.get(principal, frozenset()):
+            return LATEST
+        return self._ending.get(principal, {}).get(group) if group in self._not_over(principal) else None
+
+    def has_deadlines(self, principal: str) -> bool:
+        """Whether what a user may do depends on the time, because a membership of theirs ends."""
+        return principal in self._ending
+
+    def _not_over(self, principal: str) -> frozenset[str]:
+        """The groups a user is in until a moment that is still to come."""
+        ending = self._ending.get(principal)
+        if not ending or self._clock is None:
+            return frozenset()
+        now = self._clock.now()
+        return frozenset(group for group, until in ending.items() if now < until)
 
     def dynamic_groups_of(self, principal: str) -> frozenset[str]:
         """Ids of the dynamic groups whose rule matches a resource's identity; users and services are in none."""
@@ -142,9 +176,18 @@ class Directory:
         self._compiled.pop(group.tenancy, None)
 
     def _put_membership(self, membership: Membership) -> None:
-        had = self._groups_of.get(membership.user_id, frozenset())
-        one = frozenset({membership.group_id})
-        self._groups_of[membership.user_id] = had - one if membership.deleted else had | one
+        user, group, until = membership.user_id, membership.group_id, membership.expires_at
+        had = self._groups_of.get(user, frozenset())
+        ending = {each: moment for each, moment in self._ending.get(user, {}).items() if each != group}
+        if not membership.deleted and until is not None:
+            ending[group] = until
+        for_good = not membership.deleted and until is None
+        # Another dictionary each time: threads read the one that was there.
+        self._groups_of[user] = had | {group} if for_good else had - {group}
+        if ending:
+            self._ending[user] = ending
+        else:
+            self._ending.pop(user, None)
 
     def _put_policy(self, policy: Policy, deleted: bool) -> None:
         held = self._policies.setdefault(policy.tenancy, {})

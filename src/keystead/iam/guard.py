@@ -183,7 +183,8 @@ class Guard:
         if known is not None and (known[0] is target or known[0] == target):
             return known[1]
         decision = self._evaluate(caller, permission, target, newborn)
-        if not decision.reads_request and not newborn:
+        # What a membership that ends allows is not remembered: its deadline changes no generation.
+        if not decision.reads_request and not newborn and not self._directory.has_deadlines(caller.principal.id):
             memo[memo_key] = (target, decision)
         return decision
 

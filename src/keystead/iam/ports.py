@@ -14,12 +14,15 @@ from keystead.iam.model import AuthToken, Compartment, Group, Policy, PrincipalT
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """One user in one group; `deleted` marks the end of it."""
+    """One user in one group; `deleted` marks the end of it. With `expires_at` it counts only before that moment, which
+    is looked at whenever it is used, whatever the row still says.
+    """
 
     tenancy: str
     group_id: str
     user_id: str
     deleted: bool
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     clock = SteadyClock(SystemClock(), _last_change(engine))
     store = SqlStore(engine, clock, Reserve(effective.state / RESERVE_FILE))
     freshness = SqliteFreshness(effective.state / STATE_FILE)
-    directory = Directory()
+    directory = Directory(clock)
     keyring = Keyring(root.subkey("vault-store"), directory, region)
     for keystore in keystores(effective.settings, keyring.software):
         keyring.join(keystore)

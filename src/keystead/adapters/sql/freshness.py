@@ -113,9 +113,9 @@ def _identity(connection: sqlite3.Connection, since: int) -> IdentityChanges:
             )
         ],
         memberships=[
-            Membership(tenancy, group, user, bool(deleted))
-            for tenancy, group, user, deleted in _rows(
-                connection, "tenancy, group_id, user_id, deleted", "memberships", since
+            Membership(tenancy, group, user, bool(deleted), _when(until))
+            for tenancy, group, user, deleted, until in _rows(
+                connection, "tenancy, group_id, user_id, deleted, expires_at", "memberships", since
             )
         ],
         policies=_policies(connection, since),

@@ -103,6 +103,7 @@ class SqlIamRows:
                 "group_id": membership.group_id,
                 "user_id": membership.user_id,
                 "deleted": membership.deleted,
+                "expires_at": membership.expires_at,
             },
         )
 

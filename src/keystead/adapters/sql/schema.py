@@ -173,6 +173,7 @@ memberships = sa.Table(
     sa.Column("group_id", sa.String(128), primary_key=True),
     sa.Column("user_id", sa.String(128), primary_key=True),
     _flag("deleted"),
+    _maybe("expires_at"),
     *_hot(),
 )
 

@@ -1,5 +1,8 @@
 """Identity, whole: sessions and keys of principals, factors, federation, approvals, logins to databases."""
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0003"
 down_revision = "0002"
 
@@ -31,6 +34,7 @@ def _federation() -> None:
 
 def _approvals() -> None:
     """Memberships that end, and requests that wait for approval."""
+    op.add_column("memberships", sa.Column("expires_at", sa.String(32)))
 
 
 def _logins() -> None:
