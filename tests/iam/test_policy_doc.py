@@ -44,7 +44,7 @@ def test_subjects_places_and_conditions_shown_are_read() -> None:
     ]
     places = [found for row in rows for found in re.findall(r"^\| `((?:tenancy|compartment)[^`]*)`", row)]
     conditions = re.findall(r"^where (.*)$", doc, re.MULTILINE)
-    assert len(subjects) == 9 and len(places) == 4 and len(conditions) == 3
+    assert len(subjects) == 10 and len(places) == 4 and len(conditions) == 3
     for subject in subjects:
         parse(f"Allow {subject.replace('...', '.x')} to use keys in tenancy")
     for place in places:
