@@ -36,6 +36,7 @@ TAKES_ACCESS = {
     "iam.reset_password",
     "iam.delete_auth_token",
     "iam.delete_group",
+    "iam.end_break_glass",
     "iam.remove_member",
     "iam.update_policy",
     "iam.delete_policy",

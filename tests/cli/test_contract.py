@@ -44,6 +44,10 @@ group show dbas
 group add-member dbas ada
 group members dbas
 group remove-member dbas ada
+group update dbas --break-glass 30m --description databases
+group add-member dbas ada --for 30m --reason down
+group break-glass list --group dbas
+group break-glass end dbas ada
 group delete dbas -y
 policy create p -s x --description y
 policy list

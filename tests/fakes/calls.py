@@ -54,13 +54,14 @@ class Things:
     signing: str
     version: str
     auth_token: str
+    break_glass: str
     wrapped: bytes = b""
     encrypted: bytes = b""
 
     def missing(self) -> "Things":
         """Ids that look the same and name nothing."""
         kinds = {"system": "mysqldbsystem", "backup": "mysqlbackup", "signing": "key", "version": "keyversion"}
-        kinds["auth_token"] = "authtoken"
+        kinds |= {"auth_token": "authtoken", "break_glass": "breakglass"}
         ids = {
             field.name: new_id(kinds.get(field.name, field.name), "home")  # type: ignore[arg-type]
             for field in fields(self)
@@ -77,6 +78,8 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     auth_token, _ = region.iam.create_auth_token(caller, user.id, "first")
     group = region.iam.create_group(caller, "Some")
     region.iam.add_member(caller, group.id, user.id)
+    emergency = region.iam.create_group(caller, "Emergency")
+    begun = region.iam.begin_break_glass(caller, emergency.id, user.id, 600, "a reason")
     delegate = "Allow any-user to use key-delegate in tenancy where request.principal.type = 'mysqldbsystem'"
     region.iam.create_policy(caller, tenancy, "delegates", (delegate,))
     policy = region.iam.create_policy(
@@ -97,7 +100,7 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     active(region, made.system.id)
     return Things(
         place.id, user.id, group.id, policy.id, vault.id, key.id, made.system.id, backup.id, job.id, signing, version,
-        auth_token.id, wrapped, encrypted,
+        auth_token.id, begun.id, wrapped, encrypted,
     )  # fmt: skip
 
 
@@ -223,6 +226,14 @@ IAM: Mapping[str, Call] = {
     "get_group": _read(lambda r, c, t: r.iam.get_group(c, t.group), "group"),
     "list_groups": _read(lambda r, c, t: r.iam.list_groups(c, _page)),
     "delete_group": Call(lambda r, c, t: r.iam.delete_group(c, t.group), ("group",)),
+    "update_group": Call(lambda r, c, t: r.iam.update_group(c, t.group, "new"), ("group",)),
+    "begin_break_glass": Call(
+        lambda r, c, t: r.iam.begin_break_glass(c, t.group, t.user, 60, "why"),
+        ("group", "user"),
+        lambda r, t: r.iam.remove_member(r.admin, t.group, t.user),
+    ),
+    "list_break_glass": _read(lambda r, c, t: r.iam.list_break_glass(c, _page, t.group), "group"),
+    "end_break_glass": Call(lambda r, c, t: r.iam.end_break_glass(c, t.break_glass), ("break_glass",)),
     "add_member": Call(lambda r, c, t: r.iam.add_member(c, t.group, t.user), ("group", "user")),
     "remove_member": Call(lambda r, c, t: r.iam.remove_member(c, t.group, t.user), ("group", "user")),
     "list_members": _read(lambda r, c, t: r.iam.list_members(c, t.group, _page), "group"),

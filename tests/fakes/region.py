@@ -374,7 +374,13 @@ def delete_auth_token(ask: Request, user_id: str, auth_token_id: str) -> tuple[i
 @route("POST", "/groups")
 def create_group(ask: Request) -> tuple[int, Json]:
     no_clash(ask.region, "group", ask.body["name"])
-    return 201, ask.region.keep("group", name=ask.body["name"], description=ask.body.get("description", ""))
+    described = ask.body.get("description", "")
+    return 201, ask.region.keep("group", name=ask.body["name"], description=described, break_glass_minutes=240)
+
+
+@route("PATCH", "/groups/{group_id}")
+def update_group(ask: Request, group_id: str) -> Json:
+    return ask.region.change(ask.region.get("group", group_id), ask.seen, **ask.body)
 
 
 @route("GET", "/groups")
@@ -396,7 +402,34 @@ def delete_group(ask: Request, group_id: str) -> tuple[int, None]:
 
 @route("GET", "/groups/{group_id}/members")
 def list_members(ask: Request, group_id: str) -> Json:
-    return ask.page([ask.region.get("user", it) for it in ask.region.members.get(group_id, [])])
+    broken = ask.region.things.get("breakglass", {}).values()
+    until = {it["user_id"]: it["expires_at"] for it in broken if it["running"] and it["group_id"] == group_id}
+    ids = [*ask.region.members.get(group_id, []), *until]
+    return ask.page([{**ask.region.get("user", it), "until": until.get(it)} for it in ids])
+
+
+@route("POST", "/groups/{group_id}/break-glass")
+def begin_break_glass(ask: Request, group_id: str) -> tuple[int, Json]:
+    team, person = ask.region.get("group", group_id), ask.region.get("user", ask.body["user_id"])
+    made = ask.region.keep(
+        "breakglass", group_id=team["id"], group_name=team["name"], user_id=person["id"], user_name=person["name"],
+        reason=ask.body["reason"], granted_by_id=ask.region.olivia["id"], granted_by_name="olivia", began_at=MOMENT,
+        expires_at=LATER, running=True, ended_at=None, how="",
+    )  # fmt: skip
+    del made["created_at"], made["version"]
+    return 201, made
+
+
+@route("GET", "/break-glass")
+def list_break_glass(ask: Request) -> Json:
+    return ask.page(list(ask.region.things.get("breakglass", {}).values()))
+
+
+@route("POST", "/break-glass/{break_glass_id}/actions/end")
+def end_break_glass(ask: Request, break_glass_id: str) -> Json:
+    found = ask.region.get("breakglass", break_glass_id)
+    found |= {"running": False, "ended_at": MOMENT, "how": "early"}
+    return found
 
 
 @route("PUT", "/groups/{group_id}/members/{user_id}")

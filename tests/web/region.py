@@ -250,6 +250,8 @@ def _things(region: Region) -> None:
         auth_token, _ = services.iam.create_auth_token(caller, user.id, "first")
         group = services.iam.create_group(caller, "Some")
         services.iam.add_member(caller, group.id, user.id)
+        emergency = services.iam.create_group(caller, "Emergency")
+        begun = services.iam.begin_break_glass(caller, emergency.id, user.id, 600, "a reason")
         delegate = "Allow any-user to use key-delegate in tenancy where request.principal.type = 'mysqldbsystem'"
         policy = services.iam.create_policy(
             caller, place.id, "p", (f"Allow group Some to read keys in compartment id {place.id}",)
@@ -276,6 +278,7 @@ def _things(region: Region) -> None:
                 "user_id": user.id,
                 "auth_token_id": auth_token.id,
                 "group_id": group.id,
+                "break_glass_id": begun.id,
                 "policy_id": policy.id,
                 "vault_id": vault.id,
                 "key_id": key.id,

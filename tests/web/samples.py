@@ -35,6 +35,8 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
         "UpdateUser": {"state": "BLOCKED"},
         "CreateAuthToken": {"name": "new", "days": 30},
         "CreateGroup": {"name": "New"},
+        "UpdateGroup": {"break_glass_minutes": 60},
+        "BeginBreakGlass": {"user_id": ids["user_id"], "seconds": 60, "reason": "because"},
         "CreatePolicy": place | {"name": "new", "statements": [here.format("use")]},
         "UpdatePolicy": {"statements": [here.format("inspect")]},
         "CreateVault": place | {"name": "new"},

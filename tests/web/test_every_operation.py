@@ -149,9 +149,10 @@ def test_a_stale_if_match_is_refused(region: Region, ask: Any, name: str) -> Non
 # The order in which the administrator can do everything once: what must be enabled or running before something else.
 ORDER = [
     *[name for name in GUARDED if OPERATIONS[name].method == "GET"],
+    "UpdateGroup", "RemoveGroupMember", "BeginBreakGlass", "EndBreakGlass",
     "CreateCompartment", "CreateUser", "UpdateUser", "CreateAuthToken", "DeleteAuthToken", "ResetPassword",
     "RevokeUserTokens", "CreateGroup",
-    "RemoveGroupMember", "AddGroupMember", "CreatePolicy", "UpdatePolicy", "DeletePolicy", "DeleteGroup", "DeleteUser",
+    "AddGroupMember", "CreatePolicy", "UpdatePolicy", "DeletePolicy", "DeleteGroup", "DeleteUser",
     "CreateVault", "CreateKey", "RotateKey", "Encrypt", "Decrypt", "Wrap", "Unwrap", "Rewrap", "GenerateDataKey",
     "Sign", "Verify", "EncryptBatch", "DecryptBatch", "WrapBatch", "UnwrapBatch", "RewrapBatch", "SignBatch",
     "VerifyBatch", "GenerateRandom", "CreateWrappingKey", "CreateVersionWrappingKey", "ImportKey", "ImportKeyVersion",

@@ -103,3 +103,14 @@ def services_given(services: list[str] | None) -> Json:
 def numbers_given(**numbers: int | None) -> Json:
     """Those that were given."""
     return {name: number for name, number in numbers.items() if number is not None}
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds_of(option: str, text: str) -> int:
+    """A duration such as 90s, 30m, 2h or 1d, in seconds; 0 needs no unit."""
+    number, unit = (text, "s") if text == "0" else (text[:-1], text[-1:])
+    if unit not in _SECONDS or not number.isdecimal() or len(number) > 8:
+        raise usage(f"{option}: {text!r} is not a duration", "write 90s, 30m, 2h or 1d")
+    return int(number) * _SECONDS[unit]

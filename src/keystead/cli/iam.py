@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from keystead.cli.break_glass import begin, glass
 from keystead.cli.command import Description, IfMatch, InCompartment, Limit, NewName, Reference, Yes, command, group
 from keystead.cli.console import Column
 from keystead.cli.exits import CONFLICT, NOT_FOUND, CliError, usage
+from keystead.cli.given import seconds_of
 from keystead.cli.session import Session
 from keystead.cli.wire import Call, Json
 
@@ -15,6 +17,7 @@ compartments = group("Compartments: folders of resources, nested; policies attac
 users = group("Users: people and applications.")
 groups = group("Groups: users who are granted things together.")
 policies = group("Policies: statements that say who may do what.")
+groups.add_typer(glass, name="break-glass")
 
 Path_ = Annotated[
     str, typer.Argument(metavar="PATH", help="Compartment: A/B/C from the root, / or an id.", show_default=False)
@@ -37,6 +40,7 @@ Days = Annotated[
 _AUTH_TOKENS: list[Column] = [("name", "name"), ("expires at", "expires_at"), ("id", "id")]
 _PRINCIPALS: list[Column] = [("name", "name"), ("description", "description"), ("id", "id")]
 _USERS: list[Column] = [("name", "name"), ("state", "state"), ("description", "description"), ("id", "id")]
+_MEMBERS: list[Column] = [("name", "name"), ("state", "state"), ("until", "until"), ("id", "id")]
 _POLICIES: list[Column] = [("name", "name"), ("statements", lambda it: len(it["statements"])), ("id", "id")]
 
 
@@ -165,10 +169,39 @@ def delete_group(session: Session, name: Reference, yes: Yes = False, if_match: 
     _delete(session, "group", "/groups", name, yes, if_match)
 
 
+@command(groups, "update")
+def update_group(
+    session: Session,
+    name: Reference,
+    break_glass: Annotated[
+        str | None, typer.Option("--break-glass", metavar="TIME", help="It lasts at most so long: 4h, 30m; 0: never.")
+    ] = None,
+    description: Description = None,
+    if_match: IfMatch = None,
+) -> None:
+    """Change what is decided about a group."""
+    minutes = None if break_glass is None else seconds_of("--break-glass", break_glass) // 60
+    given = {"description": description, "break_glass_minutes": minutes}
+    body = {key: value for key, value in given.items() if value is not None}
+    path = f"/groups/{session.resolve('group', name)}"
+    session.console.show(session.client.send(Call("PATCH", path, body=body, if_match=if_match)).data)
+
+
 @command(groups, "add-member")
-def add_member(session: Session, name: Reference, user: Member) -> None:
-    """Put a user into a group."""
-    _membership(session, "PUT", name, user, "is now a member of")
+def add_member(
+    session: Session,
+    name: Reference,
+    user: Member,
+    lasting: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="Break glass: only so long, as 30m, 2h or 90s.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; with --for.")] = None,
+) -> None:
+    """Put a user into a group; with --for and --reason only for a while (break glass)."""
+    if lasting is not None or reason is not None:
+        begin(session, name, user, lasting, reason)
+    else:
+        _membership(session, "PUT", name, user, "is now a member of")
 
 
 @command(groups, "remove-member")
@@ -181,7 +214,7 @@ def remove_member(session: Session, name: Reference, user: Member) -> None:
 def members(session: Session, name: Reference, limit: Limit = None) -> None:
     """List the members of a group."""
     path = f"/groups/{session.resolve('group', name)}/members"
-    session.console.table(list(session.client.items(path, limit)), _USERS, "no members")
+    session.console.table(list(session.client.items(path, limit)), _MEMBERS, "no members")
 
 
 @command(policies, "create")

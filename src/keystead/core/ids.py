@@ -23,6 +23,9 @@ PrincipalId = NewType("PrincipalId", str)
 UserId = NewType("UserId", str)
 AuthTokenId = NewType("AuthTokenId", str)
 GroupId = NewType("GroupId", str)
+BreakGlassId = NewType("BreakGlassId", str)
+ApprovalRuleId = NewType("ApprovalRuleId", str)
+ApprovalId = NewType("ApprovalId", str)
 PolicyId = NewType("PolicyId", str)
 VaultId = NewType("VaultId", str)
 KeyId = NewType("KeyId", str)
@@ -40,6 +43,9 @@ ResourceType = Literal[
     "user",
     "authtoken",
     "group",
+    "breakglass",
+    "approvalrule",
+    "approval",
     "policy",
     "vault",
     "key",

@@ -167,8 +167,8 @@ TYPES: tuple[ResourceType, ...] = (
         "groups",
         "users who are granted things together",
         i="GROUP_INSPECT",
-        u="GROUP_UPDATE",
-        m="GROUP_CREATE GROUP_DELETE",
+        u="GROUP_UPDATE GROUP_BREAK_GLASS",
+        m="GROUP_CREATE GROUP_DELETE GROUP_BREAK_GLASS_SELF",
     ),
     _type("policies", "statements of this language", i="POLICY_READ", m="POLICY_UPDATE POLICY_CREATE POLICY_DELETE"),
     _type(
@@ -336,11 +336,12 @@ SERVICE_ONLY: Mapping[str, str] = {
     "HOST_REPORT": "machines",
     "KEY_UPKEEP": "keys",
     "VAULT_UPKEEP": "vaults",
+    "GROUP_UPKEEP": "groups",
     "MYSQL_INSTANCE_UPKEEP": "mysql-instances",
 }
 SERVICE_GRANTS: Mapping[str, frozenset[str]] = {
     "host": frozenset({"HOST_WATCH", "HOST_REPORT"}),
-    "upkeep": frozenset({"KEY_UPKEEP", "VAULT_UPKEEP", "MYSQL_INSTANCE_UPKEEP"}),
+    "upkeep": frozenset({"KEY_UPKEEP", "VAULT_UPKEEP", "GROUP_UPKEEP", "MYSQL_INSTANCE_UPKEEP"}),
 }
 
 

@@ -14,6 +14,7 @@ from keystead.core.ids import AuthTokenId, CompartmentId, GroupId, PolicyId, Pri
 
 PrincipalType = Literal["user", "service", "mysqldbsystem"]
 UserState = Literal["ACTIVE", "BLOCKED", "DELETED"]
+BREAK_GLASS_MINUTES = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,9 @@ class AuthToken:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Users who are granted things together."""
+    """Users who are granted things together. `break_glass_minutes`: how long a membership in an emergency may last at
+    most (approvals/break_glass.py); 0: there is none.
+    """
 
     id: GroupId
     tenancy: TenancyId
@@ -74,6 +77,15 @@ class Group:
     description: str
     created_at: datetime
     version: int = 1
+    break_glass_minutes: int = BREAK_GLASS_MINUTES
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A user in a group, for good or until a moment."""
+
+    user: User
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

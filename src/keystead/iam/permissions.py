@@ -101,6 +101,8 @@ Permission = Literal[
     "USER_TOKEN_REVOKE",
     "GROUP_INSPECT",
     "GROUP_UPDATE",
+    "GROUP_BREAK_GLASS",
+    "GROUP_BREAK_GLASS_SELF",
     "GROUP_CREATE",
     "GROUP_DELETE",
     "POLICY_READ",
@@ -216,5 +218,6 @@ Permission = Literal[
     "HOST_REPORT",
     "KEY_UPKEEP",
     "VAULT_UPKEEP",
+    "GROUP_UPKEEP",
     "MYSQL_INSTANCE_UPKEEP",
 ]

@@ -11,8 +11,21 @@ from keystead.core.errors import Refusal, check_version, stale, taken
 from keystead.core.ids import CompartmentId, GroupId, PolicyId, UserId, new_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.core.secret import Secret
+from keystead.iam.approvals.break_glass import LONGEST_MINUTES, BreakGlassActs, end_in, ended_alert
+from keystead.iam.approvals.model import How
 from keystead.iam.auth_tokens import AuthTokens
-from keystead.iam.model import Caller, Compartment, Group, IssuedToken, Policy, Principal, Target, User, UserState
+from keystead.iam.model import (
+    Caller,
+    Compartment,
+    Group,
+    IssuedToken,
+    Member,
+    Policy,
+    Principal,
+    Target,
+    User,
+    UserState,
+)
 from keystead.iam.names import check_description, check_name
 from keystead.iam.policy.compile import check_statements
 from keystead.iam.ports import Membership, Revocation
@@ -27,7 +40,7 @@ def fresh_password() -> Secret:
     return Secret("".join(secrets.choice(_ALPHABET) for _ in range(PASSWORD_LENGTH)).encode())
 
 
-class Iam(AuthTokens):
+class Iam(BreakGlassActs, AuthTokens):
     """Who there is, and what they may do."""
 
     def sign_in(self, tenancy_name: str, user_name: str, password: Secret, source: str, request_id: str) -> IssuedToken:
@@ -198,6 +211,30 @@ class Iam(AuthTokens):
         with self._store.read() as tx:
             return cut(tx.iam.groups(caller.principal.tenancy, page, name), page.limit, lambda item: item.name)
 
+    def update_group(
+        self,
+        caller: Caller,
+        group_id: str,
+        description: str | None = None,
+        break_glass_minutes: int | None = None,
+        if_match: int | None = None,
+    ) -> Group:
+        """Change what is given."""
+        group = self._group(caller, group_id)
+        given = {"description": description, "break_glass_minutes": break_glass_minutes}
+        changes = {name: value for name, value in given.items() if value is not None}
+        detail = {name: str(value) for name, value in changes.items()}
+        entry = self._guard.permit_change(caller, "GROUP_UPDATE", self._at_group(group), "UpdateGroup", detail)
+        check_description(description or "")
+        if break_glass_minutes is not None and not 0 <= break_glass_minutes <= LONGEST_MINUTES:
+            raise Refusal("InvalidParameter", f"break glass lasts at most 0 (never) to {LONGEST_MINUTES} minutes")
+        check_version(group.version, if_match)
+        changed = replace(group, **changes, version=group.version + 1)  # type: ignore[arg-type]  # each by its name
+        with self._store.write(entry) as tx:
+            if not tx.iam.set_group(group, changed):
+                raise stale()
+        return changed
+
     def delete_group(self, caller: Caller, group_id: str, if_match: int | None = None) -> None:
         group = self._group(caller, group_id)
         entry = self._guard.permit_change(caller, "GROUP_DELETE", self._at_group(group), "DeleteGroup")
@@ -212,11 +249,13 @@ class Iam(AuthTokens):
     def remove_member(self, caller: Caller, group_id: str, user_id: str) -> None:
         self._set_membership(caller, group_id, user_id, member=False)
 
-    def list_members(self, caller: Caller, group_id: str, page: PageRequest) -> Page[User]:
+    def list_members(self, caller: Caller, group_id: str, page: PageRequest) -> Page[Member]:
+        """Who is in it now, and until when."""
         group = self._group(caller, group_id)
         self._guard.permit(caller, "GROUP_INSPECT", self._at_group(group), "ListGroupMembers")
         with self._store.read() as tx:
-            return cut(tx.iam.members(group.tenancy, group.id, page), page.limit, lambda item: item.name)
+            found = tx.iam.members(group.tenancy, group.id, page, self._clock.now())
+            return cut(found, page.limit, lambda item: item.user.name)
 
     def _set_membership(self, caller: Caller, group_id: str, user_id: str, *, member: bool) -> None:
         group, user = self._group(caller, group_id), self._user(caller, user_id)
@@ -224,7 +263,15 @@ class Iam(AuthTokens):
         entry = self._guard.permit_change(
             caller, "GROUP_UPDATE", self._at_group(group), operation, {"user": user.name, "user_id": user.id}
         )
-        with self._store.write(entry, reserve=not member) as tx:
+        with self._store.read() as tx:
+            begun = tx.approvals.open_break_glass(group.tenancy, group.id, user.id)
+        now = self._clock.now()
+        how: How = "replaced" if member else "removed"
+        running = begun if begun is not None and begun.running(now) else None
+        alerts = [] if running is None else [ended_alert(self._guard, caller, running, how)]
+        with self._store.write(entry, *alerts, reserve=not member) as tx:
+            if running is not None and not end_in(tx, running, now, caller.principal.id, how):
+                raise stale()
             tx.iam.set_membership(Membership(group.tenancy, group.id, user.id, deleted=not member))
 
     # policies

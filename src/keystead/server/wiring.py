@@ -274,14 +274,16 @@ def runners(region: Region) -> list[Runner]:
 def upkeep(region: Region) -> Callable[[], int]:
     """What `work` does again and again for vaults and keys: returns how much there was to do."""
     from keystead.databases.follow import Followers
+    from keystead.iam.approvals.break_glass import BreakGlassUpkeep
     from keystead.vault.lifecycle.upkeep import Upkeep
 
     # The service that the catalogue knows; nobody else can be it (law 1).
     name = PrincipalId("upkeep")
     caller = Caller(Principal(name, "service", "upkeep", TenancyId(""), CompartmentId("")), request_id="")
     keys = Upkeep(region.guard, region.snapshot, region.store, region.clock, region.name)
+    ended = BreakGlassUpkeep(region.guard, region.store, region.clock)
     followers = Followers(region.guard, region.snapshot, region.store, region.associations, region.clock)
-    return lambda: keys.run(caller) + followers.run(caller)
+    return lambda: ended.run(caller) + keys.run(caller) + followers.run(caller)
 
 
 def _job_failed(job: Job, error: Exception) -> None:

@@ -30,6 +30,7 @@ PARAMETERS: dict[str, ResourceType] = {
     "user_id": "user",
     "auth_token_id": "authtoken",
     "group_id": "group",
+    "break_glass_id": "breakglass",
     "policy_id": "policy",
     "vault_id": "vault",
     "key_id": "key",

@@ -107,9 +107,12 @@ def _identity(connection: sqlite3.Connection, since: int) -> IdentityChanges:
             )
         ],
         groups=[
-            (Group(i, tenancy, name, text, _moment(at), version), bool(deleted))
-            for i, tenancy, name, text, at, version, deleted in _rows(
-                connection, "id, tenancy, name, description, created_at, version, deleted", "groups", since
+            (Group(i, tenancy, name, text, _moment(at), version, minutes), bool(deleted))
+            for i, tenancy, name, text, at, version, minutes, deleted in _rows(
+                connection,
+                "id, tenancy, name, description, created_at, version, break_glass_minutes, deleted",
+                "groups",
+                since,
             )
         ],
         memberships=[

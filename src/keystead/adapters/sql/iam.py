@@ -1,6 +1,7 @@
 """Identity's rows."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.rows import Table
 from keystead.core.page import PageRequest
-from keystead.iam.model import AuthToken, Compartment, Group, Policy, Tenancy, User, UserState
+from keystead.iam.model import AuthToken, Compartment, Group, Member, Policy, Tenancy, User, UserState
 from keystead.iam.ports import Machine, Membership, ResourceIdentity, Revocation
 
 
@@ -92,6 +93,14 @@ class SqlIamRows:
     def groups(self, tenancy: str, page: PageRequest, name: str | None) -> Sequence[Group]:
         return self._table(schema.groups).page(Group, page, tenancy=tenancy, name=name or ..., deleted=False)
 
+    def set_group(self, group: Group, changed: Group) -> bool:
+        return self._change(
+            schema.groups,
+            group,
+            description=changed.description,
+            break_glass_minutes=changed.break_glass_minutes,
+        )
+
     def delete_group(self, group: Group) -> bool:
         return self._change(schema.groups, group, deleted=True)
 
@@ -107,14 +116,31 @@ class SqlIamRows:
             },
         )
 
-    def members(self, tenancy: str, group_id: str, page: PageRequest) -> Sequence[User]:
-        listed = sa.select(schema.memberships.c.user_id).where(
-            schema.memberships.c.tenancy == tenancy,
-            schema.memberships.c.group_id == group_id,
-            schema.memberships.c.deleted.is_(False),
+    def end_membership(self, tenancy: str, group_id: str, user_id: str, expires_at: datetime) -> None:
+        where = {"tenancy": tenancy, "group_id": group_id, "user_id": user_id, "expires_at": expires_at}
+        self._table(schema.memberships).update(where, deleted=True, generation=self._generation)
+
+    def is_member(self, tenancy: str, group_id: str, user_id: str, now: datetime) -> bool:
+        found = self._running(tenancy, group_id, now).where(schema.memberships.c.user_id == user_id)
+        return self._connection.execute(found).first() is not None
+
+    def members(self, tenancy: str, group_id: str, page: PageRequest, now: datetime) -> Sequence[Member]:
+        rows = self._connection.execute(self._running(tenancy, group_id, now))
+        until = {row.user_id: row.expires_at for row in rows}
+        users = self._table(schema.users).page(
+            User, page, tenancy=tenancy, id=tuple(until), state=("ACTIVE", "BLOCKED")
         )
-        ids = tuple(self._connection.execute(listed).scalars())
-        return self._table(schema.users).page(User, page, tenancy=tenancy, id=ids, state=("ACTIVE", "BLOCKED"))
+        return [Member(user, until[user.id]) for user in users]
+
+    def _running(self, tenancy: str, group_id: str, now: datetime) -> sa.Select[Any]:
+        """Users and ends of the memberships that count now."""
+        columns = schema.memberships.c
+        return sa.select(columns.user_id, columns.expires_at).where(
+            columns.tenancy == tenancy,
+            columns.group_id == group_id,
+            columns.deleted.is_(False),
+            sa.or_(columns.expires_at.is_(None), columns.expires_at > now),
+        )
 
     def add_policy(self, policy: Policy) -> None:
         self._table(schema.policies).insert(policy, deleted=False, generation=self._generation)

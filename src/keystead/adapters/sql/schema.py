@@ -163,6 +163,7 @@ groups = sa.Table(
     _flag("deleted"),
     _moment("created_at"),
     _int("version", 1),
+    _int("break_glass_minutes", 240),
     *_hot(),
 )
 
@@ -471,3 +472,6 @@ audit_heads = sa.Table(
     _int("sequence"),
     sa.Column("hash", sa.String(64), nullable=False),
 )
+
+# The tables of other files, part of the same metadata.
+from keystead.adapters.sql import schema_approvals  # noqa: E402, F401

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from keystead.adapters.sql import schema
+from keystead.adapters.sql.approvals import SqlApprovalRows
 from keystead.adapters.sql.databases import SqlDatabaseRows
 from keystead.adapters.sql.iam import SqlIamRows
 from keystead.adapters.sql.jobs import SqlJobRows
@@ -36,6 +37,7 @@ class SqlTx:
         self.vault = SqlVaultRows(connection, generation)
         self.jobs = SqlJobRows(connection)
         self.databases = SqlDatabaseRows(connection)
+        self.approvals = SqlApprovalRows(connection)
 
 
 class SqlStore:

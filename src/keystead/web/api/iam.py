@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from keystead.core.secret import Secret
-from keystead.iam.model import Compartment, Group, Policy, User
+from keystead.iam.approvals.break_glass import LONGEST_MINUTES
+from keystead.iam.model import Compartment, Group, Member, Policy, User
 from keystead.web.api.shared import paged
 from keystead.web.messages import CompartmentRef, Description, Listing, Message, Name, NamedListing
 from keystead.web.operations import Call, NoBody, Operation
@@ -257,6 +258,29 @@ class GroupReply(Message):
     description: str
     created_at: datetime
     version: int
+    break_glass_minutes: Annotated[int, Meta(description="How long break glass into it lasts at most; 0: never.")]
+
+
+class UpdateGroup(Message):
+    """What can be changed about a group."""
+
+    description: Description | None = None
+    break_glass_minutes: (
+        Annotated[int, Meta(ge=0, le=LONGEST_MINUTES, description="Break glass into it lasts at most so long.")] | None
+    ) = None
+
+
+class MemberReply(UserReply):
+    """A user in a group; `until`: when that ends, null when it does not."""
+
+    until: datetime | None
+
+
+class MemberPage(Message):
+    """Some members."""
+
+    items: list[MemberReply]
+    next_page: str | None
 
 
 class GroupPage(Message):
@@ -273,6 +297,20 @@ def shown_group(found: Group) -> GroupReply:
         description=found.description,
         created_at=found.created_at,
         version=found.version,
+        break_glass_minutes=found.break_glass_minutes,
+    )
+
+
+def shown_member(found: Member) -> MemberReply:
+    user = found.user
+    return MemberReply(
+        id=user.id,
+        name=user.name,
+        state=user.state,
+        description=user.description,
+        created_at=user.created_at,
+        version=user.version,
+        until=found.until,
     )
 
 
@@ -293,9 +331,17 @@ def delete_group(services: Services, call: Call[NoBody, NoBody]) -> None:
     services.iam.delete_group(call.caller, call.path["group_id"], call.if_match)
 
 
-def list_members(services: Services, call: Call[NoBody, Listing]) -> UserPage:
+def update_group(services: Services, call: Call[UpdateGroup, NoBody]) -> GroupReply:
+    body = call.body
+    changed = services.iam.update_group(
+        call.caller, call.path["group_id"], body.description, body.break_glass_minutes, call.if_match
+    )
+    return shown_group(changed)
+
+
+def list_members(services: Services, call: Call[NoBody, Listing]) -> MemberPage:
     found = services.iam.list_members(call.caller, call.path["group_id"], call.query.request())
-    return paged(found, shown_user, UserPage)
+    return paged(found, shown_member, MemberPage)
 
 
 def add_member(services: Services, call: Call[NoBody, NoBody]) -> None:
@@ -456,12 +502,16 @@ OPERATIONS: tuple[Operation, ...] = (
         permissions=("GROUP_INSPECT",),
     ),
     Operation(
+        "UpdateGroup", "PATCH", "/groups/{group_id}", "Change what is decided about a group", update_group, "groups",
+        request=UpdateGroup, reply=GroupReply, permissions=("GROUP_UPDATE",), moves=True,
+    ),
+    Operation(
         "DeleteGroup", "DELETE", "/groups/{group_id}", "Delete a group", delete_group, "groups", status=204,
         permissions=("GROUP_DELETE",), moves=True, takes_access=True,
     ),
     Operation(
         "ListGroupMembers", "GET", "/groups/{group_id}/members", "List the members of a group", list_members, "groups",
-        query=Listing, reply=UserPage, permissions=("GROUP_INSPECT",),
+        query=Listing, reply=MemberPage, permissions=("GROUP_INSPECT",),
     ),
     Operation(
         "AddGroupMember", "PUT", "/groups/{group_id}/members/{user_id}", "Put a user into a group", add_member,

@@ -35,6 +35,23 @@ def _federation() -> None:
 def _approvals() -> None:
     """Memberships that end, and requests that wait for approval."""
     op.add_column("memberships", sa.Column("expires_at", sa.String(32)))
+    minutes = sa.Column("break_glass_minutes", sa.BigInteger(), nullable=False, server_default="240")
+    op.add_column("groups", minutes)
+    words = ("group_id", "user_id", "granted_by", "ended_by")
+    op.create_table(
+        "break_glass",
+        sa.Column("tenancy", sa.String(128), primary_key=True),
+        sa.Column("id", sa.String(128), primary_key=True),
+        *(sa.Column(name, sa.String(128), nullable=False) for name in words),
+        *(
+            sa.Column(name, sa.Text(), nullable=False)
+            for name in ("group_name", "user_name", "reason", "granted_by_name", "how")
+        ),
+        sa.Column("began_at", sa.String(32), nullable=False),
+        sa.Column("expires_at", sa.String(32), nullable=False),
+        sa.Column("ended_at", sa.String(32)),
+    )
+    op.create_index("break_glass_by_end", "break_glass", ["ended_at", "expires_at"])
 
 
 def _logins() -> None:
