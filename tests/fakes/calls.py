@@ -404,7 +404,9 @@ SERVICES: Mapping[str, Mapping[str, Call]] = {
 
 # Public, but not for callers: what the services offer one another, and what comes before there is a caller.
 INNER: Mapping[str, frozenset[str]] = {
-    "iam": frozenset({"sign_in", "sign_in_with_auth_token", "authenticate", "sign_out", "place"}),
+    "iam": frozenset(
+        {"sign_in", "sign_in_with_auth_token", "authenticate", "authenticate_for_databases", "sign_out", "place"}
+    ),
     "vaults": frozenset({"new_key", "entry_of", "waits", "vault_at", "key_at", "versions_of"}),
 }
 

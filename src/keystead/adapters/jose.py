@@ -12,7 +12,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from keystead.crypto.sign import SigningKey
-from keystead.iam.ports import MachineKeys
+from keystead.iam.ports import Claims, MachineKeys, TokenAlgorithm
 from keystead.iam.tokens import invalid_token
 
 ALGORITHMS = ["Ed25519"]
@@ -32,7 +32,7 @@ class JoseCodec:
         jwk = key.reveal_jwk()
         self._key = OKPKey.import_key({name: jwk[name] for name in ("kty", "crv", "x", "d")})
 
-    def sign(self, claims: Mapping[str, str | int]) -> str:
+    def sign(self, claims: Claims, algorithm: TokenAlgorithm = "Ed25519") -> str:
         return jwt.encode({"alg": ALGORITHMS[0], "kid": self._kid}, dict(claims), self._key, algorithms=ALGORITHMS)
 
     def verify(self, token: str, public_key_of: MachineKeys) -> Mapping[str, object]:

@@ -57,6 +57,8 @@ ResourceType = Literal[
     "job",
     "machine",
     "token",
+    "session",
+    "apikey",
     "entry",
     "request",
 ]

@@ -108,7 +108,7 @@ class AuthTokens(Base):
                 kind="unauthenticated",
             )
             self._guard.refuse(caller, "SIGN_IN", target, "SignInWithAuthToken", refusal)
-        issued = self._tokens.issue(principal, began)
+        issued = self._tokens.issue(principal, began, factors=("apikey",), source=source)
         detail = {"token_id": issued.token_id, "auth_token_id": token_id}
         self._guard.record(caller, "SIGN_IN", target, "SignInWithAuthToken", "allowed", detail=detail)
         return issued

@@ -13,6 +13,8 @@ from typing import Literal
 from keystead.core.ids import AuthTokenId, CompartmentId, GroupId, PolicyId, PrincipalId, TenancyId, UserId
 
 PrincipalType = Literal["user", "service", "mysqldbsystem"]
+FACTORS = frozenset({"password", "totp", "webauthn", "click", "recovery", "federated", "apikey", "resource"})
+Audience = Literal["api", "databases"]
 UserState = Literal["ACTIVE", "BLOCKED", "DELETED"]
 BREAK_GLASS_MINUTES = 240
 
@@ -118,7 +120,9 @@ class Caller:
     """A principal in the act of calling: with which token, from where, in which request, and for whom.
 
     `requester` names the person on whose request a job acts (law 1); it is empty when the principal acts for itself.
-    `expires_at`: when the token does; None where there is none.
+    `expires_at`: when the token does; None where there is none. `session`: the sign-in that the token comes from, or
+    the API key. `factors`: by what the principal proved who it is (see `FACTORS`). `key_bound`: this request was proved
+    with the key that the token is bound to. `risk`: what the sign-in was scored, 0 to 100.
     """
 
     principal: Principal
@@ -127,6 +131,10 @@ class Caller:
     token_id: str = ""
     requester: str = ""
     expires_at: datetime | None = None
+    session: str = ""
+    factors: frozenset[str] = frozenset()
+    key_bound: bool = False
+    risk: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,3 +162,5 @@ class IssuedToken:
     expires_at: datetime | None = None
     principal_id: str = ""
     tenancy: str = ""
+    session: str = ""
+    key_bound: bool = False

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from keystead.audit.model import Entry
 from keystead.core.page import PageRequest
@@ -129,10 +129,16 @@ class IamStore(Protocol):
     def write(self, *entries: Entry, reserve: bool = False) -> AbstractContextManager[IamTx]: ...
 
 
-class TokenCodec(Protocol):
-    """Signed tokens (JWS compact, RFC 7515, EdDSA only)."""
+TokenAlgorithm = Literal["Ed25519", "RS256"]
+Claims = Mapping[str, "str | int | Sequence[str] | Mapping[str, str]"]
 
-    def sign(self, claims: Mapping[str, str | int]) -> str: ...
+
+class TokenCodec(Protocol):
+    """Signed tokens (JWS compact, RFC 7515)."""
+
+    def sign(self, claims: "Claims", algorithm: "TokenAlgorithm" = "Ed25519") -> str:
+        """A token with the region's key of that kind."""
+        ...
 
     def verify(self, token: str, public_key_of: "MachineKeys") -> Mapping[str, object]:
         """The claims of a token whose signature holds: the region's own, or that of the machine named by `kid`.

@@ -29,6 +29,7 @@ from keystead.iam.model import (
 from keystead.iam.names import check_description, check_name
 from keystead.iam.policy.compile import check_statements
 from keystead.iam.ports import Membership, Revocation
+from keystead.iam.tokens import Proof
 
 MAX_STATEMENTS = 50
 PASSWORD_LENGTH = 20
@@ -73,13 +74,19 @@ class Iam(BreakGlassActs, AuthTokens):
             )
             self._guard.refuse(caller, "SIGN_IN", target, "SignIn", refusal)
         # As of the beginning: a revocation that came while the password was looked at counts.
-        issued = self._tokens.issue(principal, began)
+        issued = self._tokens.issue(principal, began, factors=("password",), source=source)
         self._guard.record(caller, "SIGN_IN", target, "SignIn", "allowed", detail={"token_id": issued.token_id})
         return issued
 
-    def authenticate(self, token: str, source: str, request_id: str) -> Caller:
+    def authenticate(self, token: str, source: str, request_id: str, proof: Proof | None = None) -> Caller:
         """The caller a security token stands for. Raises: Refusal `NotAuthenticated`."""
-        return self._tokens.authenticate(token, source, request_id)
+        return self._tokens.authenticate(token, source, request_id, proof)
+
+    def authenticate_for_databases(
+        self, token: str, source: str, request_id: str, proof: Proof | None = None, *, bare: bool = False
+    ) -> Caller:
+        """The caller of a token for databases (see `Tokens`). Raises: Refusal `NotAuthenticated`."""
+        return self._tokens.authenticate_for_databases(token, source, request_id, proof, bare=bare)
 
     def sign_out(self, caller: Caller) -> None:
         """Void the caller's own token at once."""

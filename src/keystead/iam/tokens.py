@@ -1,27 +1,38 @@
-"""Security tokens: signed, short, revocable at once.
+"""Security tokens: signed, short, revocable at once, and bound to a key of the client's where it has one.
 
-Claims: `iss` the region, `aud` the region's API, `sub` the principal, `tenant`, `jti` the token's id, `iat`, `exp` (RFC
-7519, seconds), and `at`, `iat` in microseconds, so that a token issued right after a revocation is told from one before
-it. Each claim is checked; an absent one fails. A machine signs its own short tokens with the key registered for it
-(`kid` names the machine); they make it the `host` service and nothing else.
+Claims (docs/tokens.md): `iss` the region, `aud` what it is for (`keystead:<region>:api`, or `:databases`), `sub` the
+principal, `tenant`, `jti` the token's id, `sid` the session it comes from, `amr` by what the principal proved who it is
+(RFC 8176), `iat`, `exp` (RFC 7519, seconds), and `at`, `iat` in microseconds, so that a token issued right after a
+revocation is told from one before it. A bound token has `cnf` with the thumbprint of the client's key (RFC 7800,
+RFC 9449) and `jwk` with the key itself, as text. Each claim is checked. A machine signs its own short tokens with the
+key registered for it (`kid` names the machine); they make it the `host` service and nothing else.
+
+Invariants: a bound token stands for nobody without a proof of its key; a token for one audience is none for another;
+voiding a token, a session, an API key or a principal holds from the next request on, in every process.
 """
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from keystead.core.clock import Clock
-from keystead.core.errors import Refusal
+from keystead.core.errors import KeysteadError, Refusal
 from keystead.core.ids import looks_like_id, new_id
+from keystead.crypto.proofkey import PublicJwk
 from keystead.iam.directory import Directory
-from keystead.iam.model import Caller, IssuedToken, Principal
-from keystead.iam.ports import TokenCodec
+from keystead.iam.model import FACTORS, Audience, Caller, IssuedToken, Principal
+from keystead.iam.ports import Claims, TokenAlgorithm, TokenCodec
 
 LIFETIME = timedelta(hours=1)
 MACHINE_LIFETIME = timedelta(minutes=2)
 LEEWAY = timedelta(seconds=30)
 CACHE_LIMIT = 20_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Proof = Callable[[PublicJwk], bool]
+"""Whether the request at hand was proved with this key."""
 
 
 def invalid_token() -> Refusal:
@@ -42,41 +53,109 @@ class Verified:
     token_id: str
     issued_at: datetime
     expires_at: datetime
+    audience: str
+    session: str = ""
+    factors: frozenset[str] = frozenset()
+    key: PublicJwk | None = None
+    risk: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session as it begins, for whoever keeps a list of them."""
+
+    id: str
+    principal: Principal
+    began: datetime
+    factors: frozenset[str]
+    key: PublicJwk | None
+    source: str
+    risk: int
+
+
+class SessionBook(Protocol):
+    """Where sessions are listed."""
+
+    def begun(self, session: NewSession, /) -> None:
+        """Note it down. Does not fail: a session that could not be noted is not listed, and not refreshed."""
+        ...
 
 
 class Tokens:
     """Issues tokens and turns them back into callers."""
 
     def __init__(
-        self, codec: TokenCodec, directory: Directory, refresh: Callable[[], int], clock: Clock, region: str
+        self,
+        codec: TokenCodec,
+        directory: Directory,
+        refresh: Callable[[], int],
+        clock: Clock,
+        region: str,
+        book: SessionBook | None = None,
     ) -> None:
         self._codec = codec
         self._refresh = refresh
         self._directory = directory
         self._clock = clock
         self._region = region
-        self._audience = f"keystead:{region}:api"
+        self._book = book
+        self._audiences: dict[Audience, str] = {"api": f"keystead:{region}:api", "databases": databases_of(region)}
+        self._api = self._audiences["api"]
         self._cache: dict[str, Verified] = {}
 
-    def issue(self, principal: Principal, since: datetime | None = None) -> IssuedToken:
-        """A token of one hour for a principal that has proved who it is: now, or what was looked at for it `since`."""
+    def issue(
+        self,
+        principal: Principal,
+        since: datetime | None = None,
+        *,
+        factors: Iterable[str] = (),
+        session: str = "",
+        key: PublicJwk | None = None,
+        audience: Audience = "api",
+        lifetime: timedelta = LIFETIME,
+        source: str = "",
+        risk: int = 0,
+        algorithm: TokenAlgorithm = "Ed25519",
+    ) -> IssuedToken:
+        """A token of at most one hour for a principal that has proved who it is: now, or what was looked at for it
+        `since`.
+
+        Without a `session` a user's token begins one, which is noted down with `source`, from where it was asked for.
+        `key`: bind it to this key of the client's.
+        """
         now = since or self._clock.now()
-        expires = now + LIFETIME
+        expires = now + min(lifetime, LIFETIME)
         token_id = new_id("token", self._region)
-        claims: dict[str, str | int] = {
+        proved = frozenset(factors)
+        if not session and principal.type == "user":
+            session = new_id("session", self._region)
+            if self._book is not None:
+                self._book.begun(NewSession(session, principal, now, proved, key, source, risk))
+        claims: dict[str, str | int | list[str] | dict[str, str]] = {
             "iss": self._region,
-            "aud": self._audience,
+            "aud": self._audiences[audience],
             "sub": principal.id,
             "tenant": principal.tenancy,
             "jti": token_id,
+            "sid": session,
+            "amr": sorted(proved),
             "iat": int(now.timestamp()),
             "at": _microseconds(now),
             "exp": int(expires.timestamp()),
         }
-        return IssuedToken(self._codec.sign(claims), token_id, expires, principal.id, principal.tenancy)
+        if risk:
+            claims["risk"] = risk
+        if key is not None:
+            claims["cnf"] = {"jkt": key.thumbprint}
+            claims["jwk"] = key.text
+        text = self._codec.sign(claims, algorithm)
+        return IssuedToken(text, token_id, expires, principal.id, principal.tenancy, session, key is not None)
 
-    def authenticate(self, token: str, source: str, request_id: str) -> Caller:
+    def authenticate(self, token: str, source: str, request_id: str, proof: Proof | None = None) -> Caller:
         """The caller that a token stands for, now: revocations committed before this call count.
+
+        `proof`: what shows that the request was made with the token's key. A bound token needs it, and only a bound
+        token has a use for it.
 
         Raises:
             Refusal: `NotAuthenticated`, for every cause alike.
@@ -85,21 +164,61 @@ class Tokens:
         self._refresh()
         verified = self._cache.get(token)
         if verified is None:
-            verified = self._verify(token)
-            if len(self._cache) >= CACHE_LIMIT:
-                self._cache.clear()
-            self._cache[token] = verified
+            verified = self._remember(token)
         now = self._clock.now()
         principal = self._living(verified)
         if principal is None or not verified.issued_at - LEEWAY <= now < verified.expires_at:
             self._cache.pop(token, None)
             raise invalid_token()
-        return Caller(principal, request_id, source, verified.token_id, expires_at=verified.expires_at)
+        if verified.audience != self._api:
+            raise invalid_token()
+        if (verified.key is not None or proof is not None) and not _proved(verified, proof):
+            raise invalid_token()
+        return Caller(
+            principal, request_id, source, verified.token_id, "", verified.expires_at, verified.session,
+            verified.factors, proof is not None, verified.risk,
+        )  # fmt: skip
+
+    def authenticate_for_databases(
+        self, token: str, source: str, request_id: str, proof: Proof | None = None, *, bare: bool = False
+    ) -> Caller:
+        """The caller of a token whose audience is the region's databases.
+
+        `bare`: take a bound token without a proof, where whoever asks says so.
+
+        Raises:
+            Refusal: `NotAuthenticated`, for every cause alike.
+            Unavailable: the region's state does not answer.
+        """
+        self._refresh()
+        verified = self._cache.get(token) or self._remember(token)
+        now = self._clock.now()
+        principal = self._living(verified)
+        if principal is None or not verified.issued_at - LEEWAY <= now < verified.expires_at:
+            raise invalid_token()
+        if verified.audience != self._audiences["databases"]:
+            raise invalid_token()
+        asked = proof is not None or (verified.key is not None and not bare)
+        if asked and not _proved(verified, proof):
+            raise invalid_token()
+        return Caller(
+            principal, request_id, source, verified.token_id, "", verified.expires_at, verified.session,
+            verified.factors, proof is not None, verified.risk,
+        )  # fmt: skip
+
+    def _remember(self, token: str) -> Verified:
+        verified = self._verify(token)
+        if len(self._cache) >= CACHE_LIMIT:
+            self._cache.clear()
+        self._cache[token] = verified
+        return verified
 
     def _living(self, verified: Verified) -> Principal | None:
-        """The principal as it is now; None when it or the token has been taken away."""
-        voided = self._directory.voided
-        if voided(verified.token_id, verified.issued_at) or voided(verified.principal.id, verified.issued_at):
+        """The principal as it is now; None when it, the session or the token has been taken away."""
+        voided, issued = self._directory.voided, verified.issued_at
+        if voided(verified.token_id, issued) or voided(verified.principal.id, issued):
+            return None
+        if verified.session and voided(verified.session, issued):
             return None
         if verified.principal.type == "service":
             return verified.principal if self._directory.machine_key(verified.principal.id) else None
@@ -108,12 +227,13 @@ class Tokens:
     def _verify(self, token: str) -> Verified:
         claims = self._codec.verify(token, self._directory.machine_key)
         subject, tenant = _text(claims, "sub"), _text(claims, "tenant")
-        if _text(claims, "iss") != self._region or _text(claims, "aud") != self._audience:
+        audience = _text(claims, "aud")
+        if _text(claims, "iss") != self._region or audience not in self._audiences.values():
             raise invalid_token()
         issued, expires = _moment(claims, "iat"), _moment(claims, "exp")
         machine = claims.get("machine")
         if machine is not None:
-            if machine != subject or tenant or expires - issued > MACHINE_LIFETIME:
+            if machine != subject or tenant or expires - issued > MACHINE_LIFETIME or audience != self._api:
                 raise invalid_token()
             principal = Principal(subject, "service", "host", tenant, tenant)  # type: ignore[arg-type]  # a machine
         else:
@@ -127,10 +247,16 @@ class Tokens:
         token_id = _text(claims, "jti")
         if not looks_like_id(token_id, "token"):  # a machine writes it, and signing out revokes what it names
             raise invalid_token()
-        return Verified(principal, token_id, issued, expires)
+        session, factors, key, risk = ("", frozenset[str](), None, 0) if machine is not None else _signed_in(claims)
+        return Verified(principal, token_id, issued, expires, audience, session, factors, key, risk)
 
 
-def machine_claims(machine: str, region: str, now: datetime) -> dict[str, str | int]:
+def databases_of(region: str) -> str:
+    """The audience of tokens for logging in to databases, the same for every database of the region."""
+    return f"keystead:{region}:databases"
+
+
+def machine_claims(machine: str, region: str, now: datetime) -> Claims:
     """What a machine states about itself; it signs this with its own key. Good for two minutes."""
     return {
         "iss": region,
@@ -142,6 +268,40 @@ def machine_claims(machine: str, region: str, now: datetime) -> dict[str, str | 
         "iat": int(now.timestamp()),
         "exp": int((now + MACHINE_LIFETIME).timestamp()),
     }
+
+
+def _proved(verified: Verified, proof: Proof | None) -> bool:
+    return verified.key is not None and proof is not None and proof(verified.key)
+
+
+def _signed_in(claims: Mapping[str, object]) -> tuple[str, frozenset[str], PublicJwk | None, int]:
+    """Session, factors, key and risk."""
+    session = claims.get("sid", "")
+    if not isinstance(session, str) or (session and not looks_like_id(session)):
+        raise invalid_token()
+    amr, risk = claims.get("amr", []), claims.get("risk", 0)
+    if not isinstance(amr, list) or not all(isinstance(each, str) and each in FACTORS for each in amr):
+        raise invalid_token()
+    if not isinstance(risk, int) or isinstance(risk, bool) or not 0 <= risk <= 100:
+        raise invalid_token()
+    return session, frozenset(amr), _bound_to(claims), risk
+
+
+def _bound_to(claims: Mapping[str, object]) -> PublicJwk | None:
+    """The key that a token is bound to: `cnf` and `jwk` come together, or neither does."""
+    cnf, text = claims.get("cnf"), claims.get("jwk")
+    if cnf is None and text is None:
+        return None
+    if not isinstance(cnf, dict) or set(cnf) != {"jkt"} or not isinstance(text, str):
+        raise invalid_token()
+    try:
+        jwk = json.loads(text)
+        key = PublicJwk.from_jwk(jwk) if isinstance(jwk, dict) else None
+    except (ValueError, RecursionError, KeysteadError) as error:
+        raise invalid_token() from error
+    if key is None or key.thumbprint != cnf["jkt"]:
+        raise invalid_token()
+    return key
 
 
 def _microseconds(moment: datetime) -> int:

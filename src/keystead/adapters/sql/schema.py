@@ -474,4 +474,4 @@ audit_heads = sa.Table(
 )
 
 # The tables of other files, part of the same metadata.
-from keystead.adapters.sql import schema_approvals  # noqa: E402, F401
+from keystead.adapters.sql import schema_approvals, schema_tokens  # noqa: E402, F401

@@ -21,7 +21,56 @@ def _policy() -> None:
 
 
 def _tokens() -> None:
-    """Sessions, API signing keys, grants of the browser and device logins."""
+    """Sessions, API signing keys, grants of the browser and device logins, the region's keys that sign tokens."""
+    op.create_table(
+        "sessions",
+        sa.Column("tenancy", sa.String(128), primary_key=True),
+        sa.Column("id", sa.String(128), primary_key=True),
+        sa.Column("principal", sa.String(128), nullable=False),
+        sa.Column("factors", sa.JSON, nullable=False),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("risk", sa.BigInteger, nullable=False),
+        sa.Column("created_at", sa.String(32), nullable=False),
+        sa.Column("refreshed_at", sa.String(32), nullable=False),
+        sa.Column("limit_at", sa.String(32), nullable=False),
+        sa.Column("ended_at", sa.String(32)),
+    )
+    op.create_index("sessions_by_principal", "sessions", ["tenancy", "principal"])
+    op.create_table(
+        "api_keys",
+        sa.Column("tenancy", sa.String(128), primary_key=True),
+        sa.Column("id", sa.String(128), primary_key=True),
+        sa.Column("user", sa.String(128), nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("fingerprint", sa.String(64), nullable=False),
+        sa.Column("public_key", sa.Text, nullable=False),
+        sa.Column("created_at", sa.String(32), nullable=False),
+        sa.Column("deleted", sa.Boolean, nullable=False),
+        sa.Column("generation", sa.BigInteger, nullable=False),
+    )
+    op.create_index(op.f("ix_api_keys_generation"), "api_keys", ["generation"], unique=False)
+    op.create_table(
+        "login_grants",
+        sa.Column("id", sa.String(128), primary_key=True),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("code", sa.String(64), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("asked", sa.JSON, nullable=False),
+        sa.Column("given", sa.JSON, nullable=False),
+        sa.Column("tries", sa.BigInteger, nullable=False),
+        sa.Column("polled_at", sa.String(32)),
+        sa.Column("expires_at", sa.String(32), nullable=False),
+    )
+    op.create_index("login_grants_by_code", "login_grants", ["kind", "code"])
+    op.create_table(
+        "signing_keys",
+        sa.Column("id", sa.String(128), primary_key=True),
+        sa.Column("algorithm", sa.String(16), nullable=False),
+        sa.Column("wrapped", sa.LargeBinary, nullable=False),
+        sa.Column("created_at", sa.String(32), nullable=False),
+        sa.Column("retired_at", sa.String(32)),
+    )
 
 
 def _factors() -> None:
