@@ -15,14 +15,23 @@ import pytest
 pytestmark = pytest.mark.live
 
 APP = """
-import asyncio, json, os, pathlib
+import asyncio, json, os, pathlib, socket, uvloop
 from keystead.web.app import make_app
+from keystead.web.listener import Listener
 from keystead.web.pipeline import Limits
 from tests.web.region import open_region
 
 region = open_region(pathlib.Path(os.environ["STATE"]))
 pathlib.Path(os.environ["STATE"], "info.json").write_text(json.dumps({"ids": region.ids, "tokens": region.tokens}))
-app = make_app(region.services, Limits(body_s=0.4))
+
+
+async def serve():
+    listener = Listener(make_app(region.services, Limits(body_s=0.4)))
+    listener.listen(socket.create_server(("127.0.0.1", int(os.environ["PORT"]))))
+    await asyncio.Event().wait()
+
+
+uvloop.run(serve())
 """
 
 
@@ -63,9 +72,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = Path(__file__).parents[2]
     paths = os.pathsep.join(str(path) for path in (state, root, root / "src"))
     child = subprocess.Popen(
-        [sys.executable, "-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port), "--http",
-         "1", "--no-ws", "--loop", "uvloop", "served:app"],
-        env={"PATH": os.environ["PATH"], "STATE": str(state), "PYTHONPATH": paths},
+        [sys.executable, str(state / "served.py")],
+        env={"PATH": os.environ["PATH"], "STATE": str(state), "PYTHONPATH": paths, "PORT": str(port)},
         stdout=(state / "log").open("wb"), stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:

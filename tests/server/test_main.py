@@ -41,7 +41,7 @@ def test_every_command_has_help(name: str) -> None:
 
 def test_help_loads_none_of_the_heavy_parts() -> None:
     """`keystead --help` is for people who wait for it."""
-    heavy = ("sqlalchemy", "granian", "msgspec", "cryptography", "alembic", "structlog", "pymysql", "joserfc", "lark")
+    heavy = ("sqlalchemy", "h11", "msgspec", "cryptography", "alembic", "structlog", "pymysql", "joserfc", "lark")
     program = (
         "import sys; from typer.testing import CliRunner; from keystead.server.main import app;"
         f"CliRunner().invoke(app, ['--help']); print([name for name in {heavy!r} if name in sys.modules])"

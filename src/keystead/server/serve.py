@@ -3,18 +3,21 @@
     http    TLS (or, on loopback, plain) on [listen] host and port, N workers: for people and applications
     local   a unix socket in the runtime directory, one worker: for `host` and others on this machine
 
-Each worker is forked and wires the region for itself. The TLS key is made at start and lives in memory alone.
+Each worker is forked, wires the region for itself, and accepts from the one socket that they share. The TLS key is made
+at start and lives in memory alone.
 """
 
+import asyncio
+import contextlib
 import errno
 import gc
 import os
 import signal
 import socket
-import threading
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, assert_never
+from typing import TYPE_CHECKING, Final, Literal, assert_never
 
 from keystead.core.clock import SystemClock
 from keystead.core.errors import Refusal
@@ -37,11 +40,6 @@ SOCKET_NAME: Final = "local.sock"
 RENEW_SECONDS: Final = 180 * 86400.0
 BACKLOG: Final = 1024
 STOP_SECONDS: Final = 5.0
-GRANIAN_LOGS: Final = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "loggers": {"_granian": {"level": "WARNING", "propagate": True}, "granian.access": {"level": "CRITICAL"}},
-}
 _ENTRANCES: Final[dict[Part, "Entrance"]] = {"http": "", "local": "local", "private": "private"}
 ALLOCATIONS: Final = 50_000
 """Objects between two looks for garbage that refers to itself: requests leave next to none."""
@@ -147,12 +145,10 @@ def serve(effective: Effective, root: RootKey | None) -> None:
 
 def preload() -> None:
     """Import what children will need, once, before they are forked."""
-    import granian
-
     from keystead.server import wiring
-    from keystead.web import app
+    from keystead.web import app, listener
 
-    del granian, wiring, app
+    del wiring, app, listener
 
 
 def run_part(effective: Effective, root: RootKey | None, part: Part) -> None:
@@ -173,8 +169,13 @@ def run_part(effective: Effective, root: RootKey | None, part: Part) -> None:
 def _listen_http(effective: Effective, root: RootKey | None) -> None:
     listen = effective.settings.listen
     check_port(listen.host, listen.port)
-    tls = _tls(effective, root)
-    _granian(effective, root, "http", address=listen.host, port=listen.port, workers=listen.workers, **tls)
+    listening = _bound(listen.host, listen.port)
+    context = _tls(effective, root)
+
+    def task(number: int) -> Task:
+        return Task(f"http-{number}", lambda: _work(effective, root, "http", listening, context))
+
+    Supervisor([task(number) for number in range(1, listen.workers + 1)]).run(lambda: True, lambda: None)
 
 
 def _listen_private(effective: Effective, root: RootKey | None) -> None:
@@ -184,56 +185,58 @@ def _listen_private(effective: Effective, root: RootKey | None) -> None:
     if where is None:
         return
     if isinstance(where, Path):
-        where.unlink(missing_ok=True)
-        _granian(effective, root, "private", uds=where, uds_permissions=int(listen.private_mode, 8), workers=1)
+        _work(effective, root, "private", _unix(where, int(listen.private_mode, 8)), None)
         return
-    host, port = where
-    check_port(host, port, "[listen] private")
-    _granian(effective, root, "private", address=host, port=port, workers=1, **_tls(effective, root))
-
-
-def _tls(effective: Effective, root: RootKey | None) -> dict[str, Any]:
-    """Certificate and key of a listener, where it speaks TLS."""
-    if not effective.settings.listen.tls:
-        return {}
-    if root is None:
-        return {"ssl_cert": sealed_tls(effective), "ssl_key": sealed_tls(effective)}
-    made = _certificate(effective, root)
-    # A certificate lasts 397 days: end in good time, and whoever supervises starts us with a fresh one.
-    timer = threading.Timer(RENEW_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.daemon = True
-    timer.start()
-    return {"ssl_cert": _in_memory(made.pem), "ssl_key": _in_memory(made.key.reveal())}
+    check_port(*where, "[listen] private")
+    _work(effective, root, "private", _bound(*where), _tls(effective, root))
 
 
 def _listen_local(effective: Effective, root: RootKey | None) -> None:
-    path = socket_path(effective)
+    _work(effective, root, "local", _unix(socket_path(effective), 0o600), None)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def _unix(path: Path, mode: int) -> socket.socket:
     path.unlink(missing_ok=True)
-    _granian(effective, root, "local", uds=path, uds_permissions=0o600, workers=1)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o777 & ~mode)
+    try:
+        listening.bind(str(path))
+    finally:
+        os.umask(before)
+    listening.listen(BACKLOG)
+    return listening
 
 
-def _granian(effective: Effective, root: RootKey | None, part: Part, **where: Any) -> None:
-    from granian import Granian
-    from granian.constants import HTTPModes, Interfaces, Loops
+def _tls(effective: Effective, root: RootKey | None) -> ssl.SSLContext | None:
+    """What a listener speaks TLS with, where it does."""
+    if not effective.settings.listen.tls:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    if root is None:
+        context.load_cert_chain(sealed_tls(effective))
+        return context
+    made = _certificate(effective, root)
+    with _in_memory(made.pem) as certificate, _in_memory(made.key.reveal()) as key:
+        context.load_cert_chain(certificate, key)
+    # A certificate lasts 397 days: end in good time, and whoever supervises starts us with a fresh one.
+    signal.signal(signal.SIGALRM, lambda _signal, _frame: os.kill(os.getpid(), signal.SIGTERM))
+    signal.setitimer(signal.ITIMER_REAL, RENEW_SECONDS)
+    return context
 
-    server = Granian(
-        "keystead",
-        interface=Interfaces.ASGI,  # not RSGI: that has no raw target
-        http=HTTPModes.http1,
-        loop=Loops.uvloop,
-        websockets=False,
-        backlog=BACKLOG,
-        respawn_failed_workers=True,
-        workers_kill_timeout=int(STOP_SECONDS),
-        log_dictconfig=GRANIAN_LOGS,
-        log_access=False,
-        **where,
-    )
-    server.serve(target_loader=lambda: _worker(effective, root, part), wrap_loader=False)
 
+def _work(
+    effective: Effective, root: RootKey | None, part: Part, listening: socket.socket, context: ssl.SSLContext | None
+) -> None:
+    """One worker, in its own process: serves until told to stop."""
+    import uvloop
 
-def _worker(effective: Effective, root: RootKey | None, part: Part) -> "App":
-    """The application of one worker, in its own process; when the worker ends, the region is closed."""
     from keystead.server.wiring import open_region, open_sealed_journal, sealed_app, serve_app
 
     confine.end_with_parent(signal.SIGKILL)
@@ -247,14 +250,24 @@ def _worker(effective: Effective, root: RootKey | None, part: Part) -> "App":
         app, close = serve_app(region, _ENTRANCES[part]), region.close
     gc.freeze()  # what is there now stays: do not look at it again and again
     gc.set_threshold(ALLOCATIONS, 20, 100)
+    try:
+        uvloop.run(_serve(app, listening, context))
+    finally:
+        app.close()
+        close()
 
-    async def live(scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await app(scope, receive, send)
-        finally:
-            close()
 
-    return lambda scope, receive, send: (live if scope["type"] == "lifespan" else app)(scope, receive, send)
+async def _serve(app: "App", listening: socket.socket, context: ssl.SSLContext | None) -> None:
+    from keystead.web.listener import Listener
+
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(sign, told.set)
+    listener = Listener(app, context)
+    listener.listen(listening)
+    await told.wait()
+    await listener.stop(STOP_SECONDS)
 
 
 def _certificate(effective: Effective, root: RootKey) -> Certificate:
@@ -265,15 +278,12 @@ def _certificate(effective: Effective, root: RootKey) -> Certificate:
     return certificates.server(f"Keystead region {root.region}")
 
 
-class _Descriptor(type(Path())):  # type: ignore[misc]  # the platform's path type
-    """A path to a descriptor: it must not be resolved to the name of the memory behind it."""
-
-    def resolve(self, strict: bool = False) -> "_Descriptor":
-        return self
-
-
-def _in_memory(content: bytes) -> Path:
-    """A file that lies in memory alone. Forked workers inherit its descriptor."""
+@contextlib.contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
+    """A file that lies in memory alone, while it is read."""
     handle = os.memfd_create("keystead-tls", os.MFD_CLOEXEC)
-    os.write(handle, content)
-    return _Descriptor(f"/proc/self/fd/{handle}")
+    try:
+        os.write(handle, content)
+        yield f"/proc/self/fd/{handle}"
+    finally:
+        os.close(handle)

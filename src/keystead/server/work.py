@@ -9,6 +9,7 @@
 - The heads: what the trail looked like is noted in the state, so that neither can be brought back alone (law 11).
 """
 
+import os
 import signal
 import threading
 import time
@@ -35,6 +36,7 @@ from keystead.server.wiring import Region, open_region, runners, upkeep
 LOCK_NAME: Final = "work.lock"
 PATIENCE_SECONDS: Final = 5.0
 AUDIT_SECONDS: Final = 0.1
+INDEX_NICE: Final = 10
 HEADS_SECONDS: Final = 2.0
 IDLE_SECONDS: Final = 0.02
 SELDOM_SECONDS: Final = 0.25
@@ -113,7 +115,8 @@ class Clerk:
         self._generation = 0
 
     def run(self, stopping: threading.Event) -> None:
-        """Until told to stop; then once more, so that a clean stop leaves nothing behind."""
+        """Until told to stop; then once more, so that a clean stop leaves nothing behind. Requests go before."""
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), INDEX_NICE)
         while not stopping.wait(AUDIT_SECONDS):
             self._once()
         self._noted = self._looked = 0.0

@@ -1,21 +1,17 @@
 """Answers wait here until their audit entries are durable (law 2).
 
-Requests whose handlers end in the same turn of the event loop share one barrier. While the disk is quick the loop waits
-for it, `brief_s` at most: that costs less than being woken again, and meanwhile the HTTP server's own threads, which
-otherwise must take the interpreter's lock from the loop request by request, hand over all that has arrived. When a
-barrier took longer the loop goes on with other requests, and is woken once for all barriers that are done.
+Requests whose handlers end in the same turn of the event loop share one barrier. While it is written the loop goes on
+with other requests; it is woken once for all barriers that are done.
 """
 
 import asyncio
 from collections import deque
-from threading import Lock
-from time import monotonic
+from collections.abc import Callable
 
 from keystead.audit.service import AuditLog
 from keystead.core.errors import Fault
 
 PATIENCE_S = 10.0
-BRIEF_S = 0.002
 
 
 def unavailable() -> Fault:
@@ -23,67 +19,62 @@ def unavailable() -> Fault:
     return Fault("AuditUnavailable", "the audit log cannot be written")
 
 
+Told = Callable[[Exception | None], None]
+
+
 class _Batch:
-    __slots__ = ("futures", "landed", "left", "timer")
+    __slots__ = ("timer", "waiting")
 
     def __init__(self) -> None:
-        self.futures: list[asyncio.Future[None]] = []
+        self.waiting: list[asyncio.Future[None] | Told] = []
         self.timer: asyncio.TimerHandle | None = None
-        self.landed = Lock()  # held until its barrier is done
-        self.landed.acquire()
-        self.left = False  # the loop does not wait for it any more: wake it
 
 
 class Durable:
     """The gate of one event loop. Use it from that loop only."""
 
-    def __init__(self, log: AuditLog, patience_s: float = PATIENCE_S, brief_s: float = BRIEF_S) -> None:
+    def __init__(self, log: AuditLog, patience_s: float = PATIENCE_S) -> None:
         self._log = log
         self._patience = patience_s
-        self._brief = brief_s
         self._arriving = _Batch()
         self._done: deque[tuple[_Batch, Exception | None]] = deque()
         self._woken = False
-        self._slow = False
         self.failing = False
         """Whether the last barrier failed: then nothing should be begun before another one has held."""
 
     def wait(self) -> "asyncio.Future[None]":
         """Done once everything appended before this call is durable; fails with a Fault when it cannot be."""
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        futures = self._arriving.futures
-        if not futures:
-            loop.call_soon(self._arm, loop)
-        futures.append(future)
+        future = asyncio.get_running_loop().create_future()
+        self._add(future)
         return future
+
+    def then(self, call: Told) -> None:
+        """`call` is told once everything appended before is durable, with None, or with what went wrong."""
+        self._add(call)
+
+    def _add(self, waiting: "asyncio.Future[None] | Told") -> None:
+        arriving = self._arriving.waiting
+        if not arriving:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._arm, loop)
+        arriving.append(waiting)
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         batch, self._arriving = self._arriving, _Batch()
-        began = monotonic()
 
         def completed(error: Exception | None) -> None:
             # On the flusher's thread. A wake-up already on its way will find this batch too, because `_collect`
             # clears the mark before it looks.
-            self._slow = monotonic() - began > self._brief
             self._done.append((batch, error))
-            batch.landed.release()
-            if batch.left and not self._woken:
+            if not self._woken:
                 self._woken = True
                 loop.call_soon_threadsafe(self._collect)
 
+        batch.timer = loop.call_later(self._patience, self._settle, batch, unavailable())
         try:
             self._log.barrier().add_done_callback(completed)
         except Exception as error:
             self._settle(batch, error)
-            return
-        if not self._slow and batch.landed.acquire(timeout=self._brief):
-            self._collect()
-            return
-        batch.timer = loop.call_later(self._patience, self._settle, batch, unavailable())
-        batch.left = True
-        if batch.landed.acquire(blocking=False):  # done in between: perhaps it did not see that we left
-            self._collect()
 
     def _collect(self) -> None:
         self._woken = False
@@ -94,10 +85,13 @@ class Durable:
         if batch.timer is not None:
             batch.timer.cancel()
         self.failing = error is not None
-        for future in batch.futures:
-            if future.done():  # given up by its request, or settled before by the timer
+        waiting, batch.waiting = batch.waiting, []  # the timer and the barrier may both come
+        for each in waiting:
+            if not isinstance(each, asyncio.Future):
+                each(error)
+            elif each.done():  # given up by its request
                 continue
-            if error is None:
-                future.set_result(None)
+            elif error is None:
+                each.set_result(None)
             else:
-                future.set_exception(error)
+                each.set_exception(error)

@@ -11,24 +11,26 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
-from traceback import extract_tb
 from typing import Any, Literal
 
 import msgspec
 import structlog
 
-from keystead.audit.model import Entry, Outcome
+from keystead.audit.model import Outcome
 from keystead.core.errors import Fault, KeysteadError, Refusal
-from keystead.core.ids import check_region, new_id
+from keystead.core.ids import check_region
 from keystead.iam.model import Caller
 from keystead.web import idempotency
 from keystead.web.durable import Durable
 from keystead.web.exchange import Answer, Exchange, Face, Header, Wanted
+from keystead.web.listener import Answering, Head
 from keystead.web.messages import read_body, read_query, unsupported_media_type
 from keystead.web.operations import NOTHING, ROOT, Call, Operation, Router, read_parameters
 from keystead.web.patience import Patience
 from keystead.web.pools import Pool, busy, too_many_sign_ins
+from keystead.web.records import entry_of, report
 from keystead.web.refusals import HttpRefusal, headers_of, reply_to, sealed, status_of
 from keystead.web.services import Services
 from keystead.web.waits import GenerationWatch
@@ -44,6 +46,7 @@ JSON: Header = (b"content-type", b"application/json")
 OCTETS: Header = (b"content-type", b"application/octet-stream")
 NO_STORE: Header = (b"cache-control", b"no-store")
 NO_SNIFF: Header = (b"x-content-type-options", b"nosniff")
+USUAL = b"".join(b"%b: %b\r\n" % header for header in (JSON, NO_STORE, NO_SNIFF))
 
 _log = structlog.get_logger("keystead.web")
 _encode = msgspec.json.Encoder().encode
@@ -93,6 +96,7 @@ class Pipeline:
         self._sealed = services.sealed
         self._worker = secrets.token_hex(6)
         self._in_flight = 0
+        self._refusing: set[asyncio.Task[None]] = set()
         # The hot path: the targets of cryptography met before, so that finding them again is one look-up.
         self._met: dict[tuple[str, bytes], tuple[Operation, dict[str, str]]] = {}
 
@@ -118,6 +122,77 @@ class Pipeline:
         finally:
             self._in_flight -= 1
         await self._send(exchange, answer, send)
+
+    # the short way
+
+    def serves_at_once(self, head: Head) -> bool:
+        """Whether requests with this head are for cryptography, which the loop does itself."""
+        exchange = Exchange(head.method, head.path, "", "")
+        try:
+            operation = self._route(exchange)
+        except KeysteadError:
+            return False
+        wanted = Wanted(head.headers)
+        head.known = (operation, exchange.parameters, wanted)
+        return (
+            exchange.face is None
+            and operation.runs == "loop"
+            and operation.auth
+            and operation.recorded
+            and not operation.takes_access
+            and head.length <= self._limits.body_bytes
+        )
+
+    def at_once(self, head: Head, body: bytes, to: Answering) -> bool:
+        """Serve a whole request for cryptography now, and answer it when its entry is durable.
+
+        False, and nothing was done, when it has to wait for something. No task and no future is made for it.
+        """
+        if self._durable.failing or self._sealed():
+            return False
+        exchange = Exchange(head.method, head.path, self._source(to.source), self._next_id())
+        exchange.headers = head.headers
+        exchange.operation, exchange.parameters, exchange.wanted = head.known
+        operation: Operation = head.known[0]
+        self._in_flight += 1
+        try:
+            if self._in_flight > self._limits.in_flight:
+                raise busy()
+            exchange.caller = self._authenticate(exchange)
+            call = self._decode(exchange, operation, b"", body)
+            if operation.waits is not None and operation.waits(self._services, call):
+                self._in_flight -= 1
+                return False
+            answer = self._perform(operation, call)
+            self._durable.then(partial(self._landed, exchange, answer, to))
+        except Exception as error:
+            self._refuse_at_once(exchange, error, to)
+        return True
+
+    def _landed(self, exchange: Exchange, answer: Answer, to: Answering, error: Exception | None) -> None:
+        if error is not None:
+            self._refuse_at_once(exchange, error, to)
+            return
+        self._in_flight -= 1
+        self._answer(exchange, answer, to)
+
+    def _refuse_at_once(self, exchange: Exchange, error: Exception, to: Answering) -> None:
+        async def refuse() -> None:
+            try:
+                answer = await self._refuse(exchange, error)
+            finally:
+                self._in_flight -= 1
+            self._answer(exchange, answer, to)
+
+        task = asyncio.get_running_loop().create_task(refuse())
+        self._refusing.add(task)
+        task.add_done_callback(self._refusing.discard)
+
+    def _answer(self, exchange: Exchange, answer: Answer, to: Answering) -> None:
+        fields = b"%bx-request-id: %b\r\n" % (USUAL, exchange.request_id.encode())
+        for name, value in answer.headers:
+            fields += b"%b: %b\r\n" % (name, value)
+        to.answer(answer.status, fields, answer.body)
 
     def _placed(self, exchange: Exchange, error: Exception) -> Exception:
         """What was not found, when its id says that it is in another region: which one."""
@@ -309,7 +384,7 @@ class Pipeline:
         if found is not None:
             idempotency.check_same(found, mark)
             again = "the answer to an earlier request with this Idempotency-Key"
-            self._services.log.append(self._entry(exchange, "allowed", "Replayed", again))
+            self._services.log.append(entry_of(self._services, exchange, "allowed", "Replayed", again))
             return Answer(found.status, found.body, ((b"idempotency-replayed", b"true"),))
         try:
             answer = self._perform(operation, call)
@@ -361,7 +436,7 @@ class Pipeline:
         error = self._placed(exchange, error)
         status = status_of(error)
         if status >= 500 and not isinstance(error, Refusal):
-            _report(exchange, error)
+            report(exchange, error)
         if exchange.operation is None or exchange.operation.recorded:
             try:
                 if not (isinstance(error, Refusal) and error.recorded):
@@ -369,46 +444,18 @@ class Pipeline:
                     told: tuple[Outcome, str] = (
                         ("refused", error.message) if isinstance(error, Refusal) else ("failed", "")
                     )
-                    self._services.log.append(self._entry(exchange, told[0], code, told[1]))
+                    self._services.log.append(entry_of(self._services, exchange, told[0], code, told[1]))
                 await self._durable.wait()
             except Exception as failure:
                 self._durable.failing = True
                 if status < 500:
-                    _report(exchange, failure)
+                    report(exchange, failure)
                 if status < 500:  # an answer that could not be recorded is not given
                     error, status = failure, status_of(failure)
         if exchange.face is not None:
             return exchange.face.refusal(exchange, error, self._services.clock.now())
         headers = headers_of(error, status, self._services.clock.now())
         return Answer(status, _encode(reply_to(error, exchange.request_id)), tuple(headers))
-
-    def _entry(self, exchange: Exchange, outcome: Outcome, code: str, reason: str) -> Entry:
-        operation, caller = exchange.operation, exchange.caller
-        principal = caller.principal if caller is not None else None
-        named = operation is not None and exchange.face is None  # by ids that were read; else by what was asked for
-        what, resource = next(reversed(exchange.parameters.items()), ("", "")) if named else ("", "")
-        return Entry(
-            id=new_id("entry", self._services.region),
-            at=self._services.clock.now(),
-            tenancy=principal.tenancy if principal else "",
-            compartment="",
-            principal_id=principal.id if principal else "",
-            principal_type=principal.type if principal else "",
-            principal_name=principal.name if principal else "",
-            requester=caller.requester if caller else "",
-            token_id=caller.token_id if caller else "",
-            source=exchange.source,
-            request_id=exchange.request_id,
-            action=operation.permissions[0] if operation and operation.permissions else "",
-            operation=operation.name if operation else "Unknown",
-            resource_type=what.removesuffix("_id"),
-            resource_id=resource,
-            resource_name="" if named else _printable(exchange),
-            outcome=outcome,
-            code=code,
-            reason=reason,
-            detail={},
-        )
 
     def _headers(self, exchange: Exchange, kind: Header) -> list[Header]:
         return [kind, NO_STORE, NO_SNIFF, (b"x-request-id", exchange.request_id.encode())]
@@ -445,22 +492,3 @@ def _if_match(raw: bytes) -> int | None:
     if len(text) < 3 or text[:1] != b'"' or text[-1:] != b'"' or not digits.isdigit() or len(digits) > 15:
         raise Refusal("InvalidParameter", "the If-Match header is not an ETag of ours", hint='it looks like "3"')
     return int(digits)
-
-
-def _printable(exchange: Exchange) -> str:
-    text = f"{exchange.method[:16]} {exchange.raw_path[:200].decode('latin-1')}"
-    return "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in text)
-
-
-def _report(exchange: Exchange, error: Exception) -> None:
-    """Tell the operator. Frames and the type only: messages of foreign errors may hold what was sent."""
-    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(error.__traceback__)[-12:]]
-    _log.error(
-        "request failed",
-        request_id=exchange.request_id,
-        operation=exchange.operation.name if exchange.operation else "Unknown",
-        error=type(error).__name__,
-        code=getattr(error, "code", ""),
-        message=error.message if isinstance(error, KeysteadError) else "",
-        frames=frames,
-    )
