@@ -245,7 +245,7 @@ def _tenancy(store: SqlStore, guard: Guard, clock: ManualClock, name: str) -> tu
     policy = Policy(PolicyId(new_id("policy", REGION)), tenancy, root, "administrators", statements, "", now)
     caller = caller_of(user)
     with store.write(_entry(guard, caller)) as tx:
-        tx.iam.add_tenancy(Tenancy(tenancy, name, now))
+        tx.iam.add_tenancy(Tenancy(tenancy, name, now, group.id))
         tx.iam.add_compartment(Compartment(root, tenancy, name, None, (root,), "", now))
         tx.iam.add_user(user, "plain:" + PASSWORD.decode())
         tx.iam.add_group(group)

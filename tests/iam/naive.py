@@ -8,38 +8,54 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, time
 
-from keystead.iam.actions import permissions_of
-from keystead.iam.policy.compile import PolicySource, Question
+from keystead.iam.actions import ALIASES, FAMILIES, permissions_of
+from keystead.iam.policy.compile import PolicySource
 from keystead.iam.policy.model import (
     Among,
+    AnyTenancy,
+    Associate,
     Beside,
     Between,
     ById,
     Compartment,
     Condition,
+    Definition,
     Equal,
     Group,
     HomeTenancy,
+    OtherTenancy,
     Pattern,
     Permissions,
+    Place,
     Rule,
     Text,
     Variable,
     VerbOn,
 )
 from keystead.iam.policy.parse import parse
+from keystead.iam.policy.question import Question
 
 
 class World:
     """One tenancy's names: compartments as (id -> parent id, name) and groups by name."""
 
-    def __init__(self, tenancy: str, compartments: Mapping[str, tuple[str, str]], groups: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        tenancy: str,
+        compartments: Mapping[str, tuple[str, str]],
+        groups: Mapping[str, str],
+        dynamic: Mapping[str, str] | None = None,
+    ) -> None:
         self.tenancy = tenancy
+        self.dynamic = dynamic or {}
         self.compartments = compartments
         self.groups = groups
 
     def group(self, name: str) -> str | None:
         return next((id_ for group, id_ in self.groups.items() if group.lower() == name.lower()), None)
+
+    def dynamic_group(self, name: str) -> str | None:
+        return next((id_ for group, id_ in self.dynamic.items() if group.lower() == name.lower()), None)
 
     def compartment(self, base: str, names: tuple[str, ...]) -> str | None:
         if not names:
@@ -56,63 +72,150 @@ class World:
 
 
 def allows(world: World, policies: list[PolicySource], question: Question) -> bool:
-    """Whether any statement of any policy allows it."""
-    return any(
-        _statement_allows(world, policy.compartment_id, parse(statement), question)
-        for policy in policies
-        for statement in policy.statements
-    )
-
-
-def _statement_allows(world: World, attached: str, rule: object, question: Question) -> bool:
-    assert isinstance(rule, Rule) and rule.effect == "allow" and not rule.denies
-    match rule.action:
-        case VerbOn(verb, word):
-            permitted = question.permission in permissions_of(verb, word)
-        case Permissions(names):
-            permitted = question.permission in names
-        case _:
-            raise AssertionError(rule.action)
-    return (
-        permitted
-        and _is_subject(world, rule, question)
-        and _is_place(world, attached, rule, question)
-        and (rule.condition is None or _holds(rule.condition, question))
-    )
-
-
-def _is_subject(world: World, rule: Rule, question: Question) -> bool:
-    subject = rule.subject
-    if subject.kind == "any-user":
-        return True
-    if subject.kind == "any-group":
-        return len(question.group_ids) > 0
-    if subject.kind == "service":
-        names = {one.name.lower() for one in subject.who if not isinstance(one, ById)}
-        return question.principal_type == "service" and question.principal_name.lower() in names
-    ids = set()
-    for one in subject.who:
-        if isinstance(one, ById):
-            ids.add(one.id)
-        elif subject.kind == "group" and one.domain.lower() in ("", "default"):
-            ids.add(world.group(one.name))
-    return bool(ids & question.group_ids)
-
-
-def _is_place(world: World, attached: str, rule: Rule, question: Question) -> bool:
-    match rule.place:
-        case HomeTenancy():
-            where: str | None = world.tenancy
-        case Compartment(ById(id_)):
-            where = id_
-        case Compartment(names):
-            assert isinstance(names, tuple)
-            where = world.compartment(attached, names)
-        case _:
-            raise AssertionError(rule.place)
-    if where is None or where not in question.compartment_path:
+    """Whether a statement allows it and none denies it."""
+    if not _any(world, policies, question, "allow", denies=False):
         return False
-    return attached in world.path(where)
+    return question.exempt or not _any(world, policies, question, "allow", denies=True)
+
+
+def endorses(world: World, policies: list[PolicySource], question: Question) -> bool:
+    """Whether the principal's tenancy lets it out."""
+    if not _any(world, policies, question, "endorse", denies=False):
+        return False
+    return question.exempt or not _any(world, policies, question, "endorse", denies=True)
+
+
+def admits(world: World, policies: list[PolicySource], question: Question) -> bool:
+    """Whether the other tenancy lets it in."""
+    return _any(world, policies, question, "admit", denies=False) and not _any(
+        world, policies, question, "admit", denies=True
+    )
+
+
+def _any(world: World, policies: list[PolicySource], question: Question, effect: str, *, denies: bool) -> bool:
+    for policy in policies:
+        trees = [parse(statement) for statement in policy.statements]
+        defined: dict[tuple[str, str], str] = {}
+        for tree in trees:
+            if isinstance(tree, Definition):
+                defined.setdefault((tree.kind, tree.name.name.lower()), tree.id)
+        for tree in trees:
+            if not isinstance(tree, Rule) or tree.effect != effect or tree.denies is not denies:
+                continue
+            if _Statement(world, policy.compartment_id, defined, tree, question).applies():
+                return True
+    return False
+
+
+class _Statement:
+    """One statement and one request."""
+
+    def __init__(
+        self, world: World, attached: str, defined: dict[tuple[str, str], str], rule: Rule, question: Question
+    ) -> None:
+        self.world = world
+        self.attached = attached
+        self.defined = defined
+        self.rule = rule
+        self.question = question
+
+    def applies(self) -> bool:
+        rule, question = self.rule, self.question
+        if rule.effect != "allow" and self.attached != self.world.tenancy:
+            return False
+        if not (self.permits() and self.is_subject() and self.is_place() and self.is_origin()):
+            return False
+        return rule.condition is None or _holds(rule.condition, question, rule.denies)
+
+    def permits(self) -> bool:
+        match self.rule.action:
+            case VerbOn(verb, word):
+                return self.question.permission in permissions_of(verb, word)
+            case Permissions(names):
+                return self.question.permission in names
+            case Associate(word):
+                return word in ("keys", "key-delegate", "key-family", "all-resources") and (
+                    self.question.permission in ("KEY_ASSOCIATE", "KEY_DISASSOCIATE")
+                )
+
+    def is_subject(self) -> bool:
+        subject, question = self.rule.subject, self.question
+        if subject.kind == "any-user":
+            return True
+        if subject.kind == "any-group":
+            return len(question.group_ids) > 0
+        if subject.kind == "service":
+            names = {one.name.lower() for one in subject.who if not isinstance(one, ById)}
+            return question.principal_type == "service" and question.principal_name.lower() in names
+        ids = set()
+        for one in subject.who:
+            if isinstance(one, ById):
+                ids.add(one.id)
+            elif self.rule.effect == "admit":
+                ids.add(self.defined.get((subject.kind, one.name.lower())))
+            elif one.domain.lower() in ("", "default"):
+                named = self.world.group if subject.kind == "group" else self.world.dynamic_group
+                ids.add(named(one.name))
+        return bool(ids & question.group_ids)
+
+    def is_origin(self) -> bool:
+        match self.rule.origin:
+            case OtherTenancy(name):
+                return self.defined.get(("tenancy", name.name.lower())) == self.question.tenancy
+            case _:
+                return True
+
+    def is_place(self) -> bool:
+        action = self.rule.action
+        if isinstance(action, Associate):
+            return self.is_with(action) and self.reaches(action.place, True)
+        return self.rule.place is not None and self.reaches(self.rule.place, False)
+
+    def reaches(self, place: Place, associating: bool) -> bool:
+        path, home, effect = self.question.compartment_path, self.world.tenancy, self.rule.effect
+        match place:
+            case HomeTenancy() | Compartment():
+                if effect == "endorse" and not associating:
+                    return False
+                where = self.at_home(place)
+                return where is not None and where in path and self.attached in path[: path.index(where) + 1]
+            case OtherTenancy(name):
+                return effect != "allow" and self.defined.get(("tenancy", name.name.lower())) == path[0]
+            case AnyTenancy():
+                if path[0] != home:
+                    return effect != "allow"
+                return associating and self.attached == home
+
+    def at_home(self, place: HomeTenancy | Compartment) -> str | None:
+        match place:
+            case HomeTenancy():
+                return self.world.tenancy
+            case Compartment(ById(id_)):
+                return id_
+            case Compartment(names):
+                assert isinstance(names, tuple)
+                found = self.world.compartment(self.attached, names)
+                return found or (self.defined.get(("compartment", names[0].lower())) if len(names) == 1 else None)
+
+    def is_with(self, action: Associate) -> bool:
+        """What the key is for: of the right kind, in the right place; not knowing it is no excuse from a denial."""
+        kinds = [
+            each.lower() for each in FAMILIES.get(action.with_type, (ALIASES.get(action.with_type, action.with_type),))
+        ]
+        places, denies = _values(self.question, "associated.place"), self.rule.denies
+        types = _values(self.question, "associated.type")
+        if not (types[0] in kinds if types else denies):
+            return False
+        match action.with_place:
+            case AnyTenancy():
+                return True
+            case OtherTenancy(name):
+                wanted = [self.defined.get(("tenancy", name.name.lower()))]
+            case place:
+                wanted = [self.at_home(place), self.attached]
+        if None in wanted:
+            return False
+        return all(each in places for each in wanted) if places else denies
 
 
 def _values(question: Question, variable: str) -> list[str]:
@@ -131,26 +234,27 @@ def _values(question: Question, variable: str) -> list[str]:
     return [value.lower()] if isinstance(value, str) else [each.lower() for each in value]
 
 
-def _holds(condition: Condition, question: Question) -> bool:
+def _holds(condition: Condition, question: Question, absent: bool) -> bool:
     match condition:
         case Group("all", parts):
-            return all(_holds(part, question) for part in parts)
+            return all(_holds(part, question, absent) for part in parts)
         case Group("any", parts):
-            return any(_holds(part, question) for part in parts)
+            return any(_holds(part, question, absent) for part in parts)
         case Equal(variable, Variable(other), negated):
             left, right = _values(question, variable), _values(question, other)
-            return bool(left) and bool(right) and bool(set(left) & set(right)) != negated
+            return bool(set(left) & set(right)) != negated if left and right else absent
         case Equal(variable, value, negated):
             left = _values(question, variable)
-            return bool(left) and any(_same(value, each) for each in left) != negated
+            return any(_same(value, each) for each in left) != negated if left else absent
         case Among(variable, values, negated):
             left = _values(question, variable)
-            return bool(left) and any(_same(value, each) for value in values for each in left) != negated
+            return any(_same(value, each) for value in values for each in left) != negated if left else absent
         case Beside(variable, side, at):
-            left = _values(question, variable)
-            return any(_comparable(each, at) and _order(each, at) == (-1 if side == "before" else 1) for each in left)
+            left = [each for each in _values(question, variable) if _comparable(each, at)]
+            return any(_order(each, at) == (-1 if side == "before" else 1) for each in left) if left else absent
         case Between(variable, low, high):
-            return any(_is_between(each, low, high) for each in _values(question, variable))
+            left = [each for each in _values(question, variable) if _comparable(each, low)]
+            return any(_is_between(each, low, high) for each in left) if left else absent
         case _:
             raise AssertionError(condition)
 

@@ -7,7 +7,7 @@ from hypothesis.strategies import SearchStrategy
 from tests.iam.naive import World
 
 from keystead.iam.actions import GRANTABLE, TYPE_WORDS, VERBS
-from keystead.iam.policy.compile import PolicySource, Question
+from keystead.iam.policy.compile import PolicySource
 from keystead.iam.policy.model import (
     KEYWORDS,
     Among,
@@ -34,6 +34,7 @@ from keystead.iam.policy.model import (
     VerbOn,
     text,
 )
+from keystead.iam.policy.question import Question
 
 WORLD = World(
     "root",
@@ -45,7 +46,23 @@ WORLD = World(
         "c111": ("c11", "Prod"),
     },
     {"Admins": "g1", "Dba": "g2", "to": "g3"},
+    {"Apps": "g4", "Dba": "g5"},
 )
+FAR = World("far", {"f1": ("far", "Prod"), "f11": ("f1", "Keys")}, {"Admins": "g6"}, {})
+DEFINITIONS = (
+    "Define tenancy Home as root",
+    "Define tenancy Far as far",
+    "Define group Dba as g2",
+    "Define dynamic-group Apps as g4",
+    "Define compartment In as c11",
+    "Define compartment In as c2",
+)
+BROAD = (
+    "Allow any-user to manage all-resources in tenancy",
+    "Endorse any-user to manage all-resources in any-tenancy",
+    "Endorse any-user to associate keys in tenancy with all-resources in any-tenancy",
+)
+BROAD_FAR = ("Admit any-user of any-tenancy to manage all-resources in tenancy",)
 PERMISSIONS = (
     "KEY_DECRYPT",
     "KEY_INSPECT",
@@ -133,37 +150,87 @@ def home_places() -> SearchStrategy[HomeTenancy | Compartment]:
 
 
 def allow_rules() -> SearchStrategy[Rule]:
-    return st.builds(
-        Rule,
-        st.just("allow"),
-        st.just(False),
-        subjects(),
-        simple_actions(),
-        home_places(),
-        st.none() | conditions(),
+    """Allow statements of the plain kind."""
+    return rules("allow", st.just(False), home_places(), simple_only=True)
+
+
+def rules(
+    effect: str,
+    denies: SearchStrategy[bool],
+    places: SearchStrategy[object],
+    origins: SearchStrategy[object] | None = None,
+    *,
+    simple_only: bool = False,
+) -> SearchStrategy[Rule]:
+    where, from_ = st.none() | conditions(), st.none() if origins is None else origins
+    plain = st.builds(Rule, st.just(effect), denies, subjects(), simple_actions(), places, where, from_)
+    if simple_only:
+        return plain
+    keys = st.sampled_from(["keys", "keys", "key-family", "volumes"])
+    things = st.sampled_from(["volumes", "mysql-instances", "volume-family"])
+    any_place = home_places() | other_tenancies() | st.just(AnyTenancy())
+    action = st.builds(Associate, keys, any_place, things, any_place)
+    return plain | plain | st.builds(Rule, st.just(effect), denies, subjects(), action, st.none(), where, from_)
+
+
+def other_tenancies() -> SearchStrategy[OtherTenancy]:
+    return st.sampled_from(["Home", "far", "Ghost"]).map(Name).map(OtherTenancy)
+
+
+def any_rules() -> SearchStrategy[Rule]:
+    """Of every effect, and what denies them; mostly what allows."""
+    denies = st.booleans()
+    elsewhere = other_tenancies() | st.just(AnyTenancy())
+    return st.one_of(
+        rules("allow", denies, home_places()),
+        rules("endorse", denies, elsewhere | home_places()),
+        rules("admit", denies, home_places(), elsewhere),
     )
 
 
-def policies() -> SearchStrategy[list[PolicySource]]:
-    statements = st.lists(allow_rules().map(text), min_size=1, max_size=4).map(tuple)
-    policy = st.builds(PolicySource, st.just("p"), st.sampled_from(["root", "root", "c1", "c11", "c2"]), statements)
+def policies(
+    statements: SearchStrategy[Rule] | None = None, places: tuple[str, ...] = ("root", "root", "c1", "c11", "c2")
+) -> SearchStrategy[list[PolicySource]]:
+    chosen = any_rules() if statements is None else statements
+    written = st.lists(chosen.map(text), min_size=1, max_size=5).map(tuple)
+    defined = st.lists(st.sampled_from(DEFINITIONS), max_size=6).map(tuple)
+    # Often everything is open but for what is denied, or denials would seldom be seen.
+    broad = st.sampled_from([(), BROAD if places[0] == "root" else BROAD_FAR])
+    both = st.builds(lambda first, more, rest: first + more + rest, defined, broad, written)
+    policy = st.builds(PolicySource, st.just("p"), st.sampled_from(places), both)
     return st.lists(policy, min_size=1, max_size=3)
 
 
-def random_question(source: random.Random) -> Question:
-    """A request from somebody for something."""
+def far_policies() -> SearchStrategy[list[PolicySource]]:
+    """Those of the other tenancy."""
+    denies = st.booleans()
+    origins = other_tenancies() | st.just(AnyTenancy())
+    return policies(rules("admit", denies, home_places(), origins), ("far", "far", "far", "f1"))
+
+
+def random_question(source: random.Random, *, far: bool = False) -> Question:
+    """A request from somebody of the first tenancy for something there, or (`far`) in either."""
     kind, name = source.choice(
         [("user", "joe"), ("user", "blockstorage"), ("service", "BlockStorage"), ("mysqldbsystem", "s")]
     )
-    groups = frozenset(source.sample(["g1", "g2", "g3", "g4"], source.randint(0, 3)))
-    where = source.choice(["root", *WORLD.compartments])
+    groups = frozenset(source.sample(["g1", "g2", "g3", "g4", "g5"], source.randint(0, 3)))
+    path = _somewhere(source, far)
     known: dict[str, str | tuple[str, ...]] = {"request.principal.type": kind, "request.groups.id": tuple(groups)}
     for variable in ("request.user.id", "target.key.id"):
         if source.random() < 0.8:
             known[variable] = source.choice(VALUES)
     if source.random() < 0.8:
         known["request.utc-timestamp"] = source.choice(TIMES)
-    return Question("id", kind, name, groups, source.choice(PERMISSIONS), WORLD.path(where), known.get)
+    if source.random() < 0.6:
+        known["associated.type"] = source.choice(["volumes", "mysql-instances", "buckets"])
+        known["associated.place"] = _somewhere(source, far)
+    permission = source.choice((*PERMISSIONS, "KEY_ASSOCIATE", "KEY_ASSOCIATE"))
+    return Question("id", kind, name, groups, permission, path, known.get, "root", source.random() < 0.1)
+
+
+def _somewhere(source: random.Random, far: bool) -> tuple[str, ...]:
+    world = source.choice([WORLD, FAR]) if far else WORLD
+    return world.path(source.choice([world.tenancy, *world.compartments]))
 
 
 # Any tree that can be written down, for the round trip.

@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.iam.naive import allows
-from tests.iam.random_policies import WORLD, policies, random_question
+from tests.iam.naive import admits, allows, endorses
+from tests.iam.random_policies import FAR, WORLD, far_policies, policies, random_question
 
-from keystead.iam.policy.compile import PolicySource, compile_policies
+from keystead.iam.policy.compile import PolicySource, compile_policies, decide_across
 from keystead.iam.policy.conditions import Variables
 
 
@@ -21,15 +21,52 @@ def agree(sources: list[PolicySource], seed: int, requests: int) -> None:
         question = random_question(source)
         decision = compiled.decide(question)
         assert decision.allowed == allows(WORLD, sources, question), (sources, question)
-        assert decision.allowed == any(each.allows for each in compiled.explain(question))
+        told = [each for each in compiled.explain(question) if each.applies]
+        assert decision.allowed == (any(not each.denies for each in told) and not any(each.denies for each in told)), (
+            sources,
+            question,
+            told,
+        )
         if not decision.allowed:
             assert decision.reasons
 
 
 @given(policies(), st.integers(0, 2**32))
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_compiled_and_plain_evaluation_agree(sources: list[PolicySource], seed: int) -> None:
     agree(sources, seed, 20)
+
+
+def agree_across(sources: list[PolicySource], others: list[PolicySource], seed: int, requests: int) -> None:
+    home, far = compile_policies(sources, WORLD), compile_policies(others, FAR)
+    source = random.Random(seed)
+    for _ in range(requests):
+        question = random_question(source, far=True)
+        out, in_ = endorses(WORLD, sources, question), admits(FAR, others, question)
+        assert home.endorses(question).allowed == out, (sources, question)
+        assert far.admits(question).allowed == in_, (others, question)
+        assert decide_across(home, [far], question).allowed == (out and in_)
+        for told, expected in ((home.explain(question, "endorse"), out), (far.explain(question, "admit"), in_)):
+            applying = [each for each in told if each.applies]
+            assert expected == (
+                any(not each.denies for each in applying) and not any(each.denies for each in applying)
+            ), (sources, others, question, told)
+
+
+@given(policies(), far_policies(), st.integers(0, 2**32))
+@settings(max_examples=50)
+def test_they_agree_between_tenancies(sources: list[PolicySource], others: list[PolicySource], seed: int) -> None:
+    agree_across(sources, others, seed, 20)
+
+
+@pytest.mark.slow
+@given(policies(), far_policies(), st.integers(0, 2**32))
+@pytest.mark.timeout(900)
+@settings(max_examples=2000)
+def test_they_agree_between_tenancies_on_a_hundred_thousand_requests(
+    sources: list[PolicySource], others: list[PolicySource], seed: int
+) -> None:
+    agree_across(sources, others, seed, 50)
 
 
 @pytest.mark.slow

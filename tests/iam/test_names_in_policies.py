@@ -7,7 +7,8 @@ import pytest
 from keystead.core.ids import CompartmentId, TenancyId
 from keystead.iam.directory import Directory, TenancyNames
 from keystead.iam.model import Compartment
-from keystead.iam.policy.compile import PolicySource, Question, compile_policies
+from keystead.iam.policy.compile import PolicySource, compile_policies
+from keystead.iam.policy.question import Question
 from keystead.iam.ports import IdentityChanges
 
 TENANCY = TenancyId("root")

@@ -8,7 +8,8 @@ import pytest
 
 from keystead.iam import actions
 from keystead.iam.policy import variables
-from keystead.iam.policy.compile import check_statements
+from keystead.iam.policy.check import check_statements
+from keystead.iam.policy.matching import check_matching
 from keystead.iam.policy.parse import parse
 
 DOC = Path(__file__).parents[2] / "docs" / "policy.md"
@@ -28,16 +29,20 @@ def test_tables_are_those_of_the_catalogue(name: str, table: str) -> None:
 
 
 def test_statements_shown_are_read() -> None:
-    shown = re.findall(r"^(?:Allow .*)$|`(Allow [^`]*)`", DOC.read_text(), re.MULTILINE)
-    blocks = re.findall(r"^Allow .*$", DOC.read_text(), re.MULTILINE)
-    statements = [*filter(None, shown), *blocks]
-    assert len(statements) >= 4
-    check_statements(statements)
+    words = "Allow|Deny|Endorse|Admit|Define"
+    shown = re.findall(r"`(Allow [^`]*)`", DOC.read_text())
+    blocks = re.findall(rf"^(?:{words}) .* .*$", DOC.read_text(), re.MULTILINE)
+    assert len(shown) >= 2 and len(blocks) >= 9
+    check_statements([*shown, *blocks])
+    rules = re.findall(r"^(?:ALL|ANY) \{.*$", DOC.read_text(), re.MULTILINE)
+    assert len(rules) == 2
+    for rule in rules:
+        check_matching(rule)
 
 
 def test_subjects_places_and_conditions_shown_are_read() -> None:
     doc = DOC.read_text()
-    rows = [line for line in doc[: doc.index("## Not yet")].splitlines() if line.startswith("| `")]
+    rows = [line for line in doc[: doc.index("## What is denied")].splitlines() if line.startswith("| `")]
     about_subjects = [row for row in rows if row in doc[: doc.index("## What")]]
     subjects = [
         found for row in about_subjects for found in re.findall(r"`((?:group|dynamic-group|service|any-)[^`]*)`", row)

@@ -26,6 +26,8 @@ GroupId = NewType("GroupId", str)
 BreakGlassId = NewType("BreakGlassId", str)
 ApprovalRuleId = NewType("ApprovalRuleId", str)
 ApprovalId = NewType("ApprovalId", str)
+DynamicGroupId = NewType("DynamicGroupId", str)
+NetworkSourceId = NewType("NetworkSourceId", str)
 PolicyId = NewType("PolicyId", str)
 VaultId = NewType("VaultId", str)
 KeyId = NewType("KeyId", str)
@@ -46,6 +48,8 @@ ResourceType = Literal[
     "breakglass",
     "approvalrule",
     "approval",
+    "dynamicgroup",
+    "networksource",
     "policy",
     "vault",
     "key",

@@ -145,7 +145,7 @@ TYPES: tuple[ResourceType, ...] = (
         u="MYSQL_HEATWAVE_USE MYSQL_HEATWAVE_UPDATE",
         m="MYSQL_HEATWAVE_CREATE MYSQL_HEATWAVE_DELETE",
     ),
-    _type("tenancies", "the organisation itself", i="TENANCY_INSPECT", u="TENANCY_UPDATE"),
+    _type("tenancies", "the organisation itself", i="TENANCY_INSPECT", u="TENANCY_UPDATE", m="TENANCY_CREATE"),
     _type(
         "compartments",
         "folders of resources",
@@ -177,6 +177,13 @@ TYPES: tuple[ResourceType, ...] = (
         i="DYNAMIC_GROUP_INSPECT",
         u="DYNAMIC_GROUP_UPDATE",
         m="DYNAMIC_GROUP_CREATE DYNAMIC_GROUP_DELETE",
+    ),
+    _type(
+        "network-sources",
+        "named networks that requests come from",
+        i="NETWORK_SOURCE_INSPECT",
+        u="NETWORK_SOURCE_UPDATE",
+        m="NETWORK_SOURCE_CREATE NETWORK_SOURCE_DELETE",
     ),
     _type("group-memberships", "who is in which group", i="GROUP_MEMBERSHIP_INSPECT"),
     _type("authentication", "checking who signs in to a database", i="AUTHENTICATION_INSPECT"),

@@ -7,6 +7,7 @@ from keystead.core.ids import CompartmentId, parse_id
 from keystead.iam.directory import Directory
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Group, Policy, Principal, Target, User
+from keystead.iam.policy.check import policy_types
 from keystead.iam.ports import IamStore, PasswordHasher
 from keystead.iam.tokens import Tokens
 
@@ -74,7 +75,7 @@ class Base:
         if found is None:
             raise not_found("policy")
         path = self._compartment(caller, found.compartment).path
-        return found, Target("policies", found.id, found.name, found.tenancy, path)
+        return found, self._at_policy(found, path, found.statements)
 
     def _at(self, compartment: Compartment, kind: str = "compartments") -> Target:
         return Target(kind, compartment.id, compartment.name, compartment.tenancy, compartment.path)
@@ -88,6 +89,12 @@ class Base:
             (CompartmentId(user.tenancy),),
             {"user.id": user.id, "user.name": user.name},
         )
+
+    def _at_policy(self, policy: Policy, path: tuple[CompartmentId, ...], statements: tuple[str, ...]) -> Target:
+        """`statements`: all that the act is about, of before and after; they say of which type it is."""
+        types = " ".join(policy_types(statements))
+        attributes = {"policy.id": policy.id, "policy.name": policy.name, "policy.type": types}
+        return Target("policies", policy.id, policy.name, policy.tenancy, path, attributes)
 
     def _at_group(self, group: Group) -> Target:
         attributes = {"group.id": group.id, "group.name": group.name}

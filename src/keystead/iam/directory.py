@@ -16,8 +16,10 @@ from datetime import datetime
 from threading import Lock
 
 from keystead.core.clock import LATEST, Clock
-from keystead.iam.model import Compartment, Group, Policy, Principal, Tenancy, User
+from keystead.iam.model import Compartment, DynamicGroup, Group, Policy, Principal, Tenancy, User
+from keystead.iam.networks import Networks
 from keystead.iam.policy.compile import PolicySet, PolicySource, compile_policies
+from keystead.iam.policy.matching import matches
 from keystead.iam.ports import IdentityChanges, Machine, Membership, Revocation
 
 
@@ -31,6 +33,10 @@ class Directory:
         self._compartments: dict[str, Compartment] = {}
         self._users: dict[str, User] = {}
         self._groups: dict[str, Group] = {}
+        self._dynamic_groups: dict[str, dict[str, DynamicGroup]] = {}
+        # By principal: which dynamic groups hold it, found when first asked. Replaced as a whole by what changes it.
+        self._dynamic_groups_of: dict[str, frozenset[str]] = {}
+        self._networks: dict[str, Networks] = {}
         self._groups_of: dict[str, frozenset[str]] = {}
         # Only those that end, by user and group: hardly anybody has one.
         self._ending: dict[str, dict[str, datetime]] = {}
@@ -61,7 +67,13 @@ class Directory:
             self._put_membership(membership)
         for policy, deleted in changes.policies:
             self._put_policy(policy, deleted)
+        for found, deleted in changes.dynamic_groups:
+            self._put_dynamic_group(found, deleted)
+        for source, deleted in changes.network_sources:
+            self._networks[source.tenancy] = self._networks.get(source.tenancy, Networks()).having(source, deleted)
         self._put_identities(changes)
+        if changes.dynamic_groups or changes.identities:
+            self._dynamic_groups_of = {}
 
     def tenancy_named(self, name: str) -> Tenancy | None:
         found = self._tenancy_names.get(name.casefold())
@@ -121,7 +133,34 @@ class Directory:
 
     def dynamic_groups_of(self, principal: str) -> frozenset[str]:
         """Ids of the dynamic groups whose rule matches a resource's identity; users and services are in none."""
-        return frozenset()
+        known = self._dynamic_groups_of  # the one of this moment: what is found goes where it was looked for
+        found = known.get(principal)
+        if found is None:
+            who = self._principals.get(principal)
+            found = frozenset() if who is None or who.type == "user" else self.dynamic_groups_for(who)
+            known[principal] = found
+        return found
+
+    def dynamic_groups_for(self, principal: Principal) -> frozenset[str]:
+        """The same for an identity that may not be known yet, because what has it is being created."""
+        groups = self._dynamic_groups.get(principal.tenancy, {})
+        return frozenset(group.id for group in groups.values() if matches(group.matching_rule, principal))
+
+    def dynamic_group(self, tenancy: str, group: str) -> DynamicGroup | None:
+        return self._dynamic_groups.get(tenancy, {}).get(group)
+
+    def dynamic_groups_in(self, tenancy: str) -> Iterable[DynamicGroup]:
+        return list(self._dynamic_groups.get(tenancy, {}).values())
+
+    def network_sources_of(self, tenancy: str, address: str) -> tuple[str, ...]:
+        """Names of the tenancy's network sources that an address lies in."""
+        found = self._networks.get(tenancy)
+        return found.names_of(address) if found is not None else ()
+
+    def is_administrator(self, principal: str, tenancy: str) -> bool:
+        """Whether a user is in the group that no deny statement of the tenancy is meant for."""
+        found = self._tenancies.get(tenancy)
+        return found is not None and found.administrators != "" and found.administrators in self.groups_of(principal)
 
     def machine(self, machine: str) -> Machine | None:
         return self._machines.get(machine)
@@ -173,6 +212,13 @@ class Directory:
             self._groups.pop(group.id, None)
         else:
             self._groups[group.id] = group
+        self._compiled.pop(group.tenancy, None)
+
+    def _put_dynamic_group(self, group: DynamicGroup, deleted: bool) -> None:
+        had = self._dynamic_groups.get(group.tenancy, {})
+        kept = {each: found for each, found in had.items() if each != group.id}
+        # Another dictionary each time: threads read the one that was there.
+        self._dynamic_groups[group.tenancy] = kept if deleted else kept | {group.id: group}
         self._compiled.pop(group.tenancy, None)
 
     def _put_membership(self, membership: Membership) -> None:
@@ -228,6 +274,7 @@ class TenancyNames:
     def __init__(self, directory: Directory, tenancy: str) -> None:
         self.tenancy = tenancy
         self._groups = {group.name.casefold(): group.id for group in directory.groups_in(tenancy)}
+        self._dynamic_groups = {group.name.casefold(): group.id for group in directory.dynamic_groups_in(tenancy)}
         self._children: dict[tuple[str, str], str] = {}
         self._own: dict[str, str] = {}
         for compartment in directory.compartments_of(tenancy):
@@ -238,6 +285,10 @@ class TenancyNames:
     def group(self, name: str) -> str | None:
         """The id of the group of that name."""
         return self._groups.get(name.casefold())
+
+    def dynamic_group(self, name: str) -> str | None:
+        """The id of the dynamic group of that name."""
+        return self._dynamic_groups.get(name.casefold())
 
     def compartment(self, base: str, names: tuple[str, ...]) -> str | None:
         """The compartment reached from `base` by a path of names below it, or one that begins with its own name.

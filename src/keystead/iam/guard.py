@@ -20,10 +20,14 @@ from keystead.core.errors import Refusal, not_found
 from keystead.core.ids import IdSeries
 from keystead.iam.actions import SERVICE_GRANTS, inspect_permission, kind_of
 from keystead.iam.directory import Directory
-from keystead.iam.model import Caller, Target
-from keystead.iam.policy.compile import Decision, Question, suggest
+from keystead.iam.model import Associated, Caller, Target
+from keystead.iam.policy.compile import decide_across
+from keystead.iam.policy.question import Decision, Question
+from keystead.iam.policy.suggest import suggest
 
 MEMO_LIMIT = 50_000
+# What the identity of a resource is called where a statement associates keys with it.
+_AS_RESOURCE = {"mysqldbsystem": "mysql-instances"}
 UNREACHED = "NotReachableFromThere"
 
 
@@ -125,7 +129,8 @@ class Guard:
         return Entry(
             self._ids.next(),
             self._clock.now(),
-            principal.tenancy or target.tenancy,
+            # Across tenancies: what was done is told to whose it was done to; what was not, to whose it was asked.
+            (principal.tenancy if outcome == "refused" else target.tenancy) or principal.tenancy or target.tenancy,
             target.path[-1] if target.path else "",
             principal.id,
             principal.type,
@@ -155,7 +160,7 @@ class Guard:
         Raises:
             Refusal: not permitted; recorded.
         """
-        decision = self._decide(caller, permission, target, newborn)
+        decision = self._decide(caller, permission, target, newborn, operation)
         why = self._unreached(caller, target)
         if why:
             self._hide(caller, permission, target, operation, why)
@@ -172,7 +177,17 @@ class Guard:
         refusal.recorded = True
         raise refusal
 
-    def _decide(self, caller: Caller, permission: str, target: Target, newborn: bool = False) -> Decision:
+    def decide(self, caller: Caller, permission: str, target: Target) -> Decision:
+        """The decision with its reasons. Records nothing: for those who explain it to people who may know."""
+        return self._decide(caller, permission, target)
+
+    def question(self, caller: Caller, permission: str, target: Target) -> Question:
+        """What policies are asked. Records and decides nothing."""
+        return self._question(caller, permission, target, False, "")
+
+    def _decide(
+        self, caller: Caller, permission: str, target: Target, newborn: bool = False, operation: str = ""
+    ) -> Decision:
         generation = self._refresh()
         of, memo = self._memo
         if generation != of or len(memo) > MEMO_LIMIT:
@@ -182,24 +197,29 @@ class Guard:
         known = memo.get(memo_key)
         if known is not None and (known[0] is target or known[0] == target):
             return known[1]
-        decision = self._evaluate(caller, permission, target, newborn)
+        decision = self._evaluate(caller, permission, target, newborn, operation)
         # What a membership that ends allows is not remembered: its deadline changes no generation.
         if not decision.reads_request and not newborn and not self._directory.has_deadlines(caller.principal.id):
             memo[memo_key] = (target, decision)
         return decision
 
-    def _evaluate(self, caller: Caller, permission: str, target: Target, newborn: bool) -> Decision:
+    def _evaluate(self, caller: Caller, permission: str, target: Target, newborn: bool, operation: str) -> Decision:
         principal = caller.principal
         if principal.type == "service":
-            return self._evaluate_service(caller, permission, target)
+            return self._evaluate_service(caller, permission, target, operation)
         living = newborn or self._directory.principal(principal.id) is not None
-        if principal.tenancy != target.tenancy or not living:
+        if not target.tenancy or not living:
             return Decision(False, None, False, ("no such principal in the target's tenancy",))
         if target.type == "key-delegate" and target.attributes.get("key.managed-by") == principal.id:
             return Decision(True, None, False, ("the service-managed key of this system",))
-        return self._directory.policies(target.tenancy).decide(self._question(caller, permission, target))
+        question = self._question(caller, permission, target, newborn, operation)
+        home = self._directory.policies(principal.tenancy)
+        others = _others(principal.tenancy, target)
+        if not others:
+            return home.decide(question)
+        return decide_across(home, map(self._directory.policies, others), question)
 
-    def _evaluate_service(self, caller: Caller, permission: str, target: Target) -> Decision:
+    def _evaluate_service(self, caller: Caller, permission: str, target: Target, operation: str) -> Decision:
         """The region's own services may do what the catalogue says and nothing else; to others the target's tenancy
         grants what its statements say."""
         own = SERVICE_GRANTS.get(caller.principal.name)
@@ -207,18 +227,29 @@ class Guard:
             return Decision(permission in own, None, False, ("by the catalogue alone",))
         if not target.tenancy:
             return Decision(False, None, False, ("the target is no tenancy's",))
-        return self._directory.policies(target.tenancy).decide(self._question(caller, permission, target))
+        question = self._question(caller, permission, target, False, operation)
+        return self._directory.policies(target.tenancy).decide(question)
 
-    def _question(self, caller: Caller, permission: str, target: Target) -> Question:
-        principal = caller.principal
+    def _question(self, caller: Caller, permission: str, target: Target, newborn: bool, operation: str) -> Question:
+        principal, directory = caller.principal, self._directory
+        if principal.type == "user":
+            groups, exempt = (
+                directory.groups_of(principal.id),
+                directory.is_administrator(principal.id, principal.tenancy),
+            )
+        else:
+            exempt = False
+            groups = directory.dynamic_groups_for(principal) if newborn else directory.dynamic_groups_of(principal.id)
         return Question(
-            principal_id=principal.id,
-            principal_type=principal.type,
-            principal_name=principal.name,
-            group_ids=self._directory.groups_of(principal.id) | self._directory.dynamic_groups_of(principal.id),
-            permission=permission,
-            compartment_path=target.path,
-            variables=_Variables(caller, permission, target, self._directory, self._clock.now(), self._region),
+            principal.id,
+            principal.type,
+            principal.name,
+            groups,
+            permission,
+            target.path,
+            _Variables(caller, permission, target, directory, self._clock.now(), self._region, operation),
+            principal.tenancy,
+            exempt,
         )
 
     def _refusal(self, caller: Caller, permission: str, target: Target, decision: Decision) -> Refusal:
@@ -230,12 +261,15 @@ class Guard:
             what = f"{target.type} in compartment {target.name!r}"
             place = Target("compartments", target.id, target.name, target.tenancy, target.path)
             sees = self._decide(caller, "COMPARTMENT_INSPECT", place).allowed
-        if not sees and caller.principal.type == "user":
+        abroad = caller.principal.type != "service" and bool(_others(caller.principal.tenancy, target))
+        if not sees and (abroad or caller.principal.type == "user"):
             return not_found(_noun(target.type), target.name if target.id == target.name else "")
         return Refusal(
             "NotAuthorized",
             f"{caller.principal.name} lacks {permission} on {what}",
-            hint=f"this statement would grant it: {self.statement_for(caller, permission, target)}",
+            hint="it takes an endorse statement in your tenancy and an admit statement in the other"
+            if abroad
+            else f"this statement would grant it: {self.statement_for(caller, permission, target)}",
             kind="denied",
         )
 
@@ -261,13 +295,28 @@ def _everywhere(_caller: Caller, _target: Target) -> str:
     return ""
 
 
+def _others(home: str, target: Target) -> tuple[str, ...]:
+    """The tenancies but the principal's own that an act concerns."""
+    associated = target.associated
+    if associated is None or associated.tenancy in (home, target.tenancy):
+        return () if target.tenancy == home else (target.tenancy,)
+    return (associated.tenancy,) if target.tenancy == home else (target.tenancy, associated.tenancy)
+
+
 class _Variables:
     """The where-variables of one request, looked up only when a statement asks. Absent ones are None."""
 
-    __slots__ = ("_caller", "_directory", "_now", "_permission", "_region", "_target")
+    __slots__ = ("_caller", "_directory", "_now", "_operation", "_permission", "_region", "_target")
 
     def __init__(
-        self, caller: Caller, permission: str, target: Target, directory: Directory, now: datetime, region: str
+        self,
+        caller: Caller,
+        permission: str,
+        target: Target,
+        directory: Directory,
+        now: datetime,
+        region: str,
+        operation: str,
     ) -> None:
         self._caller = caller
         self._permission = permission
@@ -275,45 +324,78 @@ class _Variables:
         self._directory = directory
         self._now = now
         self._region = region
+        self._operation = operation
 
     def __call__(self, name: str) -> str | tuple[str, ...] | None:
         side, _, rest = name.partition(".")
-        return self._request(rest) if side == "request" else self._of_target(rest) if side == "target" else None
+        match side:
+            case "request":
+                return self._request(rest)
+            case "target":
+                return self._of_target(rest)
+            case "associated":
+                return self._associated(rest)
+            case _:
+                return None
 
     def _request(self, name: str) -> str | tuple[str, ...] | None:
         principal = self._caller.principal
         is_user = principal.type == "user"
+        found: str | tuple[str, ...] | None = None
         match name:
             case "user.id":
-                return principal.id if is_user else None
+                found = principal.id if is_user else None
             case "user.name":
-                return principal.name if is_user else None
+                found = principal.name if is_user else None
             case "groups.id":
-                return tuple(self._directory.groups_of(principal.id)) if is_user else None
+                found = tuple(self._directory.groups_of(principal.id)) if is_user else None
             case "permission":
-                return self._permission
+                found = self._permission
+            case "operation":
+                found = self._operation or None
+            case "networksource.name":
+                found = self._directory.network_sources_of(principal.tenancy, self._caller.source)
             case "region":
-                return self._region
+                found = self._region
             case "principal.type":
-                return principal.type
+                found = principal.type
             case "principal.id":
-                return principal.id
+                found = principal.id
             case "principal.compartment.id":
-                return principal.compartment
+                found = principal.compartment
             case "resource.compartment.id":
-                return None if is_user else principal.compartment
+                found = None if is_user else principal.compartment
             case "utc-timestamp":
-                return isoformat(self._now)
+                found = isoformat(self._now)
             case _:
-                return None
+                pass
+        return found
 
-    def _of_target(self, name: str) -> str | None:
+    def _associated(self, name: str) -> str | tuple[str, ...] | None:
+        """What a key is used for: what the target says, or the resource itself that uses it."""
+        found, principal = self._target.associated, self._caller.principal
+        if found is None:
+            kind = _AS_RESOURCE.get(principal.type)
+            place = self._directory.compartment(principal.tenancy, principal.compartment) if kind else None
+            if kind is None or place is None:
+                return None
+            found = Associated(kind, principal.tenancy, place.path)
+        return found.type if name == "type" else found.path
+
+    def _of_target(self, name: str) -> str | tuple[str, ...] | None:
         match name:
             case "compartment.id":
                 return self._target.path[-1] if self._target.path else None
             case "compartment.name":
                 found = self._directory.compartment(self._target.tenancy, self._target.path[-1])
                 return found.name if found else None
+            case "group.member":
+                group = self._target.attributes.get("group.id")
+                if group is None:
+                    return None
+                return "true" if group in self._directory.groups_of(self._caller.principal.id) else "false"
+            case "policy.type":
+                return tuple(self._target.attributes.get(name, "").split())
             case _:
                 return self._target.attributes.get(name)
 

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from keystead.core.ids import AuthTokenId, CompartmentId, GroupId, PolicyId, PrincipalId, TenancyId, UserId
+from keystead.core.ids import (
+    AuthTokenId,
+    CompartmentId,
+    DynamicGroupId,
+    GroupId,
+    NetworkSourceId,
+    PolicyId,
+    PrincipalId,
+    TenancyId,
+    UserId,
+)
 
 PrincipalType = Literal["user", "service", "mysqldbsystem"]
 FACTORS = frozenset({"password", "totp", "webauthn", "click", "recovery", "federated", "apikey", "resource"})
@@ -21,11 +31,15 @@ BREAK_GLASS_MINUTES = 240
 
 @dataclass(frozen=True, slots=True)
 class Tenancy:
-    """One organisation. Its id is also the id of its root compartment."""
+    """One organisation. Its id is also the id of its root compartment.
+
+    `administrators`: the group that no deny statement of the tenancy is meant for; empty when there is none.
+    """
 
     id: TenancyId
     name: str
     created_at: datetime
+    administrators: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +105,32 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class DynamicGroup:
+    """Resources that a rule describes (policy/matching.py), granted things together."""
+
+    id: DynamicGroupId
+    tenancy: TenancyId
+    name: str
+    matching_rule: str
+    description: str
+    created_at: datetime
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSource:
+    """Networks under one name, for `request.networksource.name`. `networks` are in CIDR notation."""
+
+    id: NetworkSourceId
+    tenancy: TenancyId
+    name: str
+    networks: tuple[str, ...]
+    description: str
+    created_at: datetime
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Statements, attached to a compartment; names in them are relative to it."""
 
@@ -138,11 +178,20 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Associated:
+    """What a key is to be associated with: its kind as the policy language calls it, and where it lies."""
+
+    type: str
+    tenancy: TenancyId
+    path: tuple[CompartmentId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What is to be acted upon: its kind as the policy language calls it, and where it lies.
 
     `path` is the compartment path. `attributes` are the target.* variables (`key.id`, `vault.id`, ...), in lower case,
-    without their `target.` prefix.
+    without their `target.` prefix. `associated`: with what it is to be associated, where that is not the caller itself.
     """
 
     type: str
@@ -151,6 +200,7 @@ class Target:
     tenancy: TenancyId
     path: tuple[CompartmentId, ...]
     attributes: Mapping[str, str] = field(default_factory=dict)
+    associated: Associated | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,19 @@ from keystead.audit.model import Entry
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.iam.approvals.ports import ApprovalRows
-from keystead.iam.model import AuthToken, Compartment, Group, Member, Policy, PrincipalType, Tenancy, User, UserState
+from keystead.iam.model import (
+    AuthToken,
+    Compartment,
+    DynamicGroup,
+    Group,
+    Member,
+    NetworkSource,
+    Policy,
+    PrincipalType,
+    Tenancy,
+    User,
+    UserState,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,8 @@ class IdentityChanges:
     identities: Sequence[ResourceIdentity] = ()
     machines: Sequence[Machine] = ()
     revocations: Sequence[Revocation] = ()
+    dynamic_groups: Sequence[tuple[DynamicGroup, bool]] = ()
+    network_sources: Sequence[tuple[NetworkSource, bool]] = ()
 
 
 class IamRows(Protocol):
@@ -110,6 +124,20 @@ class IamRows(Protocol):
     def revoke(self, revocation: Revocation) -> None: ...
 
 
+class PolicyRows(Protocol):
+    """Rows of what policies speak of, in one transaction. Updates are compare-and-set on the version."""
+
+    def add_dynamic_group(self, group: DynamicGroup) -> None: ...
+    def dynamic_group(self, tenancy: str, group_id: str) -> DynamicGroup | None: ...
+    def dynamic_groups(self, tenancy: str, page: PageRequest, name: str | None) -> Sequence[DynamicGroup]: ...
+    def set_dynamic_group(self, group: DynamicGroup, expected: int, *, deleted: bool = False) -> bool: ...
+    def add_network_source(self, source: NetworkSource) -> None: ...
+    def network_source(self, tenancy: str, source_id: str) -> NetworkSource | None: ...
+    def network_sources(self, tenancy: str, page: PageRequest, name: str | None) -> Sequence[NetworkSource]: ...
+    def set_network_source(self, source: NetworkSource, expected: int, *, deleted: bool = False) -> bool: ...
+    def tenancies(self, page: PageRequest, name: str | None) -> Sequence[Tenancy]: ...
+
+
 class IamTx(Protocol):
     """A transaction as identity sees it."""
 
@@ -117,6 +145,9 @@ class IamTx(Protocol):
     def iam(self) -> IamRows: ...
     @property
     def approvals(self) -> ApprovalRows: ...
+
+    @property
+    def policy(self) -> PolicyRows: ...
 
 
 class IamStore(Protocol):

@@ -27,7 +27,7 @@ from keystead.iam.model import (
     UserState,
 )
 from keystead.iam.names import check_description, check_name
-from keystead.iam.policy.compile import check_statements
+from keystead.iam.policy.check import check_statements
 from keystead.iam.ports import Membership, Revocation
 from keystead.iam.tokens import Proof
 
@@ -291,17 +291,10 @@ class Iam(BreakGlassActs, AuthTokens):
         check_name(name, "policy")
         check_description(description)
         new = PolicyId(new_id("policy", self._region))
-        target = Target("policies", new, name, place.tenancy, place.path)
+        policy = Policy(new, place.tenancy, place.id, name, statements, description, self._clock.now())
+        target = self._at_policy(policy, place.path, statements)
         entry = self._guard.permit_change(caller, "POLICY_CREATE", target, "CreatePolicy", _numbered(statements))
-        policy = Policy(
-            new,
-            place.tenancy,
-            place.id,
-            name,
-            _checked(statements, at_root=place.parent is None),
-            description,
-            self._clock.now(),
-        )
+        _check(statements, at_root=place.parent is None)
         with self._store.write(entry) as tx:
             if tx.iam.policies(place.tenancy, place.id, PageRequest(1), name):
                 raise taken("policy", name)
@@ -324,12 +317,12 @@ class Iam(BreakGlassActs, AuthTokens):
     def update_policy(
         self, caller: Caller, policy_id: str, statements: tuple[str, ...], if_match: int | None = None
     ) -> Policy:
-        policy, target = self._policy(caller, policy_id)
+        policy, before = self._policy(caller, policy_id)
+        target = self._at_policy(policy, before.path, (*policy.statements, *statements))
         entry = self._guard.permit_change(caller, "POLICY_UPDATE", target, "UpdatePolicy", _numbered(statements))
         check_version(policy.version, if_match)
-        changed = replace(
-            policy, statements=_checked(statements, at_root=len(target.path) == 1), version=policy.version + 1
-        )
+        _check(statements, at_root=len(target.path) == 1)
+        changed = replace(policy, statements=statements, version=policy.version + 1)
         with self._store.write(entry, reserve=True) as tx:
             if not tx.iam.set_policy(changed, policy.version):
                 raise stale()
@@ -344,11 +337,10 @@ class Iam(BreakGlassActs, AuthTokens):
                 raise stale()
 
 
-def _checked(statements: tuple[str, ...], *, at_root: bool) -> tuple[str, ...]:
+def _check(statements: tuple[str, ...], *, at_root: bool) -> None:
     if not 1 <= len(statements) <= MAX_STATEMENTS:
         raise Refusal("InvalidPolicy", f"a policy has 1 to {MAX_STATEMENTS} statements")
     check_statements(statements, at_root=at_root)
-    return statements
 
 
 def _numbered(statements: tuple[str, ...]) -> dict[str, str]:

@@ -168,10 +168,11 @@ def _first_rows(
     check_name(wanted.tenancy, "tenancy")
     check_name(wanted.admin, "user")
     now, region = clock.now(), here.region
-    tenancy = Tenancy(TenancyId(new_id("tenancy", region)), wanted.tenancy, now)
+    group_id = GroupId(new_id("group", region))
+    tenancy = Tenancy(TenancyId(new_id("tenancy", region)), wanted.tenancy, now, group_id)
     place = CompartmentId(tenancy.id)
     user = User(UserId(new_id("user", region)), tenancy.id, wanted.admin, "ACTIVE", "first administrator", now)
-    group = Group(GroupId(new_id("group", region)), tenancy.id, ADMINISTRATORS, "may do everything", now)
+    group = Group(group_id, tenancy.id, ADMINISTRATORS, "may do everything", now)
     policy = Policy(PolicyId(new_id("policy", region)), tenancy.id, place, "administrators", (STATEMENT,), "", now)
     password = fresh_password()
     engine = sqlite_engine(directory / STATE_FILE)

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from keystead.core.errors import Unavailable
-from keystead.iam.model import Compartment, Group, Policy, Tenancy, User
+from keystead.iam.model import Compartment, DynamicGroup, Group, NetworkSource, Policy, Tenancy, User
 from keystead.iam.ports import IdentityChanges, Machine, Membership, ResourceIdentity, Revocation
 from keystead.vault.model import Key, KeyVersion, Vault
 from keystead.vault.ports import Changes, KeyChanges
@@ -88,11 +88,16 @@ def _rows(connection: sqlite3.Connection, columns: str, table: str, since: int) 
     yield from connection.execute(f"SELECT {columns} FROM {table} WHERE generation > ?", (since,))  # noqa: S608
 
 
+_MARKS = "description, created_at, version, deleted"
+
+
 def _identity(connection: sqlite3.Connection, since: int) -> IdentityChanges:
     return IdentityChanges(
         tenancies=[
-            Tenancy(i, name, _moment(at))
-            for i, name, at in _rows(connection, "id, name, created_at", "tenancies", since)
+            Tenancy(i, name, _moment(at), administrators)
+            for i, name, at, administrators in _rows(
+                connection, "id, name, created_at, administrators", "tenancies", since
+            )
         ],
         compartments=[
             Compartment(i, tenancy, name, parent, tuple(json.loads(path)), text, _moment(at), version)
@@ -122,6 +127,18 @@ def _identity(connection: sqlite3.Connection, since: int) -> IdentityChanges:
             )
         ],
         policies=_policies(connection, since),
+        dynamic_groups=[
+            (DynamicGroup(i, tenancy, name, rule, text, _moment(at), version), bool(deleted))
+            for i, tenancy, name, rule, text, at, version, deleted in _rows(
+                connection, f"id, tenancy, name, matching_rule, {_MARKS}", "dynamic_groups", since
+            )
+        ],
+        network_sources=[
+            (NetworkSource(i, tenancy, name, tuple(json.loads(networks)), text, _moment(at), version), bool(deleted))
+            for i, tenancy, name, networks, text, at, version, deleted in _rows(
+                connection, f"id, tenancy, name, networks, {_MARKS}", "network_sources", since
+            )
+        ],
         identities=[
             ResourceIdentity(tenancy, i, kind, name, compartment, bool(deleted))
             for tenancy, i, kind, name, compartment, deleted in _rows(

@@ -107,7 +107,9 @@ region = sa.Table(
     _flag("rollback_accepted"),
 )
 
-tenancies = sa.Table("tenancies", metadata, _id(), _text("name"), _moment("created_at"), *_hot())
+tenancies = sa.Table(
+    "tenancies", metadata, _id(), _text("name"), _moment("created_at"), _ref("administrators"), *_hot()
+)
 
 compartments = sa.Table(
     "compartments",
@@ -474,4 +476,4 @@ audit_heads = sa.Table(
 )
 
 # The tables of other files, part of the same metadata.
-from keystead.adapters.sql import schema_approvals, schema_tokens  # noqa: E402, F401
+from keystead.adapters.sql import schema_approvals, schema_policy, schema_tokens  # noqa: E402, F401

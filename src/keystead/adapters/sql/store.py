@@ -20,6 +20,7 @@ from keystead.adapters.sql.approvals import SqlApprovalRows
 from keystead.adapters.sql.databases import SqlDatabaseRows
 from keystead.adapters.sql.iam import SqlIamRows
 from keystead.adapters.sql.jobs import SqlJobRows
+from keystead.adapters.sql.policy import SqlPolicyRows
 from keystead.adapters.sql.reserve import Reserve
 from keystead.adapters.sql.vault import SqlVaultRows
 from keystead.audit.model import Entry
@@ -35,6 +36,7 @@ class SqlTx:
         self.generation = generation
         self.iam = SqlIamRows(connection, generation)
         self.vault = SqlVaultRows(connection, generation)
+        self.policy = SqlPolicyRows(connection, generation)
         self.jobs = SqlJobRows(connection)
         self.databases = SqlDatabaseRows(connection)
         self.approvals = SqlApprovalRows(connection)

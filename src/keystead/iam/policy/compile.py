@@ -1,70 +1,34 @@
-"""Statements compiled into an index, and the decision.
+"""Statements compiled into indexes, and the decision.
 
-Meaning: nothing is allowed but what a statement allows. A statement allows an action to a subject in a compartment and
-everything below it, when its condition holds. Names stand for what they name when the set is compiled; a name that
-names nothing yet allows nothing, and means something as soon as it exists, because each change compiles anew. A policy
-reaches only the compartment it is attached to and what lies below, whatever its statements say.
+Meaning: nothing is allowed but what a statement allows, and nothing of that which another denies.
 
-    location -> compartment of attachment -> action ("use keys", "KEY_READ") -> subject -> shelf
-    shelf: one unconditional statement | conditional ones filed by a variable's value | the rest
+- An allow statement allows an action to a subject in a compartment and everything below it, when its condition holds.
+- A deny statement takes exactly what the allow statement of the same words would give. The tenancy's administrators
+  are exempt, so that nobody can lock everybody out.
+- Between tenancies: an endorse statement of the one the principal is of AND an admit statement of every other one that
+  is concerned, none of them denied. Names of what is in another tenancy are those of define statements of the policy.
+- `associate keys in A with volumes in B` allows a key of A to be used for what lies in B.
 
-A decision looks at the compartments of the target's path, the few actions that include the permission, and the subjects
-that the principal is: its cost does not depend on how many statements there are. Only conditions that name no value to
-be filed under (patterns, times, !=), on the very same subject, action and place, are tried one after the other.
+Names stand for what they name when the set is compiled; a name that names nothing yet means nothing, and something as
+soon as it exists, because each change compiles anew. A policy reaches only the compartment it is attached to and what
+lies below, whatever its statements say.
 
-Invariant: a `PolicySet` never changes. Only allow statements are evaluated by this version; others are refused.
+Invariant: a `PolicySet` never changes. What a decision costs does not depend on how many statements there are (index).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, assert_never
+from typing import Protocol
 
-from keystead.core.errors import Refusal
-from keystead.iam.actions import COVERING, action_key, granting
-from keystead.iam.model import Principal
-from keystead.iam.policy.conditions import CompiledCondition, Key, Reader, Variables, compile_condition, failing, read
-from keystead.iam.policy.model import (
-    Action,
-    Associate,
-    ById,
-    Compartment,
-    Condition,
-    Definition,
-    Equal,
-    Group,
-    HomeTenancy,
-    Name,
-    Permissions,
-    Place,
-    Rule,
-    Statement,
-    Subject,
-    Text,
-    VerbOn,
-    text,
-)
-from keystead.iam.policy.parse import StatementError, parse
-from keystead.iam.policy.variables import reads_request
+from keystead.iam.actions import COVERING
+from keystead.iam.policy.conditions import CompiledCondition, compile_condition, failing
+from keystead.iam.policy.index import DenyShelf, Found, Index, service_key
+from keystead.iam.policy.model import Definition, Effect, Rule
+from keystead.iam.policy.parse import parse
+from keystead.iam.policy.question import Consideration, Decision, Question, StatementRef
+from keystead.iam.policy.resolve import ANYWHERE, Meaning, Names, meaning_of
 
-# Names of the identity domain that every tenancy has.
-_OWN_DOMAINS = frozenset({"", "default"})
-
-
-class Names(Protocol):
-    """What names stand for in one tenancy; compared without regard to case."""
-
-    @property
-    def tenancy(self) -> str:
-        """Id of the tenancy, which is that of its root compartment."""
-        ...
-
-    def group(self, name: str) -> str | None:
-        """Id of the group of that name."""
-        ...
-
-    def compartment(self, base: str, names: tuple[str, ...]) -> str | None:
-        """Id of the compartment reached from `base` by a path of names."""
-        ...
+__all__ = ["Names", "PolicySet", "PolicySource", "compile_policies", "decide_across"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,119 +40,23 @@ class PolicySource:
     statements: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StatementRef:
-    """One statement of a policy; `number` counts from 1."""
+class Other(Protocol):
+    """Another tenancy that a question concerns."""
 
-    policy_id: str
-    number: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """May this principal do this here?
-
-    `group_ids`: every group the principal is in. `compartment_path`: ids from the tenancy's root to the target's
-    compartment. `variables` gives the where-variables by lower-case name, None for what the request does not have.
-    """
-
-    principal_id: str
-    principal_type: str
-    principal_name: str
-    group_ids: frozenset[str]
-    permission: str
-    compartment_path: tuple[str, ...]
-    variables: Variables
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The answer. `statement` is the one that allows.
-
-    `reads_request`: a variable was read that may differ in the next request of this principal for this thing (time,
-    network, factor); only other decisions may be remembered, and those no longer than a generation. `reasons` say why
-    not, for people who may know.
-    """
-
-    allowed: bool
-    statement: StatementRef | None
-    reads_request: bool
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Consideration:
-    """What one statement that grants the permission somewhere means for a question; `why` is empty when it allows."""
-
-    statement: StatementRef
-    allows: bool
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Grant:
-    ref: StatementRef
-    condition: CompiledCondition
+    def admits(self, question: Question) -> Decision: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A statement with its names resolved; `where` is None when its place does not exist."""
-
     ref: StatementRef
     rule: Rule
     attached: str
-    where: str | None
-    actions: frozenset[str]
-    subjects: tuple[str, ...]
+    meaning: Meaning
     condition: CompiledCondition | None
 
 
-class _Shelf:
-    """What one subject may do by one action in one place."""
-
-    __slots__ = ("always", "filed", "rest")
-
-    def __init__(self) -> None:
-        self.always: StatementRef | None = None
-        # variable -> (its reader, value -> grants); grants by condition, as a second equal one adds nothing
-        self.filed: dict[str, tuple[Reader, dict[str, dict[Condition, _Grant]]]] = {}
-        self.rest: dict[Condition, _Grant] = {}
-
-    def put(self, ref: StatementRef, condition: CompiledCondition | None) -> None:
-        if condition is None:
-            self.always = self.always or ref
-            return
-        grant = _Grant(ref, condition)
-        if not condition.keys:
-            self.rest.setdefault(condition.source, grant)
-            return
-        # Where it meets the fewest others, so that a value that many share (one vault) is not what they are filed by.
-        variable, values = min(condition.keys, key=self._crowd)
-        _, by_value = self.filed.setdefault(variable, (read(variable), {}))
-        for value in values:
-            by_value.setdefault(value, {}).setdefault(condition.source, grant)
-
-    def _crowd(self, key: Key) -> int:
-        variable, values = key
-        by_value = self.filed[variable][1] if variable in self.filed else {}
-        return max(len(by_value.get(value, ())) for value in values)
-
-    def candidates(self, variables: Variables) -> Iterator[_Grant]:
-        """The conditional grants that may hold for this request."""
-        for reader, by_value in self.filed.values():
-            for value in reader(variables):
-                yield from by_value.get(value, {}).values()
-        yield from self.rest.values()
-
-    def looks_at_request(self) -> bool:
-        """Whether choosing the candidates depends on the request."""
-        return any(reads_request(variable) for variable in self.filed)
-
-
-_Cell = dict[str, _Shelf]  # subject -> shelf
-_Cells = dict[str, _Cell]  # action -> cell
+def _admissions() -> dict[bool, dict[str, Index]]:
+    return {False: {}, True: {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,256 +66,194 @@ class PolicySet:
     `notes` tell of statements that mean nothing at present, for people.
     """
 
+    tenancy: str = ""
     notes: tuple[str, ...] = ()
     _statements: tuple[_Compiled, ...] = ()
-    _places: dict[str, dict[str, _Cells]] = field(default_factory=dict)
+    _allowing: Index = field(default_factory=Index)
+    _denying: Index = field(default_factory=lambda: Index(DenyShelf))
+    _endorsing: Index = field(default_factory=Index)
+    _unendorsing: Index = field(default_factory=lambda: Index(DenyShelf))
+    # denies? -> tenancy of origin, or ANYWHERE
+    _admitting: dict[bool, dict[str, Index]] = field(default_factory=_admissions)
 
     def decide(self, question: Question) -> Decision:
-        """Whether some statement allows it. A few microseconds, however many statements there are."""
-        conditional: list[_Shelf] = []
-        for shelf in self._shelves(question):
-            if shelf.always is not None:
-                return Decision(True, shelf.always, False, ())
-            conditional.append(shelf)
-        return _decide_by_conditions(conditional, question)
-
-    def explain(self, question: Question) -> tuple[Consideration, ...]:
-        """What every statement that grants the permission to anyone, anywhere, means here. Reads all statements."""
-        wanted = set(COVERING.get(question.permission, ()))
-        return tuple(_consider(each, question) for each in self._statements if wanted & each.actions)
-
-    def _shelves(self, question: Question) -> Iterator[_Shelf]:
-        actions = COVERING.get(question.permission, ())
+        """Whether this tenancy's statements allow it to a principal of its own, or to a service."""
         path = question.compartment_path
-        for depth, compartment in enumerate(path, 1):
-            by_attachment = self._places.get(compartment)
-            if by_attachment is None:
-                continue
-            for above in path[:depth]:
-                cells = by_attachment.get(above)
-                if cells is None:
-                    continue
-                for action in actions:
-                    cell = cells.get(action)
-                    if cell is not None:
-                        yield from _shelves_of(cell, question)
+        found = self._allowing.search(question, path)
+        if found.ref is None:
+            return _refused(found, question)
+        if not self._denying or question.exempt:
+            return Decision(True, found.ref, found.looked, ())
+        return _unless_denied(found, self._denying.search(question, path))
+
+    def endorses(self, question: Question) -> Decision:
+        """Whether a principal of this tenancy may do this where another one is concerned."""
+        path = self._path(question)
+        found = self._endorsing.search(question, path)
+        if found.ref is None:
+            return _refused(found, question)
+        if not self._unendorsing or question.exempt:
+            return Decision(True, found.ref, found.looked, ())
+        return _unless_denied(found, self._unendorsing.search(question, path))
+
+    def admits(self, question: Question) -> Decision:
+        """Whether this tenancy lets a principal of another one do this."""
+        found = self._admissions(question, denying=False)
+        if found.ref is None:
+            return _refused(found, question)
+        return _unless_denied(found, self._admissions(question, denying=True))
+
+    def explain(self, question: Question, effect: Effect = "allow") -> tuple[Consideration, ...]:
+        """What every statement of this effect about the permission, anywhere, means here. Reads all statements."""
+        wanted = set(COVERING.get(question.permission, ()))
+        path = question.compartment_path if effect == "allow" else self._path(question)
+        return tuple(
+            _consider(each, question, path)
+            for each in self._statements
+            if each.rule.effect == effect and wanted & each.meaning.actions
+        )
+
+    def grants(self) -> Iterable[tuple[StatementRef, Rule]]:
+        """Every statement but definitions, with its tree."""
+        return ((each.ref, each.rule) for each in self._statements)
+
+    def _path(self, question: Question) -> tuple[str, ...]:
+        """Where the target lies, as statements about more than one tenancy see it."""
+        path = question.compartment_path
+        home = path[:1] == (self.tenancy,)
+        return path if home else (ANYWHERE, *path[:1])
+
+    def _admissions(self, question: Question, *, denying: bool) -> Found:
+        path, by_origin = self._path(question), self._admitting[denying]
+        looked, last = False, Found(None, False, [], [])
+        for origin in (question.tenancy, ANYWHERE):
+            index = by_origin.get(origin)
+            if index is not None:
+                last = index.search(question, path)
+                looked = looked or last.looked
+                if last.ref is not None:
+                    break
+        return Found(last.ref, looked, last.shelves, last.failed)
+
+
+def decide_across(home: PolicySet, others: Iterable[Other], question: Question) -> Decision:
+    """Whether a principal of `home` may do what concerns `others` too: endorsed there and admitted by each of them."""
+    decision = home.endorses(question)
+    looked = decision.reads_request
+    for other in others:
+        if not decision.allowed:
+            break
+        decision = other.admits(question)
+        looked = looked or decision.reads_request
+    return Decision(decision.allowed, decision.statement, looked, decision.reasons)
 
 
 def compile_policies(policies: Iterable[PolicySource], names: Names) -> PolicySet:
     """Compile all policies of a tenancy.
 
     Raises:
-        Refusal: a statement that cannot be read or is of a kind not yet supported; `check_statements` keeps such
-            from being stored.
+        Refusal: a statement that cannot be read; `check_statements` keeps such from being stored.
     """
-    statements = []
-    places: dict[str, dict[str, _Cells]] = {}
+    statements: list[_Compiled] = []
     notes: list[str] = []
+    made = PolicySet(names.tenancy)
     for policy in policies:
-        for number, written in enumerate(policy.statements, 1):
-            ref = StatementRef(policy.policy_id, number, written)
-            compiled = _compile(ref, policy.compartment_id, _supported(parse(written)), names, notes)
-            statements.append(compiled)
-            if compiled.where is not None:
-                cells = places.setdefault(compiled.where, {}).setdefault(compiled.attached, {})
-                for action in compiled.actions:
-                    cell = cells.setdefault(action, {})
-                    for subject in compiled.subjects:
-                        cell.setdefault(subject, _Shelf()).put(ref, compiled.condition)
-    return PolicySet(tuple(notes), tuple(statements), places)
-
-
-def check_statements(statements: Sequence[str], *, at_root: bool = True) -> tuple[Statement, ...]:
-    """The trees of statements about to be stored; `at_root` says that their policy is attached to the tenancy.
-
-    Raises:
-        Refusal: the first one that cannot be read or evaluated, or that reaches beyond where its policy is attached.
-    """
-    trees = []
-    for number, written in enumerate(statements, 1):
-        before = f"statement {number}, " if len(statements) > 1 else ""
-        try:
-            rule = _supported(parse(written))
-        except StatementError as error:
-            raise error.within(before) from None
-        except Refusal as refusal:
-            raise Refusal(refusal.code, before + refusal.message, hint=refusal.hint) from None
-        if not at_root and isinstance(rule.place, HomeTenancy):
-            raise Refusal(
-                "OutOfReach",
-                f"{before}a policy attached to a compartment cannot grant in the whole tenancy",
-                hint="name the compartment, or attach the policy to the tenancy",
-            )
-        trees.append(rule)
-    return tuple(trees)
-
-
-def suggest(permission: str, principal: Principal, group: str | None, place: tuple[str, ...]) -> str:
-    """The statement that would grant `permission` in `place` to `group`, or without one to the principal's kind.
-
-    `place` are compartment names below the root, empty for the tenancy; the policy belongs to the tenancy. Empty when
-    no statement can (the catalogue alone grants what services do).
-    """
-    smallest = granting(permission)
-    if smallest is None:
-        return ""
-    subject, condition = _beneficiary(principal, group)
-    where: Place = Compartment(place) if place else HomeTenancy()
-    return text(Rule("allow", False, subject, VerbOn(smallest.verb, smallest.type), where, condition))
-
-
-def _beneficiary(principal: Principal, group: str | None) -> tuple[Subject, Condition | None]:
-    if group is not None:
-        return Subject("group", (Name(group),)), None
-    if principal.type == "service":
-        return Subject("service", (Name(principal.name),)), None
-    if principal.type == "user":
-        return Subject("any-user"), Equal("request.user.id", Text(principal.id))
-    kind = Equal("request.principal.type", Text(principal.type))
-    home = Equal("request.resource.compartment.id", Text(principal.compartment))
-    return Subject("any-user"), Group("all", (kind, home))
-
-
-def _supported(statement: Statement) -> Rule:
-    if isinstance(statement, Definition):
-        raise _unsupported("define")
-    if statement.denies:
-        raise _unsupported("deny")
-    if statement.effect != "allow":
-        raise _unsupported(statement.effect)
-    if isinstance(statement.action, Associate):
-        raise _unsupported("associate")
-    return statement
-
-
-def _unsupported(kind: str) -> Refusal:
-    return Refusal(
-        "NotSupported",
-        f"{kind} statements are not yet supported",
-        hint="use an allow statement with a verb or with permissions in braces",
+        trees = [parse(written) for written in policy.statements]
+        defined: dict[tuple[str, str], str] = {
+            (tree.kind, tree.name.name.casefold()): tree.id.lower()
+            for tree in reversed(trees)
+            if isinstance(tree, Definition)
+        }
+        for number, (written, tree) in enumerate(zip(policy.statements, trees, strict=True), 1):
+            if isinstance(tree, Rule):
+                ref = StatementRef(policy.policy_id, number, written)
+                each = _compile(ref, tree, policy.compartment_id, names, defined, notes)
+                statements.append(each)
+                _file(made, each)
+    return PolicySet(
+        names.tenancy,
+        tuple(notes),
+        tuple(statements),
+        made._allowing,
+        made._denying,
+        made._endorsing,
+        made._unendorsing,
+        made._admitting,
     )
 
 
-def _compile(ref: StatementRef, attached: str, rule: Rule, names: Names, notes: list[str]) -> _Compiled:
-    where = _where(rule.place, attached, names)
-    subjects = tuple(_subjects(rule.subject, names))
-    wanted = 1 if not rule.subject.who else len(rule.subject.who)
-    if where is None or len(subjects) < wanted:
-        what = "its compartment" if where is None else "someone it names"
-        notes.append(f"statement {ref.number} of {ref.policy_id}: {what} does not exist")
-    condition = None if rule.condition is None else compile_condition(rule.condition)
-    return _Compiled(ref, rule, attached, where, _actions(rule.action), subjects, condition)
+def _compile(
+    ref: StatementRef,
+    rule: Rule,
+    attached: str,
+    names: Names,
+    defined: Mapping[tuple[str, str], str],
+    notes: list[str],
+) -> _Compiled:
+    meaning = meaning_of(rule, attached, names, defined)
+    if meaning.lacks:
+        notes.append(f"statement {ref.number} of {ref.policy_id}: {meaning.lacks}")
+    condition = None if meaning.condition is None else compile_condition(meaning.condition, absent=rule.denies)
+    return _Compiled(ref, rule, attached, meaning, condition)
 
 
-def _where(place: Place | None, attached: str, names: Names) -> str | None:
-    match place:
-        case HomeTenancy():
-            return names.tenancy
-        case Compartment(at):
-            return at.id.lower() if isinstance(at, ById) else names.compartment(attached, at)
-        case _:
-            return None
+def _file(made: PolicySet, each: _Compiled) -> None:
+    denies, meaning = each.rule.denies, each.meaning
+    match each.rule.effect:
+        case "allow":
+            indexes = [made._denying if denies else made._allowing]
+        case "endorse":
+            indexes = [made._unendorsing if denies else made._endorsing]
+        case "admit":
+            by_origin = made._admitting[denies]
+            indexes = [by_origin.setdefault(meaning.origin, Index(DenyShelf) if denies else Index())]
+    for index in indexes:
+        for where, attached in meaning.places:
+            index.put(where, attached, meaning.actions, meaning.subjects, each.ref, each.condition)
 
 
-def _actions(action: Action) -> frozenset[str]:
-    match action:
-        case VerbOn(verb, word):
-            return frozenset({action_key(verb, word)})
-        case Permissions(permissions):
-            return frozenset(permissions)
-        case Associate():
-            return frozenset()
-        case _:
-            assert_never(action)
+def _unless_denied(found: Found, denial: Found) -> Decision:
+    if denial.ref is None:
+        return Decision(True, found.ref, found.looked or denial.looked, ())
+    why = f"statement {denial.ref.number} of {denial.ref.policy_id} denies it"
+    return Decision(False, denial.ref, denial.looked, (why,))
 
 
-def _subjects(subject: Subject, names: Names) -> Iterator[str]:
-    """Keys of a cell: a group's id, or a word with a blank, which no id has."""
-    match subject.kind:
-        case "any-user" | "any-group":
-            yield f"{subject.kind} "
-        case "service":
-            for one in subject.who:
-                if isinstance(one, Name):
-                    yield _service_key(one.name)
-        case "group" | "dynamic-group":
-            for one in subject.who:
-                found = one.id.lower() if isinstance(one, ById) else _group(subject.kind, one, names)
-                if found is not None:
-                    yield found
-        case _:
-            assert_never(subject.kind)
+def _refused(found: Found, question: Question) -> Decision:
+    return Decision(False, None, found.looked, _reasons(question, found))
 
 
-def _service_key(name: str) -> str:
-    return f"service {name.casefold()}"
-
-
-def _group(kind: str, name: Name, names: Names) -> str | None:
-    # Dynamic groups, and identity domains other than the tenancy's own, do not exist yet.
-    if kind != "group" or name.domain.casefold() not in _OWN_DOMAINS:
-        return None
-    return names.group(name.name)
-
-
-def _shelves_of(cell: _Cell, question: Question) -> Iterator[_Shelf]:
-    groups = question.group_ids
-    if (shelf := cell.get("any-user ")) is not None:
-        yield shelf
-    if groups and (shelf := cell.get("any-group ")) is not None:
-        yield shelf
-    if question.principal_type == "service":
-        shelf = cell.get(_service_key(question.principal_name))
-        if shelf is not None:
-            yield shelf
-    # Walk the shorter of the two.
-    for group in groups if len(groups) <= len(cell) else [each for each in cell if each in groups]:
-        shelf = cell.get(group)
-        if shelf is not None:
-            yield shelf
-
-
-def _decide_by_conditions(shelves: list[_Shelf], question: Question) -> Decision:
-    variables = question.variables
-    looked = False
-    failed: list[_Grant] = []
-    for shelf in shelves:
-        looked = looked or shelf.looks_at_request()
-        for grant in shelf.candidates(variables):
-            looked = looked or grant.condition.reads_request
-            if grant.condition.test(variables):
-                return Decision(True, grant.ref, looked, ())
-            failed.append(grant)
-    return Decision(False, None, looked, _reasons(question, shelves, failed))
-
-
-def _reasons(question: Question, shelves: list[_Shelf], failed: list[_Grant]) -> tuple[str, ...]:
-    if not shelves:
+def _reasons(question: Question, found: Found) -> tuple[str, ...]:
+    if not found.shelves:
         return (f"no statement grants {question.permission} here to this principal",)
     reasons = [
         f"statement {grant.ref.number} of {grant.ref.policy_id} does not hold:"
         f" {failing(grant.condition.source, question.variables)}"
-        for grant in failed[:3]
+        for grant in found.failed[:3]
     ]
-    others = sorted({variable for shelf in shelves for variable in shelf.filed})
+    others = sorted({variable for shelf in found.shelves for variable in shelf.filed})
     if not reasons:
         reasons = [f"{question.permission} is granted here for other values of {', '.join(others)}"]
     return tuple(reasons)
 
 
-def _consider(each: _Compiled, question: Question) -> Consideration:
-    path = question.compartment_path
+def _consider(each: _Compiled, question: Question, path: tuple[str, ...]) -> Consideration:
+    meaning, denies = each.meaning, each.rule.denies
     why = ""
-    if not _is_subject(each, question):
+    if denies and question.exempt and each.rule.effect != "admit":
+        why = "the tenancy's administrators are exempt from it"
+    elif not _is_subject(each, question):
         why = "it is about someone else"
-    elif each.where is None or each.where not in path:
+    elif each.rule.effect == "admit" and meaning.origin not in (question.tenancy, ANYWHERE):
+        why = "it is about another tenancy"
+    elif not any(where in path for where, _ in meaning.places):
         why = "it holds in another compartment"
-    elif each.attached not in path[: path.index(each.where) + 1]:
+    elif not any(where in path and attached in path[: path.index(where) + 1] for where, attached in meaning.places):
         why = "its policy is not attached to that compartment or one above"
     elif each.condition is not None:
-        false = failing(each.condition.source, question.variables)
+        false = failing(each.condition.source, question.variables, denies)
         why = f"its condition does not hold: {false}" if false else ""
-    return Consideration(each.ref, not why, why)
+    return Consideration(each.ref, each.rule.effect, denies, not why, why)
 
 
 def _is_subject(each: _Compiled, question: Question) -> bool:
@@ -457,5 +263,5 @@ def _is_subject(each: _Compiled, question: Question) -> bool:
     if kind == "any-group":
         return bool(question.group_ids)
     if kind == "service":
-        return question.principal_type == "service" and _service_key(question.principal_name) in each.subjects
-    return any(subject in question.group_ids for subject in each.subjects)
+        return question.principal_type == "service" and service_key(question.principal_name) in each.meaning.subjects
+    return any(subject in question.group_ids for subject in each.meaning.subjects)

@@ -1,8 +1,9 @@
 """Where-conditions, compiled into functions.
 
-Meaning: values compare without regard to case. A variable that is absent (or an empty list) makes the comparison false,
-whatever the operator. A variable with several values (request.groups.id) equals what any of them equals, and differs
-from what none of them equals.
+Meaning: values compare without regard to case. A variable that is absent (or an empty list), or not on the scale that
+it is compared on, makes the comparison false, whatever the operator, in a statement that allows, and true in one that
+denies: what cannot be evaluated opens nothing (law 9). A variable with several values (request.groups.id) equals what
+any of them equals, and differs from what none of them equals.
 
 A condition that can only hold when some variable has one of a few values has a *key*, variable and values, under which
 an evaluator can file it and look it up instead of trying it.
@@ -47,10 +48,24 @@ class CompiledCondition:
 
 
 @lru_cache(maxsize=50_000)
-def compile_condition(condition: Condition) -> CompiledCondition:
-    """Ready to be evaluated many times. Remembered, as policies are compiled anew at each change."""
+def compile_condition(condition: Condition, absent: bool = False) -> CompiledCondition:
+    """Ready to be evaluated many times. Remembered, as policies are compiled anew at each change.
+
+    `absent`: what a comparison with an absent variable comes to (True for what denies).
+    """
     volatile = any(reads_request(name) for name in variables_of(condition))
-    return CompiledCondition(condition, _test(condition), volatile, _keys(condition))
+    return CompiledCondition(condition, _test(condition, absent), volatile, _keys(condition))
+
+
+def assume(condition: Condition, variable: str) -> Condition | None:
+    """What remains of a condition when every comparison with `variable` holds; None when all of it does."""
+    if not isinstance(condition, Group):
+        return None if variable in variables_of(condition) else condition
+    parts = [assume(part, variable) for part in condition.parts]
+    remaining = tuple(part for part in parts if part is not None)
+    if not remaining or (condition.kind == "any" and len(remaining) < len(parts)):
+        return None
+    return remaining[0] if len(remaining) == 1 else Group(condition.kind, remaining)
 
 
 def variables_of(condition: Condition) -> Iterator[str]:
@@ -68,12 +83,12 @@ def variables_of(condition: Condition) -> Iterator[str]:
             assert_never(condition)
 
 
-def failing(condition: Condition, variables: Variables) -> str:
+def failing(condition: Condition, variables: Variables, absent: bool = False) -> str:
     """The smallest part of a false condition that explains why it is false, as text; '' when it holds."""
-    if _test(condition)(variables):
+    if _test(condition, absent)(variables):
         return ""
     if isinstance(condition, Group) and (condition.kind == "all" or len(condition.parts) == 1):
-        return next(filter(None, (failing(part, variables) for part in condition.parts)))
+        return next(filter(None, (failing(part, variables, absent) for part in condition.parts)))
     return condition_text(condition)
 
 
@@ -103,24 +118,24 @@ def _timestamp_reader(part: str) -> Reader:
     return reader
 
 
-def _test(condition: Condition) -> Test:
+def _test(condition: Condition, absent: bool) -> Test:
     match condition:
         case Group("all", parts):
-            tests = [_test(part) for part in parts]
+            tests = [_test(part, absent) for part in parts]
             return lambda variables: all(test(variables) for test in tests)
         case Group(_, parts):
-            tests = [_test(part) for part in parts]
+            tests = [_test(part, absent) for part in parts]
             return lambda variables: any(test(variables) for test in tests)
         case Equal(variable, Variable(other), negated):
-            return _compare_variables(read(variable), read(other), negated)
+            return _compare_variables(read(variable), read(other), negated, absent)
         case Equal(variable, value, negated):
-            return _compare(read(variable), [_matcher(value)], negated)
+            return _compare(read(variable), [_matcher(value)], negated, absent)
         case Among(variable, values, negated):
-            return _compare(read(variable), [_matcher(value) for value in values], negated)
+            return _compare(read(variable), [_matcher(value) for value in values], negated, absent)
         case Beside(variable, side, at):
-            return _beside(read(variable), scale(at), side == "before")
+            return _beside(read(variable), scale(at), side == "before", absent)
         case Between(variable, low, high):
-            return _between(read(variable), scale(low), scale(high))
+            return _between(read(variable), scale(low), scale(high), absent)
         case _:
             assert_never(condition)
 
@@ -142,49 +157,53 @@ def _matcher(value: Value) -> Callable[[str], bool]:
             assert_never(value)
 
 
-def _compare(reader: Reader, matchers: list[Callable[[str], bool]], negated: bool) -> Test:
-    if len(matchers) == 1 and not negated:
+def _compare(reader: Reader, matchers: list[Callable[[str], bool]], negated: bool, absent: bool) -> Test:
+    if len(matchers) == 1 and not negated and not absent:
         matches = matchers[0]
         return lambda variables: any(map(matches, reader(variables)))
 
     def test(variables: Variables) -> bool:
         actual = reader(variables)
         if not actual:
-            return False
+            return absent
         return any(matcher(each) for matcher in matchers for each in actual) is not negated
 
     return test
 
 
-def _compare_variables(reader: Reader, other: Reader, negated: bool) -> Test:
+def _compare_variables(reader: Reader, other: Reader, negated: bool, absent: bool) -> Test:
     def test(variables: Variables) -> bool:
         left, right = reader(variables), other(variables)
         if not left or not right:
-            return False
+            return absent
         return any(each in right for each in left) is not negated
 
     return test
 
 
-def _beside(reader: Reader, limit: Scale | None, before: bool) -> Test:
+def _beside(reader: Reader, limit: Scale | None, before: bool, absent: bool) -> Test:
+    def holds(actual: Scale) -> bool:
+        assert limit is not None  # noqa: S101 (nothing is of its kind otherwise)
+        return actual.at < limit.at if before else actual.at > limit.at
+
+    return _on_scale(reader, limit, holds, absent)
+
+
+def _between(reader: Reader, low: Scale | None, high: Scale | None, absent: bool) -> Test:
+    def holds(actual: Scale) -> bool:
+        assert low is not None and high is not None  # noqa: S101 (the parser reads both or neither)
+        return within(actual, low, high)
+
+    return _on_scale(reader, low, holds, absent)
+
+
+def _on_scale(reader: Reader, like: Scale | None, holds: Callable[[Scale], bool], absent: bool) -> Test:
+    """Whether it holds for some value of the kind of `like`; `absent` when there is none."""
+
     def test(variables: Variables) -> bool:
-        for each in reader(variables):
-            actual = scale(each)
-            if actual is None or limit is None or actual.kind != limit.kind:
-                continue
-            if actual.at < limit.at if before else actual.at > limit.at:
-                return True
-        return False
-
-    return test
-
-
-def _between(reader: Reader, low: Scale | None, high: Scale | None) -> Test:
-    def test(variables: Variables) -> bool:
-        if low is None or high is None:
-            return False
-        scales = (scale(each) for each in reader(variables))
-        return any(actual is not None and within(actual, low, high) for actual in scales)
+        scales = [scale(each) for each in reader(variables)]
+        comparable = [each for each in scales if each is not None and like is not None and each.kind == like.kind]
+        return any(map(holds, comparable)) if comparable else absent
 
     return test
 

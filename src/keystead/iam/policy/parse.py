@@ -6,8 +6,9 @@ Bounds: MAX_LENGTH characters, MAX_DEPTH levels of all/any, so that no input cos
 
 import difflib
 import re
+from collections.abc import Callable
 from functools import cache, lru_cache
-from typing import cast
+from typing import Literal, cast
 
 from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
@@ -45,13 +46,15 @@ from keystead.iam.policy.model import (
     VerbOn,
 )
 from keystead.iam.policy.moments import scale
-from keystead.iam.policy.variables import doubt
+from keystead.iam.policy.variables import doubt, doubt_of_resource
 
+Start = Literal["start", "matching"]
 MAX_LENGTH = 8_000
 MAX_DEPTH = 8
 
 _WORD = re.compile(r"[\w.@+-]+|\S")
 _LAST_WORD = re.compile(r"([\w.-]+)\s*\Z")
+_DOUBTS: dict[Start, Callable[[str], tuple[str, ...] | None]] = {"start": doubt, "matching": doubt_of_resource}
 # How the terminals of the grammar are called in errors; keywords stand for themselves.
 _CALLED = {
     "VERB": f"a verb ({', '.join(VERBS)})",
@@ -109,25 +112,36 @@ def parse(statement: str) -> Statement:
     Raises:
         StatementError: with the place, and the word that may have been meant.
     """
-    if len(statement) > MAX_LENGTH:
+    return cast(Statement, _read(statement, "start"))
+
+
+@lru_cache(maxsize=10_000)
+def parse_matching(rule: str) -> Condition:
+    """The tree of a dynamic group's matching rule. Raises: StatementError."""
+    return cast(Condition, _read(rule, "matching"))
+
+
+def _read(text: str, start: Start) -> object:
+    if len(text) > MAX_LENGTH:
         raise StatementError(f"a statement has at most {MAX_LENGTH} characters", "split it", 1, 1, "")
     try:
-        return cast(Statement, _parser().parse(statement))
+        return _parser(start).parse(text)
     except _Mistake as mistake:
-        raise _error(statement, mistake.start, mistake.end, mistake.message, mistake.meant) from None
+        raise _error(text, mistake.start, mistake.end, mistake.message, mistake.meant) from None
     except UnexpectedInput as unexpected:
-        raise _unexpected(statement, unexpected) from None
+        raise _unexpected(text, unexpected, start) from None
 
 
 @cache
-def _parser() -> Lark:
+def _parser(start: Start) -> Lark:
     return Lark.open_from_package(
         "keystead.iam.policy",
         "grammar.lark",
+        start=start,
         parser="lalr",
         lexer="contextual",
         maybe_placeholders=False,
-        transformer=_Builder(),
+        transformer=_Builder() if start == "start" else _MatchingBuilder(),
     )
 
 
@@ -141,7 +155,7 @@ def _error(statement: str, start: int, end: int, message: str, meant: str) -> St
     return StatementError(f"line {line}, column {column}: {message}", hint, line, column, marked)
 
 
-def _unexpected(statement: str, unexpected: UnexpectedInput) -> StatementError:
+def _unexpected(statement: str, unexpected: UnexpectedInput, start_symbol: Start) -> StatementError:
     expected = _expected(unexpected)
     start = cast(int | None, unexpected.pos_in_stream)
     at_end = isinstance(unexpected, UnexpectedToken) and unexpected.token.type == "$END"
@@ -158,7 +172,7 @@ def _unexpected(statement: str, unexpected: UnexpectedInput) -> StatementError:
     if (
         "_BETWEEN" in expected
         and (before := _LAST_WORD.search(statement, 0, start))
-        and doubt(before[1].lower()) is not None
+        and _DOUBTS[start_symbol](before[1].lower()) is not None
     ):
         # What was taken for a variable is none: most likely a misspelt all or any.
         meant = _close(before[1].lower(), ("all", "any"))
@@ -328,25 +342,25 @@ class _Builder(Transformer[Token, Statement]):
         return _grouped(Group("any", parts))
 
     def equal(self, variable: Token, value: Value) -> Equal:
-        return Equal(_variable(variable), value)
+        return Equal(self._named(variable), value)
 
     def unequal(self, variable: Token, value: Value) -> Equal:
-        return Equal(_variable(variable), value, negated=True)
+        return Equal(self._named(variable), value, negated=True)
 
     def one_of(self, variable: Token, values: tuple[Text | Pattern, ...]) -> Among:
-        return Among(_variable(variable), values)
+        return Among(self._named(variable), values)
 
     def none_of(self, variable: Token, values: tuple[Text | Pattern, ...]) -> Among:
-        return Among(_variable(variable), values, negated=True)
+        return Among(self._named(variable), values, negated=True)
 
     def before(self, variable: Token, at: Token) -> Beside:
-        return Beside(_variable(variable), "before", _scaled(at))
+        return Beside(self._named(variable), "before", _scaled(at))
 
     def after(self, variable: Token, at: Token) -> Beside:
-        return Beside(_variable(variable), "after", _scaled(at))
+        return Beside(self._named(variable), "after", _scaled(at))
 
     def between(self, variable: Token, low: Token, high: Token) -> Between:
-        return _between(_variable(variable), low, high)
+        return _between(self._named(variable), low, high)
 
     def list(self, *values: Text | Pattern) -> tuple[Text | Pattern, ...]:
         return values
@@ -358,7 +372,20 @@ class _Builder(Transformer[Token, Statement]):
         return _pattern(token)
 
     def variable(self, token: Token) -> Variable:
-        return Variable(_variable(token))
+        return Variable(self._named(token))
+
+    def matching(self, condition: Condition) -> Condition:
+        return condition
+
+    def _named(self, token: Token) -> str:
+        return _variable(token, "start")
+
+
+class _MatchingBuilder(_Builder):
+    """The same, with the variables of matching rules."""
+
+    def _named(self, token: Token) -> str:
+        return _variable(token, "matching")
 
 
 def _as(grant: Rule, effect: Effect, *, denies: bool = False) -> Rule:
@@ -376,9 +403,9 @@ def _permission(token: Token) -> str:
     return "" if token.upper() in SERVICE_ONLY else _close(token.upper(), GRANTABLE)
 
 
-def _variable(token: Token) -> str:
+def _variable(token: Token, start: Start) -> str:
     name = token.lower()
-    meant = doubt(name)
+    meant = _DOUBTS[start](name)
     if meant is not None:
         raise _Mistake(token, f'"{token}" is not a variable', f'"{meant[0]}"' if meant else "")
     return name

@@ -97,6 +97,23 @@ def doubt(name: str) -> tuple[str, ...] | None:
     return None
 
 
+# What the matching rule of a dynamic group may read.
+OF_RESOURCES: Mapping[str, str] = {
+    "resource.type": "`mysqldbsystem`, ...",
+    "resource.id": "id of the resource",
+    "resource.name": "its name",
+    "resource.compartment.id": "the compartment it lies in",
+}
+_OF_INSTANCES = ("instance.id", "instance.compartment.id")
+
+
+def doubt_of_resource(name: str) -> tuple[str, ...] | None:
+    """As `doubt`, for matching rules. Instances and tags are taken as they are; here they are always absent."""
+    if name in OF_RESOURCES or name in _OF_INSTANCES or name.startswith("tag."):
+        return None
+    return tuple(difflib.get_close_matches(name, OF_RESOURCES, n=1, cutoff=0.6))
+
+
 def as_markdown() -> str:
     """The variables as the table of docs/policy.md."""
     lines = ["| variable | what it tells |", "|---|---|"]

@@ -17,7 +17,30 @@ def upgrade() -> None:
 
 
 def _policy() -> None:
-    """Dynamic groups, and what tenancies know of each other."""
+    """Dynamic groups, network sources, and which group no deny statement of a tenancy is meant for."""
+    op.add_column("tenancies", sa.Column("administrators", sa.String(128), nullable=False, server_default=""))
+    # Until now there was one way to make a tenancy, which made this group.
+    op.execute(
+        "UPDATE tenancies SET administrators = coalesce((SELECT id FROM groups WHERE groups.tenancy = tenancies.id"
+        " AND lower(groups.name) = 'administrators' AND NOT groups.deleted), '')"
+    )
+    for name, column in (
+        ("dynamic_groups", sa.Column("matching_rule", sa.Text(), nullable=False)),
+        ("network_sources", sa.Column("networks", sa.JSON(), nullable=False)),
+    ):
+        op.create_table(
+            name,
+            sa.Column("tenancy", sa.String(128), primary_key=True),
+            sa.Column("id", sa.String(128), primary_key=True),
+            sa.Column("name", sa.Text(), nullable=False),
+            column,
+            sa.Column("description", sa.Text(), nullable=False),
+            sa.Column("deleted", sa.Boolean(), nullable=False),
+            sa.Column("created_at", sa.String(32), nullable=False),
+            sa.Column("version", sa.BigInteger(), nullable=False),
+            sa.Column("generation", sa.BigInteger(), nullable=False),
+        )
+        op.create_index(f"ix_{name}_generation", name, ["generation"])
 
 
 def _tokens() -> None:

@@ -1,0 +1,102 @@
+"""What is looked at before statements are stored: that they can be read, reach no further than they may, and mean
+something by the names of other tenancies.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from keystead.core.errors import Refusal
+from keystead.iam.policy.model import (
+    Associate,
+    Definition,
+    HomeTenancy,
+    Name,
+    OtherTenancy,
+    Place,
+    Rule,
+    Statement,
+)
+from keystead.iam.policy.parse import StatementError, parse
+
+
+def check_statements(statements: Sequence[str], *, at_root: bool = True) -> tuple[Statement, ...]:
+    """The trees of the statements of one policy about to be stored; `at_root`: it is attached to the tenancy.
+
+    Raises:
+        Refusal: the first one that cannot be read, that reaches beyond where the policy is attached, or that names
+            something of another tenancy without a define statement.
+    """
+    trees: list[Statement] = []
+    for number, written in enumerate(statements, 1):
+        before = f"statement {number}, " if len(statements) > 1 else ""
+        try:
+            trees.append(parse(written))
+        except StatementError as error:
+            raise error.within(before) from None
+        except Refusal as refusal:
+            raise Refusal(refusal.code, before + refusal.message, hint=refusal.hint) from None
+    defined: set[tuple[str, tuple[str, str]]] = {
+        (each.kind, _folded(each.name)) for each in trees if isinstance(each, Definition)
+    }
+    for number, tree in enumerate(trees, 1):
+        before = f"statement {number}, " if len(statements) > 1 else ""
+        if not at_root:
+            _check_reach(tree, before)
+        if isinstance(tree, Rule):
+            _check_names(tree, defined, before)
+    return tuple(trees)
+
+
+def policy_types(statements: Sequence[str]) -> tuple[str, ...]:
+    """`target.policy.type`: "allow", "deny" or both; what cannot be read counts for nothing."""
+    found = set()
+    for written in statements:
+        try:
+            tree = parse(written)
+        except Refusal:
+            continue
+        if isinstance(tree, Rule):
+            found.add("deny" if tree.denies else "allow")
+    return tuple(sorted(found))
+
+
+def _check_reach(tree: Statement, before: str) -> None:
+    if isinstance(tree, Definition) or tree.effect != "allow":
+        kind = "define" if isinstance(tree, Definition) else tree.effect
+        raise Refusal(
+            "OutOfReach",
+            f"{before}{kind} statements stand in a policy attached to the tenancy",
+            hint="attach the policy to the tenancy",
+        )
+    if any(isinstance(place, HomeTenancy) for place in _places(tree)):
+        raise Refusal(
+            "OutOfReach",
+            f"{before}a policy attached to a compartment cannot speak of the whole tenancy",
+            hint="name the compartment, or attach the policy to the tenancy",
+        )
+
+
+def _check_names(rule: Rule, defined: set[tuple[str, tuple[str, str]]], before: str) -> None:
+    named: list[tuple[str, Name]] = [
+        ("tenancy", place.name) for place in (*_places(rule), rule.origin) if isinstance(place, OtherTenancy)
+    ]
+    if rule.effect == "admit" and rule.subject.kind in ("group", "dynamic-group"):
+        named += [(rule.subject.kind, one) for one in rule.subject.who if isinstance(one, Name)]
+    for kind, name in named:
+        if (kind, _folded(name)) not in defined:
+            raise Refusal(
+                "NotDefined",
+                f"{before}no define statement of this policy says which {kind} {name.name!r} is",
+                hint=f"add: Define {kind} {name.name} as <id>",
+            )
+
+
+def _places(rule: Rule) -> Iterator[Place]:
+    if rule.place is not None:
+        yield rule.place
+    if isinstance(rule.action, Associate):
+        yield rule.action.place
+        yield rule.action.with_place
+
+
+def _folded(name: Name) -> tuple[str, str]:
+    return name.domain.casefold(), name.name.casefold()
