@@ -176,8 +176,8 @@ class VaultRows(Protocol):
         """Mark every version of the key destroyed; `overwrite`: what is kept of it is its material."""
         ...
 
-    def destroyed(self, tenancy: str, fingerprint: bytes) -> bool:
-        """Whether material of this fingerprint was destroyed."""
+    def of_material(self, tenancy: str, fingerprint: bytes) -> Sequence[tuple[Key, KeyVersion]]:
+        """Versions, with their keys, that have or had the material of this fingerprint."""
         ...
 
     def keys_in(self, vault: Vault) -> Sequence[Key]: ...

@@ -180,7 +180,7 @@ def test_what_is_past_its_end_is_destroyed_and_known_again(place: Place) -> None
     with place.region.store.read() as tx:
         fingerprint = tx.vault.versions(key.tenancy, key.id)[0].fingerprint
         assert fingerprint
-        assert not tx.vault.destroyed(key.tenancy, fingerprint)
+        assert [found[0].id for found in tx.vault.of_material(key.tenancy, fingerprint)] == [key.id]
     place.region.vaults.delete(place.region.admin, key.id)
     place.region.clock.advance(7 * DAY)
     assert place.again(key).state == "PURGED"
@@ -189,7 +189,7 @@ def test_what_is_past_its_end_is_destroyed_and_known_again(place: Place) -> None
     assert place.rows(key) == [b""]
     assert len(place.by_itself("PurgeKey")) == 1
     with place.region.store.read() as tx:
-        assert tx.vault.destroyed(key.tenancy, fingerprint)
+        assert [found[1].state for found in tx.vault.of_material(key.tenancy, fingerprint)] == ["DELETED"]
 
 
 def test_a_version_past_its_day_is_destroyed(place: Place) -> None:

@@ -213,6 +213,22 @@ def test_material_that_was_destroyed_is_not_taken_back(region: DomainRegion, vau
     )
 
 
+def test_material_whose_end_has_come_is_not_taken_back_before_it_is_written_down(
+    region: DomainRegion, vault: str
+) -> None:
+    raw, other = material("AES-256"), material("AES-256")
+    of_key = bring(region, vault, raw, "AES-256", "of-a-key").key.id
+    bring(region, vault, other, "AES-256", "kept")
+    region.vaults.update_key(region.admin, of_key, KeySettings(retention_days=7))
+    region.vaults.delete(region.admin, of_key)
+    region.clock.advance(6 * 86400)
+    given = wrapped(region.vaults.create_wrapping_key(region.admin, vault, "AES-256"), raw)
+    assert region.vaults.import_key(region.admin, region.tenancy, vault, "still-recoverable", given)
+    region.clock.advance(86400)
+    given = wrapped(region.vaults.create_wrapping_key(region.admin, vault, "AES-256"), raw)
+    refused("MaterialDestroyed", region.vaults.import_key, region.admin, region.tenancy, vault, "back", given)
+
+
 def test_the_name_is_taken_and_the_wrapping_key_stays(region: DomainRegion, vault: str) -> None:
     bring(region, vault, bytes(32))
     wrapping = region.vaults.create_wrapping_key(region.admin, vault, "AES-256")

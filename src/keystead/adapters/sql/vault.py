@@ -87,10 +87,9 @@ class SqlVaultRows:
         where = {"tenancy": key.tenancy, "key": key.id}
         self._versions.update(where, state="DELETED", deletion_at=None, generation=self._generation, **changes)
 
-    def destroyed(self, tenancy: str, fingerprint: bytes) -> bool:
+    def of_material(self, tenancy: str, fingerprint: bytes) -> Sequence[tuple[Key, KeyVersion]]:
         columns = schema.key_versions.c
-        conditions = (columns.tenancy == tenancy, columns.fingerprint == fingerprint, columns.state == "DELETED")
-        return self._connection.execute(sa.select(sa.literal(1)).where(*conditions).limit(1)).first() is not None
+        return self._with_keys(columns.tenancy == tenancy, columns.fingerprint == fingerprint)
 
     def keys_in(self, vault: Vault) -> Sequence[Key]:
         return self._keys.all(Key, "id", tenancy=vault.tenancy, vault=vault.id)

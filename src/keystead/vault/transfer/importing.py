@@ -28,7 +28,7 @@ from keystead.iam.names import check_name
 from keystead.vault.keys import KeyActs, check_place, check_room, check_rotatable
 from keystead.vault.lifecycle.rotation import rotated
 from keystead.vault.lifecycle.settings import KeySettings
-from keystead.vault.lifecycle.table import key_as_of
+from keystead.vault.lifecycle.table import key_as_of, version_as_of
 from keystead.vault.model import Key, KeyVersion, Protection
 from keystead.vault.ports import Stored, VaultTx
 from keystead.vault.transfer.wrapping import (
@@ -251,7 +251,9 @@ class Imports(KeyActs):
             opened = self._open_material(row, wrapped)
         except Refusal:
             self._missed(caller, target, operation, row)
-        if self._was_destroyed(row.tenancy, opened.fingerprint):
+        with self._store.read() as tx:
+            destroyed = self._was_destroyed(tx, row.tenancy, opened.fingerprint)
+        if destroyed:
             opened.material.wipe()
             self._guard.refuse(caller, "KEY_IMPORT", target, operation, _destroyed())
         return opened
@@ -303,9 +305,14 @@ class Imports(KeyActs):
         refusal.recorded = True
         raise refusal
 
-    def _was_destroyed(self, tenancy: str, fingerprint: bytes) -> bool:
-        with self._store.read() as tx:
-            return tx.vault.destroyed(tenancy, fingerprint)
+    def _was_destroyed(self, tx: VaultTx, tenancy: str, fingerprint: bytes) -> bool:
+        """Whether material of this fingerprint was destroyed, or should have been by now."""
+        now = self._clock.now()
+        return any(
+            version_as_of(version, now).state == "DELETED"
+            or key_as_of(key, tx.vault.vault(key.tenancy, key.vault), now).state == "PURGED"
+            for key, version in tx.vault.of_material(tenancy, fingerprint)
+        )
 
     def _imported(self, key: Key, number: int, opened: _Opened) -> KeyVersion:
         """The version, kept by its keystore. Raises: Refusal, Unavailable."""
@@ -331,7 +338,7 @@ class Imports(KeyActs):
         """The wrapping key ends with the import it was for. Raises: Refusal, it ended meanwhile."""
         row = tx.vault.wrapping_key(opened.row.tenancy, opened.row.id)
         row = check_open(row, caller.principal.id, opened.row.vault, opened.row.key, self._clock.now())
-        if tx.vault.destroyed(row.tenancy, opened.fingerprint):
+        if self._was_destroyed(tx, row.tenancy, opened.fingerprint):
             raise _destroyed()
         if not tx.vault.change_wrapping_key(row, used(row)):
             raise stale()
