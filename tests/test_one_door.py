@@ -35,6 +35,7 @@ TAKES_ACCESS = {
     "iam.revoke_user_tokens",
     "iam.reset_password",
     "iam.delete_auth_token",
+    "iam.delete_api_key",
     "iam.delete_group",
     "iam.end_break_glass",
     "iam.remove_member",

@@ -38,6 +38,13 @@ user revoke-tokens ada
 user auth-token-create ada app --days 30
 user auth-token-list ada
 user auth-token-delete ada app
+user api-key-create ada app --public-key -
+user api-key-list ada
+user api-key-delete ada app
+session list
+session token --minutes 5
+session end current
+login --refresh
 group create dbas
 group list
 group show dbas

@@ -16,6 +16,7 @@ from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.crypto import asymmetric, transport
 from keystead.crypto.envelope import Binding
+from keystead.crypto.sign import SigningKey
 from keystead.crypto.suites import suite_of
 from keystead.databases.creation import NewSystem
 from keystead.databases.dependants import DatabaseDependants
@@ -31,6 +32,10 @@ from keystead.vault.transfer.wrapping import WrappingKey
 ASSOCIATED = b"for me"
 _numbers = count(1)
 _page = PageRequest(10)
+
+
+def fresh_key() -> str:
+    return SigningKey.generate().public.pem().decode()
 
 
 def fresh() -> str:
@@ -54,6 +59,7 @@ class Things:
     signing: str
     version: str
     auth_token: str
+    api_key: str
     break_glass: str
     wrapped: bytes = b""
     encrypted: bytes = b""
@@ -61,7 +67,7 @@ class Things:
     def missing(self) -> "Things":
         """Ids that look the same and name nothing."""
         kinds = {"system": "mysqldbsystem", "backup": "mysqlbackup", "signing": "key", "version": "keyversion"}
-        kinds |= {"auth_token": "authtoken", "break_glass": "breakglass"}
+        kinds |= {"auth_token": "authtoken", "api_key": "apikey", "break_glass": "breakglass"}
         ids = {
             field.name: new_id(kinds.get(field.name, field.name), "home")  # type: ignore[arg-type]
             for field in fields(self)
@@ -76,6 +82,7 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     place = region.iam.create_compartment(caller, tenancy, "prod")
     user, _ = region.iam.create_user(caller, "someone")
     auth_token, _ = region.iam.create_auth_token(caller, user.id, "first")
+    api_key = region.iam.create_api_key(caller, user.id, "first", fresh_key())
     group = region.iam.create_group(caller, "Some")
     region.iam.add_member(caller, group.id, user.id)
     emergency = region.iam.create_group(caller, "Emergency")
@@ -100,7 +107,7 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     active(region, made.system.id)
     return Things(
         place.id, user.id, group.id, policy.id, vault.id, key.id, made.system.id, backup.id, job.id, signing, version,
-        auth_token.id, begun.id, wrapped, encrypted,
+        auth_token.id, api_key.id, begun.id, wrapped, encrypted,
     )  # fmt: skip
 
 
@@ -222,6 +229,9 @@ IAM: Mapping[str, Call] = {
     "create_auth_token": Call(lambda r, c, t: r.iam.create_auth_token(c, t.user, fresh()), ("user",)),
     "list_auth_tokens": _read(lambda r, c, t: r.iam.list_auth_tokens(c, t.user, _page), "user"),
     "delete_auth_token": Call(lambda r, c, t: r.iam.delete_auth_token(c, t.user, t.auth_token), ("user", "auth_token")),
+    "create_api_key": Call(lambda r, c, t: r.iam.create_api_key(c, t.user, fresh(), fresh_key()), ("user",)),
+    "list_api_keys": _read(lambda r, c, t: r.iam.list_api_keys(c, t.user, _page), "user"),
+    "delete_api_key": Call(lambda r, c, t: r.iam.delete_api_key(c, t.user, t.api_key), ("user", "api_key")),
     "create_group": Call(lambda r, c, t: r.iam.create_group(c, fresh())),
     "get_group": _read(lambda r, c, t: r.iam.get_group(c, t.group), "group"),
     "list_groups": _read(lambda r, c, t: r.iam.list_groups(c, _page)),
@@ -406,6 +416,7 @@ SERVICES: Mapping[str, Mapping[str, Call]] = {
 INNER: Mapping[str, frozenset[str]] = {
     "iam": frozenset(
         {"sign_in", "sign_in_with_auth_token", "authenticate", "authenticate_for_databases", "sign_out", "place"}
+        | {"authenticate_by_key", "list_sessions", "end_session", "refresh_token", "exchange_token"}  # of one's own
     ),
     "vaults": frozenset({"new_key", "entry_of", "waits", "vault_at", "key_at", "versions_of"}),
 }

@@ -34,6 +34,7 @@ from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Group, Policy, Principal, Target, Tenancy, User
 from keystead.iam.ports import Machine, Membership
 from keystead.iam.service import Iam
+from keystead.iam.sessions.service import StoreBook
 from keystead.iam.tokens import Tokens
 from keystead.jobs.service import Jobs
 from keystead.vault.memory.keyring import Keyring
@@ -192,7 +193,7 @@ def open_region(
     log = AuditLog(journal)
     guard = Guard(directory_, snapshot.refresh, log, clock, REGION)
     snapshot.refresh()
-    tokens = Tokens(JoseCodec(SigningKey(bytes(32))), directory_, snapshot.refresh, clock, REGION)
+    tokens = Tokens(JoseCodec(SigningKey(bytes(32))), directory_, snapshot.refresh, clock, REGION, StoreBook(store))
     iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION)
     files = MemoryBackups()
     vaults = Vaults(

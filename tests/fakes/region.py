@@ -12,7 +12,7 @@ import ssl
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -211,6 +211,13 @@ def no_clash(region: Region, kind: str, name: str, **place: str) -> None:
 # --- who is calling
 
 
+SESSION = f"ks1.session.main.home.{'a' * 32}"
+
+
+def shown_token(headers: Mapping[str, str]) -> str:
+    return headers.get("Authorization", "").removeprefix("Bearer ").removeprefix("DPoP ")
+
+
 @route("POST", "/auth/tokens")
 def sign_in(ask: Request) -> tuple[int, Json]:
     region = ask.region
@@ -227,9 +234,58 @@ def sign_in(ask: Request) -> tuple[int, Json]:
     }
 
 
+@route("POST", "/auth/tokens/exchange")
+def exchange_token(ask: Request) -> tuple[int, Json]:
+    region, shown = ask.region, shown_token(ask.headers)
+    who = region.tokens.pop(shown) if ask.body.get("public_key") else region.tokens[shown]
+    token = f"token-{len(region.tokens) + 1}"
+    region.tokens[token] = who
+    return 201, {
+        "token": token,
+        "token_id": region.new_id("token"),
+        "token_type": "DPoP" if ask.body.get("public_key") else "Bearer",
+        "expires_at": "2026-01-31T13:00:00.000Z",
+        "user_id": region.olivia["id"],
+        "tenancy_id": region.tenancy,
+        "session_id": SESSION,
+    }
+
+
+@route("POST", "/auth/tokens/refresh")
+def refresh_token(ask: Request) -> tuple[int, Json]:
+    assert "DPoP" in ask.headers
+    ask.body = {"public_key": "its"}
+    return exchange_token(ask)
+
+
+@route("GET", "/auth/sessions")
+def list_sessions(ask: Request) -> Json:
+    bound = "DPoP" in ask.headers
+    return ask.page(
+        [
+            {
+                "id": SESSION,
+                "factors": ["password"],
+                "bound": bound,
+                "source": "192.0.2.7",
+                "current": True,
+                "created_at": MOMENT,
+                "refreshed_at": MOMENT,
+                "limit_at": MOMENT,
+            }
+        ]
+    )
+
+
+@route("DELETE", "/auth/sessions/{session_id}")
+def end_session(ask: Request, session_id: str) -> tuple[int, None]:
+    assert session_id == SESSION
+    return 204, None
+
+
 @route("DELETE", "/auth/tokens/current")
 def sign_out(ask: Request) -> tuple[int, None]:
-    del ask.region.tokens[ask.headers["Authorization"].removeprefix("Bearer ")]
+    del ask.region.tokens[shown_token(ask.headers)]
     return 204, None
 
 
@@ -368,6 +424,27 @@ def delete_auth_token(ask: Request, user_id: str, auth_token_id: str) -> tuple[i
     ask.region.get("user", user_id)
     ask.region.get("authtoken", auth_token_id)
     del ask.region.things["authtoken"][auth_token_id]
+    return 204, None
+
+
+@route("POST", "/users/{user_id}/api-keys")
+def create_api_key(ask: Request, user_id: str) -> tuple[int, Json]:
+    ask.region.get("user", user_id)
+    public = {"fingerprint": "00:11", "key_id": "t/u/00:11", "public_key": ask.body["public_key"]}
+    made = ask.region.keep("apikey", name=ask.body["name"], user_id=user_id, **public)
+    del made["version"]
+    return 201, made
+
+
+@route("GET", "/users/{user_id}/api-keys")
+def list_api_keys(ask: Request, user_id: str) -> Json:
+    return ask.page([*ask.region.things.get("apikey", {}).values()], user_id=user_id)
+
+
+@route("DELETE", "/users/{user_id}/api-keys/{api_key_id}")
+def delete_api_key(ask: Request, user_id: str, api_key_id: str) -> tuple[int, None]:
+    ask.region.get("user", user_id)
+    del ask.region.things["apikey"][api_key_id]
     return 204, None
 
 
@@ -1015,7 +1092,7 @@ class _Handler(BaseHTTPRequestHandler):
                 or (path.startswith("/seal") and path != "/seal/actions/seal")
                 or (self.command, path) == ("POST", "/auth/tokens")
             )
-            token = ask.headers.get("Authorization", "").removeprefix("Bearer ")
+            token = shown_token(ask.headers)
             if not open_to_all and token not in region.tokens:
                 raise Refused(401, "Unauthenticated", "the token is expired or void")
             for method, template, pattern, function in ROUTES:

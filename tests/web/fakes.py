@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.fakes.seal import FakeSeal
 
+from keystead.adapters.seen import OwnSeen
 from keystead.core.clock import ManualClock
 from keystead.core.errors import Fault, Refusal
 from keystead.iam.model import Caller, Principal
@@ -129,5 +130,6 @@ def fake_services(**given: Any) -> Services:
         "generation": generation,
         "sealed": lambda: False,
         "seal": FakeSeal(),
+        "seen": OwnSeen(),
     }
     return Services(**(held | given))

@@ -17,6 +17,7 @@ from tests.web.asgi import Client
 from tests.web.fakes import FakeIdempotency, FakeLog
 
 from keystead.adapters.jose import JoseCodec
+from keystead.adapters.seen import OwnSeen
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.engine import sqlite_engine
 from keystead.adapters.sql.freshness import SqliteFreshness
@@ -38,6 +39,7 @@ from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Group, Policy, Principal, Target, Tenancy, User
 from keystead.iam.ports import Machine, Membership
 from keystead.iam.service import Iam
+from keystead.iam.sessions.service import StoreBook
 from keystead.iam.tokens import Tokens, machine_claims
 from keystead.jobs.service import Jobs
 from keystead.vault.memory.keyring import Keyring
@@ -110,6 +112,9 @@ class State:
         return iter([b"one", b"two", b"three"])
 
 
+API_KEYS = [SigningKey(bytes([number] * 32)).public.pem().decode() for number in (1, 2)]
+
+
 @dataclass
 class Region:
     """The services and what is in them."""
@@ -161,7 +166,7 @@ def open_region(directory: Path) -> Region:
     snapshot = Snapshot(directory_, Keyring(Secret(bytes(32)), directory_, REGION), freshness)
     guard = Guard(directory_, snapshot.refresh, log, clock, REGION)
     codec = JoseCodec(SigningKey.generate())
-    tokens = Tokens(codec, directory_, snapshot.refresh, clock, REGION)
+    tokens = Tokens(codec, directory_, snapshot.refresh, clock, REGION, StoreBook(store))
     files = MemoryBackups()
     vaults = Vaults(
         guard,
@@ -192,6 +197,7 @@ def open_region(directory: Path) -> Region:
         generation=freshness.generation,
         sealed=lambda: False,
         seal=FakeSeal(guard=guard, store=store),
+        seen=OwnSeen(lambda: clock.now().timestamp()),
     )
     region = Region(services, log, clock, store, codec, machine, machine_key)
     _people(region, guard)
@@ -248,6 +254,7 @@ def _things(region: Region) -> None:
         place = services.iam.create_compartment(caller, region.ids[prefix + "tenancy"], "prod")
         user, _ = services.iam.create_user(caller, "someone")
         auth_token, _ = services.iam.create_auth_token(caller, user.id, "first")
+        api_key = services.iam.create_api_key(caller, user.id, "first", API_KEYS[0])
         group = services.iam.create_group(caller, "Some")
         services.iam.add_member(caller, group.id, user.id)
         emergency = services.iam.create_group(caller, "Emergency")
@@ -277,6 +284,8 @@ def _things(region: Region) -> None:
                 "compartment_id": place.id,
                 "user_id": user.id,
                 "auth_token_id": auth_token.id,
+                "api_key_id": api_key.id,
+                "session_id": caller.session,
                 "group_id": group.id,
                 "break_glass_id": begun.id,
                 "policy_id": policy.id,

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from tests.fakes.inventory import MemoryBackups
-from tests.web.region import PASSWORD, Region
+from tests.web.region import API_KEYS, PASSWORD, Region
 
 from keystead.databases.dependants import DatabaseDependants
 from keystead.vault.insight.inventory import counted
@@ -15,7 +15,7 @@ from keystead.web.operations import Operation
 OPERATIONS = {operation.name: operation for operation in TABLE}
 # Open to everybody, or to whoever is signed in: nothing to refuse.
 PUBLIC = {"GetHealth", "GetOpenApi", "SignIn", "GetSeal", "Unseal", "ResetUnseal"}
-OWN = {"WhoAmI", "SignOut"}
+OWN = {"WhoAmI", "SignOut", "ExchangeToken", "RefreshToken", "ListSessions", "EndSession"}
 GUARDED = [name for name in OPERATIONS if name not in PUBLIC | OWN]
 # Acts that only a key with two halves can do: they are tried on one.
 SIGNING = {"Sign", "Verify", "SignBatch", "VerifyBatch", "GetPublicKey"}
@@ -34,6 +34,8 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
         "CreateUser": {"name": "new", "description": "somebody new"},
         "UpdateUser": {"state": "BLOCKED"},
         "CreateAuthToken": {"name": "new", "days": 30},
+        "CreateApiKey": {"name": "new", "public_key": API_KEYS[1]},
+        "ExchangeToken": {"audience": "databases"},
         "CreateGroup": {"name": "New"},
         "UpdateGroup": {"break_glass_minutes": 60},
         "BeginBreakGlass": {"user_id": ids["user_id"], "seconds": 60, "reason": "because"},

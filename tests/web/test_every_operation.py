@@ -150,7 +150,8 @@ def test_a_stale_if_match_is_refused(region: Region, ask: Any, name: str) -> Non
 ORDER = [
     *[name for name in GUARDED if OPERATIONS[name].method == "GET"],
     "UpdateGroup", "RemoveGroupMember", "BeginBreakGlass", "EndBreakGlass",
-    "CreateCompartment", "CreateUser", "UpdateUser", "CreateAuthToken", "DeleteAuthToken", "ResetPassword",
+    "CreateCompartment", "CreateUser", "UpdateUser", "CreateAuthToken", "DeleteAuthToken",
+    "CreateApiKey", "DeleteApiKey", "ResetPassword",
     "RevokeUserTokens", "CreateGroup",
     "AddGroupMember", "CreatePolicy", "UpdatePolicy", "DeletePolicy", "DeleteGroup", "DeleteUser",
     "CreateVault", "CreateKey", "RotateKey", "Encrypt", "Decrypt", "Wrap", "Unwrap", "Rewrap", "GenerateDataKey",

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from keystead.cli.command import command
-from keystead.cli.exits import UNAVAILABLE, CliError, usage
+from keystead.cli.exits import NOT_SIGNED_IN, UNAVAILABLE, CliError, usage
 from keystead.cli.profile import Profile, SavedToken
-from keystead.cli.session import Session, connect
+from keystead.cli.proof import SessionKey
+from keystead.cli.session import Session, connect, refreshed, signed_in
 from keystead.cli.wire import Json
 
 Url = Annotated[str | None, typer.Option("--url", metavar="URL", help="Where the region is: https://HOST:PORT.")]
@@ -22,6 +23,9 @@ Default = Annotated[
     str | None, typer.Option("--compartment", "-c", metavar="PATH", help="Default compartment of the profile.")
 ]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
+
+Bearer = Annotated[bool, typer.Option("--bearer", help="Take a token that is bound to no key, for scripts.")]
+Refresh = Annotated[bool, typer.Option("--refresh", help="Only take a new token for the session at hand.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,15 +44,25 @@ def login(
     user: UserName = None,
     compartment: Default = None,
     password_stdin: FromStdin = False,
+    bearer: Bearer = False,
+    refresh: Refresh = False,
 ) -> None:
     """Sign in, and remember where and as whom in the profile.
 
-    What is not given is taken from the profile, or asked for. The token is valid for one hour.
+    What is not given is taken from the profile, or asked for. The token is valid for one hour; bound to a key that is
+    kept beside it, it is of no use without that, and is followed by new ones for 24 hours while it is used.
     """
+    if refresh:
+        _refresh(session)
+        return
     profile = _asked(session.profile, url, ca, tenancy, user, compartment)
     client = connect(profile.url, profile.ca)
     password = _password(profile, password_stdin)
     answer = client.post("/auth/tokens", {"tenancy": profile.tenancy, "user": profile.user, "password": password}).data
+    key = None if bearer else SessionKey.generate()
+    if key is not None:
+        bound = connect(profile.url, profile.ca, answer["token"])
+        answer = bound.post("/auth/tokens/exchange", {"public_key": key.public}).data
     token = SavedToken(
         url=profile.url,
         token=answer["token"],
@@ -58,13 +72,31 @@ def login(
         tenancy=profile.tenancy,
         user_id=answer["user_id"],
         user=profile.user,
+        bound=key is not None,
     )
     session.profiles.save(session.profile_name, profile)
+    session.token_file.remove()
+    if key is not None:
+        session.token_file.save_key(key.reveal_pem())
     session.token_file.save(token)
     if session.console.json:
         session.console.document(_about(token))
     else:
         session.console.say(f"signed in to {token.url} as {token.user} of {token.tenancy} until {token.expires_at}")
+
+
+def _refresh(session: Session) -> None:
+    """A new token now, in place of the one at hand."""
+    token = session.token
+    if not token.bound:
+        raise usage("a bearer token is not refreshed", "sign in again without --bearer")
+    new = refreshed(signed_in(session.profile.ca, token, session.token_file), token, session.token_file)
+    if new is None:
+        raise CliError("the session is over", hint="run `keystead login`", code="NotSignedIn", exit_code=NOT_SIGNED_IN)
+    if session.console.json:
+        session.console.document(_about(new))
+    else:
+        session.console.say(f"signed in to {new.url} as {new.user} of {new.tenancy} until {new.expires_at}")
 
 
 def logout(session: Session) -> None:
@@ -74,7 +106,7 @@ def logout(session: Session) -> None:
         session.console.say("nobody was signed in")
         return
     try:
-        connect(token.url, session.profile.ca, token.token).delete("/auth/tokens/current")
+        signed_in(session.profile.ca, token, session.token_file).delete("/auth/tokens/current")
     except CliError as error:
         if error.exit_code == UNAVAILABLE:
             hint = f"it stays valid until {token.expires_at}, or until `keystead user revoke-tokens {token.user}`"

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from keystead import __version__
 from keystead.cli.exits import FAILED, UNAVAILABLE, CliError, of_status, usage
+from keystead.cli.proof import SessionKey
 from keystead.cli.wire import Call, Json, Reply
 
 TIMEOUT = 60.0  # seconds without a byte
@@ -31,13 +32,15 @@ class Client:
         url: where it is.
         ca: file with the region's CA certificate (PEM); needed for https.
         token: bearer token, or None while signing in.
+        key: what the token is bound to, if it is; each request is proved with it.
 
     Raises (each request):
         CliError: the region refused (with its code, sentence, hint and request id), or cannot be reached.
     """
 
-    def __init__(self, url: str, ca: str = "", token: str | None = None) -> None:
+    def __init__(self, url: str, ca: str = "", token: str | None = None, key: SessionKey | None = None) -> None:
         self.url = url
+        self._key = key
         self._token = token
         self._connection = _connection(url, ca)
 
@@ -99,7 +102,7 @@ class Client:
         headers = {"Accept": "application/json", "User-Agent": f"keystead-cli/{__version__}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        if self._token is not None:
+        if self._token is not None and self._key is None:
             headers["Authorization"] = f"Bearer {self._token}"
         if call.if_match is not None:
             headers["If-Match"] = f'"{call.if_match}"'
@@ -136,17 +139,23 @@ class Client:
         """Drop the connection; the next request opens a new one."""
         self._connection.close()
 
+    def _proved(self, call: Call, headers: dict[str, str]) -> dict[str, str]:
+        """With a proof that is good for one sending."""
+        if self._token is None or self._key is None:
+            return headers
+        return headers | self._key.headers(self._token, call.method, self.url, call.target())
+
     def _exchange(self, call: Call, body: bytes | None, headers: dict[str, str]) -> http.client.HTTPResponse:
         reused = self._connection.sock is not None
         try:
-            self._connection.request(call.method, call.target(), body, headers)
+            self._connection.request(call.method, call.target(), body, self._proved(call, headers))
             return self._connection.getresponse()
         except (ConnectionError, http.client.BadStatusLine):
             # an idle connection that the other side closed meanwhile shows only when it is used again
             self._connection.close()
             if not reused or not (call.method == "GET" or call.once):
                 raise
-            self._connection.request(call.method, call.target(), body, headers)
+            self._connection.request(call.method, call.target(), body, self._proved(call, headers))
             return self._connection.getresponse()
 
 

@@ -37,6 +37,11 @@ Days = Annotated[
     int | None, typer.Option("--days", metavar="N", help="How long it is good for: 1 to 365 days; 90 when not given.")
 ]
 
+PublicKey = Annotated[
+    Path, typer.Option("--public-key", metavar="FILE", help="Its public half, PEM; - is stdin.", show_default=False)
+]
+
+_API_KEYS: list[Column] = [("name", "name"), ("fingerprint", "fingerprint"), ("created at", "created_at"), ("id", "id")]
 _AUTH_TOKENS: list[Column] = [("name", "name"), ("expires at", "expires_at"), ("id", "id")]
 _PRINCIPALS: list[Column] = [("name", "name"), ("description", "description"), ("id", "id")]
 _USERS: list[Column] = [("name", "name"), ("state", "state"), ("description", "description"), ("id", "id")]
@@ -143,6 +148,34 @@ def delete_auth_token(session: Session, user: Member, name: Reference) -> None:
         raise CliError(f"user {owner['name']} has no auth token {name!r}", code="NotFound", exit_code=NOT_FOUND)
     session.client.delete(f"{path}/{found['id']}")
     _done(session, f"the auth token {found['name']} is deleted", found)
+
+
+@command(users, "api-key-create")
+def create_api_key(session: Session, user: Member, name: NewName, public_key: PublicKey) -> None:
+    """Let requests that are signed with a key be a user's, as clients of OCI sign them."""
+    found = session.find("user", user)
+    body = {"name": name, "public_key": _text_of(public_key)}
+    session.console.show(session.client.create(f"/users/{found['id']}/api-keys", body).data, hide=("public_key",))
+
+
+@command(users, "api-key-list")
+def list_api_keys(session: Session, user: Member, limit: Limit = None) -> None:
+    """List the API signing keys of a user."""
+    found = list(session.client.items(f"/users/{session.resolve('user', user)}/api-keys", limit))
+    session.console.table(found, _API_KEYS, "no API keys")
+
+
+@command(users, "api-key-delete")
+def delete_api_key(session: Session, user: Member, name: Reference) -> None:
+    """Delete an API signing key of a user; what it was exchanged for is void at once."""
+    owner = session.find("user", user)
+    path = f"/users/{owner['id']}/api-keys"
+    fits = (it for it in session.client.items(path, None) if name in (it["name"], it["id"], it["fingerprint"]))
+    found = next(fits, None)
+    if found is None:
+        raise CliError(f"user {owner['name']} has no API key {name!r}", code="NotFound", exit_code=NOT_FOUND)
+    session.client.delete(f"{path}/{found['id']}")
+    _done(session, f"the API key {found['name']} is deleted", found)
 
 
 @command(groups, "create")
@@ -303,14 +336,17 @@ def delete_policy(
     _delete(session, "policy", "/policies", name, yes, if_match, compartment)
 
 
+def _text_of(file: Path) -> str:
+    try:
+        return typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise usage(f"cannot read {file}: {error}") from error
+
+
 def _statements(given: list[str] | None, file: Path | None) -> list[str]:
     found = list(given or [])
     if file is not None:
-        try:
-            text = typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise usage(f"cannot read {file}: {error}") from error
-        lines = (line.strip() for line in text.splitlines())
+        lines = (line.strip() for line in _text_of(file).splitlines())
         found += [line for line in lines if line and not line.startswith("#")]
     if not found:
         raise usage("no statement given", "use --statement TEXT or --file FILE")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from keystead.cli import audit, auth, backups, cryptography, databases, iam, inventory, jobs, seal, state
+from keystead.cli import audit, auth, backups, cryptography, databases, iam, inventory, jobs, seal, sessions, state
 from keystead.cli.exits import MEANINGS
 from keystead.cli.session import Session
 
@@ -34,6 +34,7 @@ groups = {
     "audit": audit.trail,
     "state": state.state,
     "seal": seal.seal,
+    "session": sessions.sessions,
 }
 
 

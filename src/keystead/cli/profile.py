@@ -2,10 +2,11 @@
 
     $KEYSTEAD_CONFIG, else $KEYSTEAD_HOME/config.toml            $KEYSTEAD_HOME/tokens/<profile>.json   (0600)
         default_profile = "default"                                  {"url", "token", "token_id", "expires_at",
-        [profiles.default]                                            "tenancy_id", "tenancy", "user_id", "user"}
+        [profiles.default]                                            "tenancy_id", "tenancy", "user_id", "user",
+                                                                  "bound"}
         url = "https://127.0.0.1:8443"
         ca = "/etc/keystead/ca.pem"
-        tenancy = "acme"
+        tenancy = "acme"                             $KEYSTEAD_HOME/tokens/<profile>.key    (0600): of a bound token
         user = "olivia"
         compartment = "prod/finance"
 
@@ -52,6 +53,7 @@ class SavedToken:
     tenancy: str
     user_id: str
     user: str
+    bound: bool = False
 
 
 def home() -> Path:
@@ -135,6 +137,7 @@ class TokenFile:
 
     def __init__(self, name: str) -> None:
         self.path = home() / "tokens" / f"{_checked_name(name)}.json"
+        self.key_path = self.path.with_suffix(".key")
 
     def load(self) -> SavedToken | None:
         """The saved token, or None when there is none.
@@ -158,9 +161,27 @@ class TokenFile:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write(self.path, json.dumps(asdict(token)) + "\n")
 
+    def save_key(self, pem: str) -> None:
+        """Keep the key that the token is bound to, beside it and as closely."""
+        self.key_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write(self.key_path, pem)
+
+    def load_key(self) -> str:
+        """The key that the token is bound to. Raises: CliError: it is gone, or other people may read it."""
+        try:
+            with self.key_path.open() as file:
+                if os.fstat(file.fileno()).st_mode & 0o077:
+                    hint = f"sign out and in again, or: chmod 600 {self.key_path}"
+                    raise CliError(f"{self.key_path} can be read by others", hint=hint, code="TokenFileMode")
+                return file.read()
+        except OSError as error:
+            hint = "run `keystead login`"
+            raise CliError(f"the key of the token is gone: {self.key_path}", hint=hint, code="TokenFile") from error
+
     def remove(self) -> None:
-        """Forget the token."""
+        """Forget the token and its key."""
         self.path.unlink(missing_ok=True)
+        self.key_path.unlink(missing_ok=True)
 
 
 @contextmanager

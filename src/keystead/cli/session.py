@@ -6,6 +6,8 @@ the profile's, else the root); `a/b/name` or `a:b:name` is looked up in the comp
 
 import re
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from keystead.cli.console import Console
@@ -16,6 +18,7 @@ from keystead.cli.wire import Json
 if TYPE_CHECKING:
     from keystead.cli.client import Client
 
+REFRESH_BEFORE = timedelta(minutes=10)
 _SEPARATOR = re.compile("[/:]")
 
 # what is typed -> list that finds it by name, whether it lies in a compartment, and the type inside its id
@@ -82,9 +85,12 @@ class Session:
 
     @property
     def client(self) -> "Client":
-        """A client that shows the token."""
+        """A client that shows the token, a new one where it is over soon and can be refreshed."""
         if self._client is None:
-            self._client = connect(self.url, self.profile.ca, self.token.token)
+            self._client = signed_in(self.profile.ca, self.token, self.token_file)
+            if self.token.bound and _soon_over(self.token):
+                self._token = refreshed(self._client, self.token, self.token_file) or self.token
+                self._client = signed_in(self.profile.ca, self._token, self.token_file)
         return self._client
 
     @property
@@ -177,6 +183,34 @@ def connect(url: str, ca: str = "", token: str | None = None) -> "Client":
     from keystead.cli.client import Client
 
     return Client(url, ca, token)
+
+
+def signed_in(ca: str, token: SavedToken, file: TokenFile) -> "Client":
+    """A `Client` that shows `token`, and proves that it has the key where it is bound to one."""
+    from keystead.cli.client import Client
+    from keystead.cli.proof import SessionKey
+
+    return Client(token.url, ca, token.token, SessionKey.from_pem(file.load_key()) if token.bound else None)
+
+
+def refreshed(client: "Client", token: SavedToken, file: TokenFile) -> SavedToken | None:
+    """The token that follows on `token`, kept in its place; None when the region gives none."""
+    try:
+        answer = client.post("/auth/tokens/refresh").data
+    except CliError:
+        return None
+    new = replace(token, token=answer["token"], token_id=answer["token_id"], expires_at=answer["expires_at"])
+    file.save(new)
+    return new
+
+
+def _soon_over(token: SavedToken) -> bool:
+    """Whether it is good for less than ten minutes more, but still is."""
+    try:
+        left = datetime.fromisoformat(token.expires_at) - datetime.now(UTC)
+    except (ValueError, TypeError):
+        return False
+    return timedelta() < left < REFRESH_BEFORE
 
 
 def _login_hint(profile: str) -> str:

@@ -16,11 +16,13 @@ from datetime import datetime
 from threading import Lock
 
 from keystead.core.clock import LATEST, Clock
+from keystead.crypto.proofkey import PublicJwk
 from keystead.iam.model import Compartment, DynamicGroup, Group, Policy, Principal, Tenancy, User
 from keystead.iam.networks import Networks
 from keystead.iam.policy.compile import PolicySet, PolicySource, compile_policies
 from keystead.iam.policy.matching import matches
 from keystead.iam.ports import IdentityChanges, Machine, Membership, Revocation
+from keystead.iam.sessions.model import ApiKey
 
 
 class Directory:
@@ -45,6 +47,7 @@ class Directory:
         self._principals: dict[str, Principal] = {}
         self._machines: dict[str, Machine] = {}
         self._revoked: dict[str, datetime] = {}
+        self._api_keys: dict[tuple[str, str], tuple[ApiKey, PublicJwk]] = {}
         self._lock = Lock()
 
     def apply(self, changes: IdentityChanges) -> None:
@@ -170,6 +173,10 @@ class Directory:
         found = self._machines.get(machine)
         return found.public_key if found is not None else None
 
+    def api_key(self, user: str, fingerprint: str) -> tuple[ApiKey, PublicJwk] | None:
+        """The key of that fingerprint that a user's requests may be signed with."""
+        return self._api_keys.get((user, fingerprint))
+
     def principal(self, principal: str) -> Principal | None:
         """An active user, or the living identity of a resource."""
         return self._principals.get(principal)
@@ -262,6 +269,16 @@ class Directory:
                 self._machines[machine.id] = machine
         for revocation in changes.revocations:
             self._put_revocation(revocation)
+        for key, deleted in changes.api_keys:
+            self._put_api_key(key, deleted)
+
+    def _put_api_key(self, key: ApiKey, deleted: bool) -> None:
+        name = (key.user, key.fingerprint)
+        held = self._api_keys.get(name)
+        if not deleted:
+            self._api_keys[name] = (key, PublicJwk.from_pem(key.public_key))
+        elif held is not None and held[0].id == key.id:
+            del self._api_keys[name]
 
     def _put_revocation(self, revocation: Revocation) -> None:
         had = self._revoked.get(revocation.subject)

@@ -23,6 +23,8 @@ from keystead.iam.model import (
     User,
     UserState,
 )
+from keystead.iam.sessions.model import ApiKey
+from keystead.iam.sessions.ports import SessionRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class IdentityChanges:
     revocations: Sequence[Revocation] = ()
     dynamic_groups: Sequence[tuple[DynamicGroup, bool]] = ()
     network_sources: Sequence[tuple[NetworkSource, bool]] = ()
+    api_keys: Sequence[tuple[ApiKey, bool]] = ()
 
 
 class IamRows(Protocol):
@@ -145,6 +148,8 @@ class IamTx(Protocol):
     def iam(self) -> IamRows: ...
     @property
     def approvals(self) -> ApprovalRows: ...
+    @property
+    def sessions(self) -> SessionRows: ...
 
     @property
     def policy(self) -> PolicyRows: ...
@@ -158,6 +163,9 @@ class IamStore(Protocol):
 
     def read(self) -> AbstractContextManager[IamTx]: ...
     def write(self, *entries: Entry, reserve: bool = False) -> AbstractContextManager[IamTx]: ...
+    def note(self) -> AbstractContextManager[IamTx]:
+        """What is no act of anybody's, or is recorded by itself."""
+        ...
 
 
 TokenAlgorithm = Literal["Ed25519", "RS256"]

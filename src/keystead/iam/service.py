@@ -8,7 +8,7 @@ import secrets
 from dataclasses import replace
 
 from keystead.core.errors import Refusal, check_version, stale, taken
-from keystead.core.ids import CompartmentId, GroupId, PolicyId, UserId, new_id
+from keystead.core.ids import CompartmentId, GroupId, PolicyId, UserId, looks_like_id, new_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.core.secret import Secret
 from keystead.iam.approvals.break_glass import LONGEST_MINUTES, BreakGlassActs, end_in, ended_alert
@@ -28,7 +28,10 @@ from keystead.iam.model import (
 )
 from keystead.iam.names import check_description, check_name
 from keystead.iam.policy.check import check_statements
-from keystead.iam.ports import Membership, Revocation
+from keystead.iam.ports import IamTx, Membership, Revocation
+from keystead.iam.sessions.keys import ApiKeys
+from keystead.iam.sessions.model import FOR_EVER
+from keystead.iam.sessions.service import Sessions
 from keystead.iam.tokens import Proof
 
 MAX_STATEMENTS = 50
@@ -41,7 +44,7 @@ def fresh_password() -> Secret:
     return Secret("".join(secrets.choice(_ALPHABET) for _ in range(PASSWORD_LENGTH)).encode())
 
 
-class Iam(BreakGlassActs, AuthTokens):
+class Iam(BreakGlassActs, Sessions, ApiKeys, AuthTokens):
     """Who there is, and what they may do."""
 
     def sign_in(self, tenancy_name: str, user_name: str, password: Secret, source: str, request_id: str) -> IssuedToken:
@@ -89,19 +92,25 @@ class Iam(BreakGlassActs, AuthTokens):
         return self._tokens.authenticate_for_databases(token, source, request_id, proof, bare=bare)
 
     def sign_out(self, caller: Caller) -> None:
-        """Void the caller's own token at once."""
+        """Void the caller's own token, and what else comes from the same session, at once."""
         target = self._own(caller)
         entry = self._guard.entry(caller, "SIGN_OUT", target, "SignOut", "allowed")
         with self._store.write(entry, reserve=True) as tx:
-            tx.iam.revoke(Revocation(caller.principal.tenancy, caller.token_id, self._clock.now()))
+            tenancy, now = caller.principal.tenancy, self._clock.now()
+            if caller.token_id:
+                tx.iam.revoke(Revocation(tenancy, caller.token_id, now))
+            if caller.session and looks_like_id(caller.session, "session"):  # not an API key: that stays
+                tx.iam.revoke(Revocation(tenancy, caller.session, FOR_EVER))
+                tx.sessions.end(tenancy, caller.session, now)
 
     def revoke_user_tokens(self, caller: Caller, user_id: str) -> None:
-        """Void every security token of a user at once, and delete the auth tokens that would be exchanged for more."""
+        """Void every security token of a user at once, and delete the auth tokens and API keys that would be exchanged
+        for more.
+        """
         user = self._user(caller, user_id)
         entry = self._guard.permit_change(caller, "USER_UPDATE", self._at_user(user), "RevokeUserTokens")
         with self._store.write(entry, reserve=True) as tx:
-            tx.iam.revoke(Revocation(user.tenancy, user.id, self._clock.now()))
-            tx.iam.delete_auth_tokens(user.tenancy, user.id)
+            self._void(tx, user)
 
     # compartments
 
@@ -190,9 +199,17 @@ class Iam(BreakGlassActs, AuthTokens):
         with self._store.write(entry) as tx:
             if not tx.iam.set_password(user, encoded):
                 raise stale()
-            tx.iam.revoke(Revocation(user.tenancy, user.id, self._clock.now()))
-            tx.iam.delete_auth_tokens(user.tenancy, user.id)
+            self._void(tx, user)
         return password
+
+    def _void(self, tx: IamTx, user: User) -> None:
+        """Whatever a user could go on with: security tokens, sessions, auth tokens, API keys."""
+        now = self._clock.now()
+        tx.iam.revoke(Revocation(user.tenancy, user.id, now))
+        tx.iam.delete_auth_tokens(user.tenancy, user.id)
+        tx.sessions.end_all(user.tenancy, user.id, now)
+        for key in tx.sessions.delete_api_keys(user.tenancy, user.id):
+            tx.iam.revoke(Revocation(user.tenancy, key, FOR_EVER))
 
     # groups
 

@@ -18,6 +18,7 @@ from keystead import __version__
 from keystead.adapters.backup_files import FileBackups
 from keystead.adapters.jose import JoseCodec
 from keystead.adapters.mariadb.node import ADDRESS
+from keystead.adapters.seen import SharedSeen
 from keystead.adapters.segments import SegmentJournal, open_journal
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.audit_index import AuditIndex
@@ -40,6 +41,7 @@ from keystead.iam.directory import Directory
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Principal
 from keystead.iam.service import Iam
+from keystead.iam.sessions.service import StoreBook
 from keystead.iam.tokens import Tokens
 from keystead.jobs.model import Job
 from keystead.jobs.runner import Flow, Runner
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from keystead.web.pipeline import Entrance
     from keystead.web.services import Services
 
+SEEN_NAME = "proofs.seen"
 CONTROL_NAME = "host.sock"
 RUNNERS = 4
 
@@ -132,7 +135,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     log = AuditLog(journal)
     guard = Guard(directory, snapshot.refresh, log, clock, region)
     codec = JoseCodec(SigningKey(root.subkey("token-signing").reveal()))
-    tokens = Tokens(codec, directory, snapshot.refresh, clock, region)
+    tokens = Tokens(codec, directory, snapshot.refresh, clock, region, StoreBook(store))
     index = AuditIndex(effective.state / INDEX_FILE, effective.state / SEGMENTS)
     dependants = DatabaseDependants(FileBackups(effective.backups))
     vaults = Vaults(guard, snapshot, store, clock, region, dependants, IndexedKeyTrail(index))
@@ -197,7 +200,9 @@ def services(region: Region) -> "Services":
         generation=region.freshness.generation,
         sealed=ordered,
         seal=OpenSealDoor(region.effective.runtime, guard, store, region.log, clock, name),
+        seen=SharedSeen(region.effective.runtime / SEEN_NAME),
         events=lambda: watch_state(region.effective.state / STATE_FILE),
+        names=_names(region.effective),
     )
 
 
@@ -223,6 +228,7 @@ def sealed_services(effective: Effective, log: AuditLog) -> "Services":
         generation=lambda: 0,
         sealed=lambda: True,
         seal=SealDoor(effective.runtime, log, clock, name),
+        seen=closed,
     )
 
 
@@ -334,6 +340,12 @@ def _last_change(engine: sa.Engine) -> datetime:
     with engine.connect() as connection:
         found: datetime = connection.execute(sa.select(schema.region.c.changed_at)).scalar_one()
     return found
+
+
+def _names(effective: Effective) -> frozenset[str]:
+    """The names that proofs may be made for: those of the certificate, and where it listens."""
+    listen = effective.settings.listen
+    return frozenset(name.lower() for name in [*authority.machine_names(listen.names), listen.host])
 
 
 def _placement(effective: Effective) -> Placement:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from keystead.core.errors import Refusal
 from keystead.iam.model import Caller
+from keystead.iam.sessions.proofs import Signed
 from keystead.web.operations import Call, Operation
 from keystead.web.services import Services
 
@@ -60,9 +61,11 @@ class Exchange:
         "method",
         "operation",
         "parameters",
+        "private",
         "query",
         "raw_path",
         "request_id",
+        "signed",
         "source",
         "started",
         "wanted",
@@ -82,6 +85,8 @@ class Exchange:
         self.face: Face | None = None
         self.headers: Iterable[Header] = ()
         self.query = b""
+        self.private = False  # not by the entrance for everybody, so under no name of the region's
+        self.signed: Signed | None = None
 
 
 @dataclass(frozen=True, slots=True)

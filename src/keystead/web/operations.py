@@ -29,6 +29,8 @@ PARAMETERS: dict[str, ResourceType] = {
     "compartment_id": "compartment",
     "user_id": "user",
     "auth_token_id": "authtoken",
+    "api_key_id": "apikey",
+    "session_id": "session",
     "group_id": "group",
     "break_glass_id": "breakglass",
     "policy_id": "policy",

@@ -30,6 +30,7 @@ from keystead.web.messages import read_body, read_query, unsupported_media_type
 from keystead.web.operations import NOTHING, ROOT, Call, Operation, Router, read_parameters
 from keystead.web.patience import Patience
 from keystead.web.pools import Pool, busy, too_many_sign_ins
+from keystead.web.proving import caller_of, check_body
 from keystead.web.records import entry_of, report
 from keystead.web.refusals import HttpRefusal, headers_of, reply_to, sealed, status_of
 from keystead.web.services import Services
@@ -110,6 +111,7 @@ class Pipeline:
         client = scope.get("client")
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         exchange = Exchange(scope["method"], raw_path, self._source((client and client[0]) or ""), self._next_id())
+        exchange.private = bool(self._entrance)
         self._in_flight += 1
         try:
             answer = await self._serve(exchange, scope, receive, send)
@@ -224,6 +226,7 @@ class Pipeline:
         if operation.auth:
             exchange.caller = self._authenticate(exchange)
         body = await self._read(exchange, receive, operation)
+        check_body(exchange, body)
         call = self._decode(exchange, operation, scope["query_string"], body)
         if self._durable.failing and operation.recorded and not operation.takes_access:
             await self._durable.wait()  # while the audit log cannot be written nothing is begun
@@ -293,7 +296,7 @@ class Pipeline:
     def _authenticate(self, exchange: Exchange) -> Caller:
         if exchange.face is not None:
             return exchange.face.caller(self._services, exchange)
-        return self._services.iam.authenticate(exchange.wanted.token(), exchange.source, exchange.request_id)
+        return caller_of(self._services, exchange)
 
     async def _read(self, exchange: Exchange, receive: Receive, operation: Operation) -> bytes:
         """The whole body, as far as it may be long."""

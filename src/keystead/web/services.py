@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from keystead.databases.desk import HostDesk
     from keystead.databases.service import Databases
     from keystead.iam.service import Iam
+    from keystead.iam.sessions.ports import SeenProofs
     from keystead.jobs.service import Jobs
     from keystead.vault.service import Vaults
     from keystead.web.idempotency import IdempotencyStore
@@ -56,7 +57,8 @@ class Services:
 
     `generation` is the region's generation as last committed (cheap: asked every few milliseconds while a long poll
     waits and something is being written). `events` opens what tells of writing (None: nothing does). `sealed` says
-    whether the region's root key is closed, or ordered to be (asked at every request: it costs nothing).
+    whether the region's root key is closed, or ordered to be (asked at every request: it costs nothing). `seen` is the
+    memory of proofs, `names` are those the region is reached by (empty: any; for tests).
     """
 
     iam: "Iam"
@@ -74,4 +76,6 @@ class Services:
     generation: Callable[[], int]
     sealed: Callable[[], bool]
     seal: SealKeeper
+    seen: "SeenProofs"
     events: "Callable[[], StateEvents | None]" = lambda: None
+    names: frozenset[str] = frozenset()

@@ -18,6 +18,7 @@ from typing import Any, Final
 from keystead.core.errors import Unavailable
 from keystead.iam.model import Compartment, DynamicGroup, Group, NetworkSource, Policy, Tenancy, User
 from keystead.iam.ports import IdentityChanges, Machine, Membership, ResourceIdentity, Revocation
+from keystead.iam.sessions.model import ApiKey
 from keystead.vault.model import Key, KeyVersion, Vault
 from keystead.vault.ports import Changes, KeyChanges
 
@@ -152,6 +153,12 @@ def _identity(connection: sqlite3.Connection, since: int) -> IdentityChanges:
         revocations=[
             Revocation(tenancy, subject, _moment(before))
             for tenancy, subject, before in _rows(connection, "tenancy, subject, before", "revocations", since)
+        ],
+        api_keys=[
+            (ApiKey(i, tenancy, user, name, fingerprint, public, _moment(at)), bool(deleted))
+            for i, tenancy, user, name, fingerprint, public, at, deleted in _rows(
+                connection, 'id, tenancy, "user", name, fingerprint, public_key, created_at, deleted', "api_keys", since
+            )
         ],
     )
 

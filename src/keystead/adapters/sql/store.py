@@ -22,6 +22,7 @@ from keystead.adapters.sql.iam import SqlIamRows
 from keystead.adapters.sql.jobs import SqlJobRows
 from keystead.adapters.sql.policy import SqlPolicyRows
 from keystead.adapters.sql.reserve import Reserve
+from keystead.adapters.sql.tokens import SqlSessionRows
 from keystead.adapters.sql.vault import SqlVaultRows
 from keystead.audit.model import Entry
 from keystead.core.clock import Clock, isoformat_exact, parse_moment
@@ -40,6 +41,7 @@ class SqlTx:
         self.jobs = SqlJobRows(connection)
         self.databases = SqlDatabaseRows(connection)
         self.approvals = SqlApprovalRows(connection)
+        self.sessions = SqlSessionRows(connection, generation)
 
 
 class SqlStore:

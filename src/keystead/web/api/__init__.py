@@ -15,6 +15,7 @@ from keystead.web.api import (
     lifecycle,
     region,
     seal,
+    sessions,
     transfer,
     vault,
 )
@@ -25,6 +26,7 @@ TABLE: tuple[Operation, ...] = (
     *seal.OPERATIONS,
     *iam.OPERATIONS,
     *auth_tokens.OPERATIONS,
+    *sessions.OPERATIONS,
     *break_glass.OPERATIONS,
     *vault.OPERATIONS,
     *lifecycle.OPERATIONS,

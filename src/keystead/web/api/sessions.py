@@ -1,0 +1,190 @@
+"""Sessions, tokens of other purposes and API signing keys over REST. See iam/sessions and docs/tokens.md."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from keystead.iam.model import IssuedToken
+from keystead.iam.sessions.model import ApiKey, Session
+from keystead.web.api.shared import paged
+from keystead.web.messages import Listing, Message, Name
+from keystead.web.operations import Call, NoBody, Operation
+from keystead.web.services import Services
+
+KeyText = Annotated[str, Meta(max_length=4096, description="Ed25519, or RSA of 2048 to 4096 bits.")]
+
+
+class ExchangeToken(Message):
+    """What the new token is for."""
+
+    audience: Annotated[
+        Literal["api", "databases"], Meta(description="`databases`: to log in to databases, and nothing else.")
+    ] = "api"
+    public_key: Annotated[
+        str, Meta(max_length=4096, description="Bind it to this key: PEM, or a JWK as text. Empty: a bearer token.")
+    ] = ""
+    minutes: Annotated[int, Meta(ge=1, le=60, description="How long it is good for, at most.")] = 60
+    algorithm: Annotated[Literal["Ed25519", "RS256"], Meta(description="What it is signed with.")] = "Ed25519"
+
+
+class NewTokenReply(Message):
+    """A security token."""
+
+    token: Annotated[str, Meta(description="Authorization: Bearer; or DPoP, with a proof, where it is bound.")]
+    token_id: str
+    token_type: Literal["Bearer", "DPoP"]
+    expires_at: datetime
+    user_id: str
+    tenancy_id: str
+    session_id: str
+
+
+class SessionReply(Message):
+    """One sign-in and the tokens that come from it."""
+
+    id: str
+    factors: list[str]
+    bound: Annotated[bool, Meta(description="Its tokens are bound to a key of the client's.")]
+    source: str
+    current: Annotated[bool, Meta(description="This request's own.")]
+    created_at: datetime
+    refreshed_at: datetime
+    limit_at: Annotated[datetime, Meta(description="Nothing is refreshed after that.")]
+
+
+class SessionPage(Message):
+    """Some sessions."""
+
+    items: list[SessionReply]
+    next_page: str | None
+
+
+class CreateApiKey(Message):
+    """A public key that a user's requests are signed with."""
+
+    name: Name
+    public_key: Annotated[KeyText, Meta(description="PEM. The private half stays where it is.")]
+
+
+class ApiKeyReply(Message):
+    """An API signing key."""
+
+    id: str
+    user_id: str
+    name: str
+    fingerprint: Annotated[str, Meta(description="MD5 of the public key, as OCI's clients write it.")]
+    key_id: Annotated[str, Meta(description="What signed requests name: tenancy/user/fingerprint.")]
+    public_key: str
+    created_at: datetime
+
+
+class ApiKeyPage(Message):
+    """Some API signing keys."""
+
+    items: list[ApiKeyReply]
+    next_page: str | None
+
+
+def shown_token(issued: IssuedToken) -> NewTokenReply:
+    assert issued.expires_at is not None  # noqa: S101 (a token that was just issued expires)
+    return NewTokenReply(
+        token=issued.token,
+        token_id=issued.token_id,
+        token_type="DPoP" if issued.key_bound else "Bearer",
+        expires_at=issued.expires_at,
+        user_id=issued.principal_id,
+        tenancy_id=issued.tenancy,
+        session_id=issued.session,
+    )
+
+
+def exchange_token(services: Services, call: Call[ExchangeToken, NoBody]) -> NewTokenReply:
+    body = call.body
+    issued = services.iam.exchange_token(call.caller, body.audience, body.public_key, body.minutes, body.algorithm)
+    return shown_token(issued)
+
+
+def refresh_token(services: Services, call: Call[NoBody, NoBody]) -> NewTokenReply:
+    return shown_token(services.iam.refresh_token(call.caller))
+
+
+def list_sessions(services: Services, call: Call[NoBody, Listing]) -> SessionPage:
+    def shown(found: Session) -> SessionReply:
+        return SessionReply(
+            id=found.id,
+            factors=list(found.factors),
+            bound=bool(found.key),
+            source=found.source,
+            current=found.id == call.caller.session,
+            created_at=found.created_at,
+            refreshed_at=found.refreshed_at,
+            limit_at=found.limit_at,
+        )
+
+    return paged(services.iam.list_sessions(call.caller, call.query.request()), shown, SessionPage)
+
+
+def end_session(services: Services, call: Call[NoBody, NoBody]) -> None:
+    services.iam.end_session(call.caller, call.path["session_id"])
+
+
+def shown_api_key(found: ApiKey) -> ApiKeyReply:
+    return ApiKeyReply(
+        id=found.id,
+        user_id=found.user,
+        name=found.name,
+        fingerprint=found.fingerprint,
+        key_id=f"{found.tenancy}/{found.user}/{found.fingerprint}",
+        public_key=found.public_key,
+        created_at=found.created_at,
+    )
+
+
+def create_api_key(services: Services, call: Call[CreateApiKey, NoBody]) -> ApiKeyReply:
+    body = call.body
+    return shown_api_key(services.iam.create_api_key(call.caller, call.path["user_id"], body.name, body.public_key))
+
+
+def list_api_keys(services: Services, call: Call[NoBody, Listing]) -> ApiKeyPage:
+    found = services.iam.list_api_keys(call.caller, call.path["user_id"], call.query.request())
+    return paged(found, shown_api_key, ApiKeyPage)
+
+
+def delete_api_key(services: Services, call: Call[NoBody, NoBody]) -> None:
+    services.iam.delete_api_key(call.caller, call.path["user_id"], call.path["api_key_id"])
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "ExchangeToken", "POST", "/auth/tokens/exchange", "Exchange what this request is proved with for another token",
+        exchange_token, "auth", request=ExchangeToken, reply=NewTokenReply, status=201,
+        description="A bearer token ends when the one does that it is exchanged for; bound to a key, it replaces it.",
+    ),
+    Operation(
+        "RefreshToken", "POST", "/auth/tokens/refresh", "A new token for a session that is bound to a key",
+        refresh_token, "auth", reply=NewTokenReply, status=201,
+        description="For 24 hours after the sign-in at most.",
+    ),
+    Operation(
+        "ListSessions", "GET", "/auth/sessions", "List one's own sessions", list_sessions, "auth", query=Listing,
+        reply=SessionPage,
+    ),
+    Operation(
+        "EndSession", "DELETE", "/auth/sessions/{session_id}", "End one of one's own sessions; its tokens are void",
+        end_session, "auth", status=204, takes_access=True,
+    ),
+    Operation(
+        "CreateApiKey", "POST", "/users/{user_id}/api-keys", "Let requests signed by a key be a user's", create_api_key,
+        "users", request=CreateApiKey, reply=ApiKeyReply, status=201, permissions=("USER_APIKEY_ADD",), creates=True,
+    ),
+    Operation(
+        "ListApiKeys", "GET", "/users/{user_id}/api-keys", "List a user's API signing keys", list_api_keys, "users",
+        query=Listing, reply=ApiKeyPage, permissions=("USER_READ",),
+    ),
+    Operation(
+        "DeleteApiKey", "DELETE", "/users/{user_id}/api-keys/{api_key_id}",
+        "Delete an API signing key; tokens it was exchanged for are void", delete_api_key, "users", status=204,
+        permissions=("USER_APIKEY_REMOVE",), takes_access=True,
+    ),
+)  # fmt: skip
