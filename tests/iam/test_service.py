@@ -284,7 +284,7 @@ def test_members_are_listed_and_removed(region: DomainRegion) -> None:
     ann, bob = region.user("ann", "Team"), region.user("bob", "Team")
     group = region.iam.list_groups(region.admin, ALL, "team").items[0]
     region.iam.add_member(region.admin, group.id, ann.principal.id)  # again: no harm
-    assert [user.name for user in region.iam.list_members(region.admin, group.id, ALL).items] == ["ann", "bob"]
+    assert [found.user.name for found in region.iam.list_members(region.admin, group.id, ALL).items] == ["ann", "bob"]
     region.iam.remove_member(region.admin, group.id, ann.principal.id)
     region.iam.remove_member(region.admin, group.id, ann.principal.id)
     region.iam.delete_user(region.admin, bob.principal.id)

@@ -24,7 +24,7 @@ def region(tmp_path: Path) -> DomainRegion:
 def contents(snapshot: Snapshot) -> dict[str, object]:
     """All that a snapshot knows, to be compared."""
     directory, ring = snapshot.directory, snapshot.keyring
-    held = {name: value for name, value in vars(directory).items() if name not in ("_lock", "_compiled")}
+    held = {name: value for name, value in vars(directory).items() if name not in ("_lock", "_clock", "_compiled")}
     held["_groups_of"] = {user: groups for user, groups in directory._groups_of.items() if groups}
     held["_policies"] = {tenancy: found for tenancy, found in directory._policies.items() if found}
     held["keys"] = {entry.key.id: (entry.key, entry.target, entry.versions) for entry in ring.entries()}
