@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing, and nothing else. Does nothing when all are there.
-# Usage: tools/install.sh GROUP...      groups: python mariadb softhsm wrk sysbench make
+# Usage: tools/install.sh GROUP...      groups: python mariadb softhsm native wrk sysbench make
 #
 # Promises:
 # - No service is started, stopped or restarted: a policy-rc.d that denies it is in place while apt runs, and what was
@@ -37,6 +37,9 @@ for group in "$@"; do
             want mariadb-backup
             want mariadb-client ;;
         softhsm) want softhsm2 /usr/bin/softhsm2-util ;;
+        native)
+            want gcc /usr/bin/gcc
+            want libmariadb-dev ;;
         wrk) want wrk /usr/local/bin/wrk ;;
         sysbench) want sysbench /usr/local/bin/sysbench ;;
         make) want make ;;
