@@ -17,6 +17,7 @@ from keystead.core.errors import Refusal, Unavailable
 from keystead.core.secret import Secret
 from keystead.databases.config import mount_of
 from keystead.databases.desk import HostView, Opened, Report
+from keystead.databases.logins.model import LoginMapping, MappingReport
 from keystead.databases.model import DbSystem
 from keystead.databases.node import Credentials, Progress
 from keystead.databases.plan import Standing
@@ -278,6 +279,31 @@ class FakeNode:
         self.at("discard")
         self.machine.disks.pop(self.system.id, None)
         self.machine.memory.discard(self.system.id)
+
+    def login_socket(self) -> int:
+        return -1
+
+    def is_server(self, pid: int) -> bool:
+        return False
+
+    def put_logins(self, mappings: Sequence[LoginMapping]) -> Sequence[MappingReport]:
+        self._server()
+        return [MappingReport(mapping.id) for mapping in mappings]
+
+    def token_sessions(self) -> Mapping[int, str]:
+        return {}
+
+    def end_sessions(self, connections: Sequence[int]) -> None:
+        """There are none."""
+
+    def note_login(self, line: bytes) -> None:
+        """There are none."""
+
+    def noted_logins(self) -> Sequence[bytes]:
+        return ()
+
+    def renew_notes(self, lines: Sequence[bytes]) -> None:
+        """There are none."""
 
     def insert(self, row: str) -> None:
         """What a customer does; acknowledged when it returns."""

@@ -1,7 +1,8 @@
 """`Desk` over the region's API, on a Unix socket: how `host` asks, as this machine.
 
 Every request carries a token of two minutes that the machine signs with its own key; nothing secret of the region is
-kept here. One connection per call: calls are few, and a broken one says nothing about the next.
+kept here. One connection per call: calls are few, and a broken one says nothing about the next. Logins are many: each
+thread that has them decided keeps its connection, and makes another when the region has closed it meanwhile.
 
 Tokens go by the region's time. It need not be ours (a clock was set back, and one of both began anew since): a refusal
 says what time it is there, and the request is signed again.
@@ -11,11 +12,12 @@ import http.client
 import json
 import socket
 import threading
+from collections.abc import Sequence
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,11 +25,16 @@ from keystead.adapters.jose import JoseCodec
 from keystead.core.clock import Clock, isoformat
 from keystead.core.errors import Fault, Refusal, Unavailable
 from keystead.databases.desk import HostView, Opened, Report
+from keystead.databases.logins.model import EndedLogin, HeldLogin, LoginAnswer, LoginRequest, MappingReport
 from keystead.iam.tokens import MACHINE_LIFETIME, machine_claims
 
 BASE = "/keystead/v1"
 TIMEOUT_SECONDS = 5.0
+LOGIN_SECONDS = 1.8
+"""The plugin waits two seconds: a little less, so that it hears why not from us."""
 TOLERANCE = timedelta(seconds=5)
+Read = TypeVar("Read")
+_ENDED = msgspec.json.Decoder(dict[str, list[EndedLogin]])
 _KINDS = {400: "bad_request", 401: "unauthenticated", 403: "denied", 404: "not_found", 409: "conflict", 412: "stale"}
 
 
@@ -45,6 +52,8 @@ class ApiDesk:
         self._ahead = timedelta(0)
         self._lock = threading.Lock()
         self._views = msgspec.json.Decoder(HostView)
+        self._answers = msgspec.json.Decoder(LoginAnswer)
+        self._kept = threading.local()
 
     def watch(self, known_generation: int, wait_seconds: float) -> HostView:
         body = {"known_generation": known_generation, "wait_ms": int(wait_seconds * 1000)}
@@ -73,6 +82,53 @@ class ApiDesk:
                 "steps": [list(step) for step in report.receipt.steps],
             }
         self._ask("/host/reports", body, TIMEOUT_SECONDS)
+
+    def decide_login(self, system: str, asked: LoginRequest) -> LoginAnswer:
+        body = msgspec.json.encode(asked)
+        path = f"/host/systems/{system}/actions/decide-login"
+        status, date, answer = self._send_kept(path, body)
+        if status == HTTPStatus.UNAUTHORIZED and self._take_time(date):
+            status, date, answer = self._send_kept(path, body)
+        if status >= 400:
+            raise _error(status, answer)
+        return self._read(self._answers, answer)
+
+    def check_logins(self, system: str, held: Sequence[HeldLogin]) -> Sequence[EndedLogin]:
+        body = {"held": [msgspec.to_builtins(each) for each in held]}
+        answer = self._ask(f"/host/systems/{system}/actions/check-logins", body, TIMEOUT_SECONDS)
+        return self._read(_ENDED, answer)["ended"]
+
+    def report_mappings(self, system: str, reports: Sequence[MappingReport]) -> None:
+        body = {"reports": [msgspec.to_builtins(each) for each in reports]}
+        self._ask(f"/host/systems/{system}/actions/report-mappings", body, TIMEOUT_SECONDS)
+
+    def _read(self, decoder: "msgspec.json.Decoder[Read]", answer: bytes) -> "Read":
+        try:
+            return decoder.decode(answer)
+        except msgspec.MsgspecError as error:
+            raise Unavailable("DeskUnclear", "the region answered something unexpected") from error
+
+    def _send_kept(self, path: str, content: bytes) -> tuple[int, str, bytes]:
+        """As `_send`, on this thread's own connection; one that was closed at the other end is made anew, once."""
+        headers = {"Authorization": f"Bearer {self._bearer()}", "Content-Type": "application/json"}
+        while True:
+            kept: _UnixConnection | None = getattr(self._kept, "connection", None)
+            connection = kept or _UnixConnection(self._path, LOGIN_SECONDS)
+            self._kept.connection = None
+            try:
+                connection.request("POST", BASE + path, content, headers)
+                response = connection.getresponse()
+                told = response.status, response.headers.get("Date", ""), response.read()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                if kept is None or isinstance(error, TimeoutError):
+                    raise Unavailable("DeskUnavailable", "the region does not answer") from error
+                continue
+            if response.will_close:
+                connection.close()
+            else:
+                self._kept.connection = connection
+            return told
 
     def _ask(self, path: str, body: dict[str, Any] | None, timeout: float) -> bytes:
         content = None if body is None else json.dumps(body).encode()

@@ -38,6 +38,7 @@ NodeId = NewType("NodeId", str)
 BackupId = NewType("BackupId", str)
 JobId = NewType("JobId", str)
 MachineId = NewType("MachineId", str)
+LoginMappingId = NewType("LoginMappingId", str)
 
 ResourceType = Literal[
     "tenancy",
@@ -60,6 +61,7 @@ ResourceType = Literal[
     "mysqlbackup",
     "job",
     "machine",
+    "loginmapping",
     "token",
     "session",
     "apikey",

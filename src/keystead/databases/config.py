@@ -71,6 +71,9 @@ class NodeConfig:
     shape: Shape
     bind_address: str = "127.0.0.1"
     binlog_expire_seconds: int = 7 * 24 * 3600
+    plugin_directory: str = ""
+    """Where the server finds its plugins; with the one for logins with tokens, else empty: the system's own."""
+    login_socket: str = ""
     redo_log_extra: bool = False
     """Toggle: adds 4 MiB to the redo log. A start with another size writes a fresh log under the newest key version."""
 
@@ -88,7 +91,7 @@ class NodeConfig:
         for path in self._paths():
             if not _PATH.fullmatch(path) or ".." in PurePosixPath(path).parts:
                 raise ValueError(f"path {path!r} is not absolute or holds characters that a configuration cannot")
-        if len(self.socket) > MAX_SOCKET_PATH:
+        if max(len(self.socket), len(self.login_socket)) > MAX_SOCKET_PATH:
             raise ValueError(f"the socket's path is longer than {MAX_SOCKET_PATH} characters: {self.socket}")
 
     def _paths(self) -> tuple[str, ...]:
@@ -99,6 +102,7 @@ class NodeConfig:
             self.tls_certificate,
             self.tls_key,
             self.tls_ca,
+            *filter(None, (self.plugin_directory, self.login_socket)),
         )
 
     @property
@@ -136,7 +140,15 @@ def plugin_options(tenancy: str, system: str, endpoint_port: int) -> dict[str, s
 
 def render(config: NodeConfig) -> str:
     """The whole configuration file of a node."""
-    groups = (_place(config), _keys(config), _encryption(), _silence(config), _durability(config), _sizes(config))
+    groups = (
+        _place(config),
+        _keys(config),
+        *_logins(config),
+        _encryption(),
+        _silence(config),
+        _durability(config),
+        _sizes(config),
+    )
     lines = ["# Written by Keystead. Changes are overwritten.", "[mariadbd]"]
     for comment, options in groups:
         lines += ["", f"# {comment}", *(f"{name} = {value}" for name, value in options.items())]
@@ -172,10 +184,21 @@ def _place(config: NodeConfig) -> Group:
 
 
 def _keys(config: NodeConfig) -> Group:
+    ours = {"plugin_dir": config.plugin_directory} if config.plugin_directory else {}
+    loaded = "hashicorp_key_management" + (";iam_auth" if config.plugin_directory else "")
     return "keys come from the key endpoint; the token from the environment", {
-        "plugin_load_add": "hashicorp_key_management",
+        **ours,
+        "plugin_load_add": loaded,
         **plugin_options(config.tenancy, config.system, config.endpoint_port),
     }
+
+
+def _logins(config: NodeConfig) -> tuple[Group, ...]:
+    """Nothing where there is no plugin: a server does not start with settings of one that it does not find."""
+    if not config.plugin_directory:
+        return ()
+    options = {"iam_token_socket": config.login_socket, "iam_token_server": config.system}
+    return (("logins with security tokens", options),)
 
 
 def _encryption() -> Group:

@@ -14,6 +14,7 @@ from keystead.audit.model import Outcome
 from keystead.core.clock import Clock
 from keystead.core.errors import Fault, Refusal, not_found
 from keystead.core.ids import CompartmentId
+from keystead.databases.logins.model import LoginMapping
 from keystead.databases.model import DbSystem, FenceReceipt, SystemState, WrappedKey
 from keystead.databases.ports import DatabaseStore
 from keystead.iam.guard import Guard
@@ -40,6 +41,7 @@ class SystemView:
     text: str
     since: datetime | None
     unanswered: bool = False
+    logins: Sequence[LoginMapping] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,18 @@ class HostDesk:
         generation = self._snapshot.refresh()
         with self._store.read() as tx:
             found = [
-                (system, tx.databases.password_hash(system), tx.databases.wrapped(system.tenancy, system.id))
+                (
+                    system,
+                    tx.databases.password_hash(system),
+                    tx.databases.wrapped(system.tenancy, system.id),
+                    tx.logins.mappings(system.tenancy, system.id),
+                )
                 for system in tx.databases.on_machine(machine)
             ]
-        views = [self._view(caller, system, hashed, wrapped) for system, hashed, wrapped in found]
+        views = [
+            replace(self._view(caller, system, hashed, wrapped), logins=logins)
+            for system, hashed, wrapped, logins in found
+        ]
         return HostView(generation, self._region, views)
 
     def open_store_key(self, caller: Caller, system_id: str) -> Opened:

@@ -213,6 +213,7 @@ class Delete(Steps):
             if current is None:
                 return {}
             tx.databases.drop_wrapped(system.tenancy, system.id)
+            tx.logins.drop(system.tenancy, system.id)
             tx.databases.change(current, replace(current, state="DELETED", reason="", reason_text=""))
             gone = ResourceIdentity(
                 system.tenancy, system.id, "mysqldbsystem", system.name, system.compartment, deleted=True

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from keystead.core.secret import Secret
+from keystead.databases.logins.model import LoginMapping, MappingReport
 
 Progress = Callable[[int, str], None]
 
@@ -19,7 +20,41 @@ class Credentials:
     authority: bytes
 
 
-class Node(Protocol):
+class LoginNode(Protocol):
+    """A node, as far as logins with tokens go. Methods block; any thread. Raises: Unavailable, as `Node`."""
+
+    def login_socket(self) -> int:
+        """The descriptor of a fresh listening socket that this node's server, and nobody else, can connect to and
+        nobody but us can replace; -1 where it has no login plugin. The caller closes it."""
+        ...
+
+    def is_server(self, pid: int) -> bool:
+        """Whether that process is this node's server as it runs now: not a child, not another that got its number."""
+        ...
+
+    def put_logins(self, mappings: Sequence[LoginMapping]) -> Sequence[MappingReport]:
+        """Make exactly the accounts of these mappings; others that take tokens are dropped. Idempotent."""
+        ...
+
+    def token_sessions(self) -> Mapping[int, str]:
+        """Open connections that came in with a token: their ids, and as whom they are."""
+        ...
+
+    def end_sessions(self, connections: Sequence[int]) -> None:
+        """Kill connections; those that have ended meanwhile do not matter."""
+        ...
+
+    def note_login(self, line: bytes) -> None:
+        """Remember a line (no secret) for as long as the server may run; a later life of ours reads it."""
+        ...
+
+    def noted_logins(self) -> Sequence[bytes]: ...
+    def renew_notes(self, lines: Sequence[bytes]) -> None:
+        """Remember these lines and no others."""
+        ...
+
+
+class Node(LoginNode, Protocol):
     """One database server on this machine. Methods block; `kill` may be called at any time, from any thread.
 
     Raises (those that do something):

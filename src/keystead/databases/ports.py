@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from keystead.audit.model import Entry
 from keystead.core.page import PageRequest
+from keystead.databases.logins.model import LoginMapping, MappingState
 from keystead.databases.model import Backup, DbSystem, FenceReceipt, WrappedKey
 from keystead.iam.ports import IamRows
 from keystead.jobs.ports import JobRows
@@ -91,11 +92,27 @@ class DatabaseRows(Protocol):
     def last_receipt(self, tenancy: str, system: str) -> FenceReceipt | None: ...
 
 
+class LoginRows(Protocol):
+    """Rows of mappings for logins."""
+
+    def add(self, mapping: LoginMapping) -> None: ...
+    def mapping(self, tenancy: str, system: str, mapping_id: str) -> LoginMapping | None: ...
+    def mappings(self, tenancy: str, system: str) -> Sequence[LoginMapping]:
+        """All of a system, oldest first."""
+        ...
+
+    def delete(self, mapping: LoginMapping) -> bool: ...
+    def set_state(self, mapping: LoginMapping, state: MappingState, reason_text: str) -> bool: ...
+    def drop(self, tenancy: str, system: str) -> None: ...
+
+
 class DatabaseTx(Protocol):
     """A transaction as databases see it: with the rows of the packages below, for changes that belong together."""
 
     @property
     def databases(self) -> DatabaseRows: ...
+    @property
+    def logins(self) -> LoginRows: ...
     @property
     def jobs(self) -> JobRows: ...
     @property

@@ -5,8 +5,9 @@ principal too. What takes long is a job, written in the transaction of the chang
 """
 
 from keystead.databases.backup_acts import BackupActs
+from keystead.databases.logins.acts import LoginActs
 from keystead.databases.systems import SystemActs
 
 
-class Databases(SystemActs, BackupActs):
-    """Database systems and their backups."""
+class Databases(SystemActs, BackupActs, LoginActs):
+    """Database systems, their backups, and who may log in to them."""

@@ -19,7 +19,7 @@ from keystead.databases.desk import HostView, SystemView
 from keystead.databases.node import Progress
 from keystead.databases.plan import Standing
 from keystead.host.keeper import Keeper
-from keystead.host.ports import Desk, Endpoint, NodeFactory, Responder, Strangers
+from keystead.host.ports import Desk, Endpoint, Logins, NodeFactory, Responder, Strangers
 
 WATCH_SECONDS = 2.0
 RETRY_SECONDS = 0.25
@@ -73,6 +73,7 @@ class Agent:
         self._clock = clock
         self._rules = rules
         self._sealed = sealed
+        self._logins: Logins | None = None
         self._log = log
         self._strangers = strangers
         self._keepers: dict[str, Keeper] = {}
@@ -84,6 +85,10 @@ class Agent:
         self._generation = 0
         self._heard = clock.monotonic()
         self._region = ""
+
+    def serve_logins(self, logins: Logins) -> None:
+        """Have logins with tokens served too. Before `run`."""
+        self._logins = logins
 
     def run(self) -> None:
         """Until `stop`."""
@@ -156,7 +161,9 @@ class Agent:
         keeper = self._keepers.get(seen.system.id)
         if keeper is None:
             node = self._nodes(seen.system)
-            keeper = Keeper(seen, self._region, node, self._desk, self._endpoint, self._responder, self._clock)
+            keeper = Keeper(
+                seen, self._region, node, self._desk, self._endpoint, self._responder, self._clock, self._logins
+            )
             self._keepers[seen.system.id] = keeper
         else:
             keeper.update(seen)

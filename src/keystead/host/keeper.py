@@ -26,10 +26,11 @@ from keystead.databases.model import FenceReceipt
 from keystead.databases.node import Credentials, Node, Progress
 from keystead.databases.plan import Act, Observed, Standing, decide
 from keystead.host.endpoint import NodeKeys
-from keystead.host.ports import Desk, Endpoint, Responder
+from keystead.host.ports import Desk, Endpoint, Logins, NoLogins, Responder
 
 BACKOFF = (0.0, 1.0, 2.0, 5.0, 15.0, 60.0)
 FAILED_AFTER = 4
+LOGINS_RETRY = 2.0
 
 
 class Keeper:
@@ -44,7 +45,11 @@ class Keeper:
         endpoint: Endpoint,
         responder: Responder,
         clock: Clock,
+        logins: Logins | None = None,
     ) -> None:
+        self._logins = logins or NoLogins()
+        self._accounts_for: object = None
+        self._logins_retry_at = 0.0
         self._view = view
         self._region = region
         self._node = node
@@ -61,6 +66,8 @@ class Keeper:
         self._loss = ("", "")
         self._store_key: StoreKey | None = None
         self._token: bytes | None = node.adopt()
+        if self._token is not None:
+            self._logins.open(view.system.id, node)
         self._receipt: FenceReceipt | None = None
         self._told = False
         self._failures = 0
@@ -111,6 +118,8 @@ class Keeper:
             case "nothing":
                 if self._node.running() and standing.granted and self._store_key is None:
                     self._resume()
+                if self._node.running():
+                    self._put_logins()
         self._tell()
 
     def fence(self, reason: str, text: str, since: datetime | None) -> FenceReceipt:
@@ -219,9 +228,12 @@ class Keeper:
             self._node.kill()
             raise self._access_lost()
         self._failures = 0
+        self._logins.open(self._view.system.id, self._node)
+        self._accounts_for = None
 
     def stop(self) -> None:
         """A clean shutdown; the keys go with it."""
+        self._logins.close(self._view.system.id)
         self._node.stop()
         self._endpoint.void(self._mount)
         self._token, self._store_key = None, None
@@ -232,6 +244,7 @@ class Keeper:
 
     def discard(self) -> None:
         """Remove the server and all it has on this machine."""
+        self._logins.close(self._view.system.id)
         self._endpoint.void(self._mount)
         self._responder.close(self._view.system.port)
         self._node.kill()
@@ -317,6 +330,7 @@ class Keeper:
             self._epoch += 1
             self._loss = (reason, text)
             self._store_key = None
+        self._logins.close(self._view.system.id)
         with suppress(
             OSError, RuntimeError
         ):  # its loop hangs or has ended: the tokens were forgotten before it was asked
@@ -356,6 +370,21 @@ class Keeper:
         latest = {key.slot: key.number for key in self._view.data_keys if key.latest}
         uid = self._view.system.uid or os.getuid()  # 0: no uids are given out here, its processes run as we do
         self._endpoint.admit(token_sha256, self._mount, NodeKeys(versions, latest, uid))
+
+    def _put_logins(self) -> None:
+        """Bring accounts for logins with tokens in line, once for each set of mappings, unless a step is under way."""
+        wanted = frozenset(mapping.id for mapping in self._view.logins)
+        if wanted == self._accounts_for or self._clock.monotonic() < self._logins_retry_at:
+            return
+        if not self._doing.acquire(blocking=False):
+            return
+        try:
+            self._logins.put(self._view.system.id, self._node, self._view.logins)
+            self._accounts_for = wanted
+        except (KeysteadError, OSError):
+            self._logins_retry_at = self._clock.monotonic() + LOGINS_RETRY
+        finally:
+            self._doing.release()
 
     def _accounts(self) -> None:
         self._node.put_administrator(self._view.system.admin_username, self._view.admin_password_hash)

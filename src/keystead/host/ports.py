@@ -4,8 +4,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from keystead.databases.desk import HostView, Opened, Report
+from keystead.databases.logins.model import LoginMapping
 from keystead.databases.model import DbSystem
-from keystead.databases.node import Node
+from keystead.databases.node import LoginNode, Node
 from keystead.host.endpoint import NodeKeys
 
 
@@ -50,6 +51,32 @@ class Responder(Protocol):
 
     def open(self, port: int, text: str) -> None: ...
     def close(self, port: int) -> None: ...
+
+
+class Logins(Protocol):
+    """Logins with tokens, as the keepers need them. Thread-safe."""
+
+    def open(self, system: str, node: LoginNode) -> None:
+        """The node's server runs: let it ask."""
+        ...
+
+    def close(self, system: str) -> None: ...
+    def put(self, system: str, node: LoginNode, mappings: Sequence[LoginMapping]) -> None:
+        """Bring the server's accounts in line with these. Raises: Unavailable, Fault."""
+        ...
+
+
+class NoLogins:
+    """Where nobody logs in with tokens."""
+
+    def open(self, system: str, node: LoginNode) -> None:
+        """Nothing is opened."""
+
+    def close(self, system: str) -> None:
+        """Nothing was."""
+
+    def put(self, system: str, node: LoginNode, mappings: Sequence[LoginMapping]) -> None:
+        """There are no accounts of such."""
 
 
 NodeFactory = Callable[[DbSystem], Node]

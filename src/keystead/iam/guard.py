@@ -103,10 +103,19 @@ class Guard:
         entry = self.entry(caller, permission, target, operation, outcome, reason=reason, detail=detail)
         self._log.append(entry, reserve)
 
-    def refuse(self, caller: Caller, permission: str, target: Target, operation: str, refusal: Refusal) -> NoReturn:
+    def refuse(
+        self,
+        caller: Caller,
+        permission: str,
+        target: Target,
+        operation: str,
+        refusal: Refusal,
+        detail: Mapping[str, str] | None = None,
+    ) -> NoReturn:
         """Record a refusal that a service found (a key in the wrong state, ...) and raise it."""
+        code, reason = refusal.code, refusal.message
         self._log.append(
-            self.entry(caller, permission, target, operation, "refused", code=refusal.code, reason=refusal.message)
+            self.entry(caller, permission, target, operation, "refused", code=code, reason=reason, detail=detail)
         )
         refusal.recorded = True
         raise refusal

@@ -176,7 +176,7 @@ class Tokens:
             raise invalid_token()
         return Caller(
             principal, request_id, source, verified.token_id, "", verified.expires_at, verified.session,
-            verified.factors, proof is not None, verified.risk,
+            verified.factors, proof is not None, verified.risk, verified.issued_at,
         )  # fmt: skip
 
     def authenticate_for_databases(
@@ -203,7 +203,7 @@ class Tokens:
             raise invalid_token()
         return Caller(
             principal, request_id, source, verified.token_id, "", verified.expires_at, verified.session,
-            verified.factors, proof is not None, verified.risk,
+            verified.factors, proof is not None, verified.risk, verified.issued_at,
         )  # fmt: skip
 
     def _remember(self, token: str) -> Verified:

@@ -25,6 +25,7 @@ from keystead.core.errors import Refusal
 from keystead.databases.node import Node
 from keystead.host.agent import Agent, Rules
 from keystead.host.control import ControlServer
+from keystead.host.logins import Doors
 from keystead.host.loop import HostLoop
 from keystead.host.ports import NodeFactory
 from keystead.server.machine import machine_key, this_machine
@@ -59,7 +60,10 @@ def host(effective: Effective) -> None:
         rules = Rules(float(settings.access.lease_seconds), grace)
         strangers = partial(end_strangers, effective.data)
         sealed = partial(mark.read, effective.state)
+        doors = Doors(desk, clock, log.warning)
+        doors.start()
         agent = Agent(desk, nodes(effective), loop, loop, clock, rules, log.warning, strangers, sealed=sealed)
+        agent.serve_logins(doors)
         if sealed() is not None:
             _end_unwatched(effective)
         control = ControlServer(agent, effective.runtime / CONTROL_NAME, log.error)
@@ -72,6 +76,7 @@ def host(effective: Effective) -> None:
         stopping.wait()
         agent.stop()
         control.stop()
+        doors.stop()
         loop.stop()
         _leave_memory(effective)
     # Steps under way are idempotent and servers outlive us: nothing is worth waiting for, and threads would be.

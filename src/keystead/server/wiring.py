@@ -166,6 +166,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
 def services(region: Region) -> "Services":
     """What the HTTP faces are joined to."""
     from keystead.databases.desk import HostDesk
+    from keystead.databases.logins.desk import LoginDesk
     from keystead.databases.service import Databases
     from keystead.jobs.service import Jobs
     from keystead.server.notes import IdempotencyNotes
@@ -191,6 +192,7 @@ def services(region: Region) -> "Services":
         jobs=Jobs(guard, snapshot.directory, store),
         audit_trail=AuditTrail(guard, region.index, region.effective.state / SEGMENTS, SqlHeads(region.engine)),
         state=StateBackup(guard, region.effective, region.backup_key, clock),
+        login_desk=LoginDesk(guard, snapshot, store, region.iam, clock),
         host_desk=HostDesk(guard, snapshot, store, region.associations, certificates, clock, name),
         idempotency=IdempotencyNotes(SqlIdempotency(region.engine, clock, KEPT)),
         log=region.log,
@@ -220,6 +222,7 @@ def sealed_services(effective: Effective, log: AuditLog) -> "Services":
         audit_trail=closed,
         state=closed,
         host_desk=closed,
+        login_desk=closed,
         idempotency=closed,
         log=log,
         clock=clock,

@@ -40,6 +40,7 @@ PARAMETERS: dict[str, ResourceType] = {
     "db_system_id": "mysqldbsystem",
     "backup_id": "mysqlbackup",
     "job_id": "job",
+    "login_mapping_id": "loginmapping",
 }
 PATTERNS = {name: re.compile(id_pattern(kind)) for name, kind in PARAMETERS.items()}
 

@@ -14,6 +14,7 @@ from keystead.iam.model import Caller
 if TYPE_CHECKING:
     from keystead.audit.service import AuditLog
     from keystead.databases.desk import HostDesk
+    from keystead.databases.logins.desk import LoginDesk
     from keystead.databases.service import Databases
     from keystead.iam.service import Iam
     from keystead.iam.sessions.ports import SeenProofs
@@ -68,6 +69,7 @@ class Services:
     audit_trail: "AuditTrail"
     state: StateKeeper
     host_desk: "HostDesk"
+    login_desk: "LoginDesk"
     idempotency: "IdempotencyStore"
     log: "AuditLog"
     clock: Clock

@@ -87,7 +87,7 @@ def put_administrator(admin: Admin, name: str, hashed: str) -> None:
     if not _HASH.fullmatch(hashed):
         raise ValueError("not a password hash")
     account = f"'{check_name(name)}'@'%'"
-    _unlogged(admin)
+    unlogged(admin)
     admin.run(
         f"DROP USER IF EXISTS '{BACKUP_ACCOUNT}'@'localhost'",  # a restored server still has the one of its backup
         f"CREATE OR REPLACE USER {account} IDENTIFIED BY PASSWORD '{hashed}' REQUIRE SSL",
@@ -102,13 +102,13 @@ def put_administrator(admin: Admin, name: str, hashed: str) -> None:
 
 def set_password(admin: Admin, name: str, password: Secret) -> None:
     """A new password for an account for any host. Its rights and open connections stay."""
-    _unlogged(admin)
+    unlogged(admin)
     admin.run(f"ALTER USER '{check_name(name)}'@'%' IDENTIFIED BY PASSWORD '{native_password_hash(password)}'")
 
 
 def drop_account(admin: Admin, name: str, host: str = "%") -> None:
     """Drop an account if it is there, and end its connections."""
-    _unlogged(admin)
+    unlogged(admin)
     admin.query("DROP USER IF EXISTS %s@%s", name, host)
     admin.kill_connections(name)
 
@@ -116,7 +116,7 @@ def drop_account(admin: Admin, name: str, host: str = "%") -> None:
 def put_backup_account(admin: Admin, name: str, password: Secret) -> None:
     """An account for one run of mariadb-backup, on the socket only; drop it afterwards."""
     account = f"'{name}'@'localhost'"
-    _unlogged(admin)
+    unlogged(admin)
     admin.run(
         f"CREATE OR REPLACE USER {account} IDENTIFIED BY PASSWORD '{native_password_hash(password)}'",
         f"GRANT {BACKUP_PRIVILEGES} ON *.* TO {account}",
@@ -133,7 +133,7 @@ def accounts(admin: Admin) -> tuple[Account, ...]:
     return tuple(Account(str(user), str(host), str(plugin), bool(locked)) for user, host, plugin, locked in rows)
 
 
-def _unlogged(admin: Admin) -> None:
+def unlogged(admin: Admin) -> None:
     """What follows belongs to this server and its owner, not to replicas or to a replay."""
     admin.run("SET SESSION sql_log_bin = 0")
 
@@ -143,7 +143,7 @@ def _procedures(admin: Admin) -> tuple[str, ...]:
     for name, (parameters, body) in _BODIES.items():
         admin.run(
             f"CREATE OR REPLACE DEFINER = CURRENT_USER PROCEDURE mysql.{name}({parameters})"
-            f" MODIFIES SQL DATA SQL SECURITY DEFINER BEGIN {_CHECK} {body} END"
+            f" MODIFIES SQL DATA SQL SECURITY DEFINER BEGIN {_CHECK} {_NOT_OURS} {body} END"
         )
     return tuple(_BODIES)
 
@@ -151,6 +151,10 @@ def _procedures(admin: Admin) -> tuple[str, ...]:
 _CHECK = (
     f"IF who NOT REGEXP '{_NAME_SQL}' OR LOWER(who) LIKE 'keystead%' OR LOWER(who) IN ('root', 'mysql', 'mariadb.sys')"
     " THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'this cannot be the name of an account'; END IF;"
+)
+_NOT_OURS = (
+    "IF EXISTS (SELECT 1 FROM mysql.global_priv WHERE User = who AND JSON_VALUE(Priv, '$.plugin') LIKE 'iam\\_%')"
+    " THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'this account belongs to Keystead: keystead db mappings'; END IF;"
 )
 _NOT_ONESELF = (
     "IF who = SUBSTRING_INDEX(SESSION_USER(), '@', 1)"

@@ -23,6 +23,8 @@ from keystead.adapters.mariadb import accounts
 from keystead.adapters.mariadb.backup import BackupRun, restore_into
 from keystead.adapters.mariadb.client import Admin
 from keystead.adapters.mariadb.datadir import NodeDirectories, build, empty
+from keystead.adapters.mariadb.node_logins import NodeLogins
+from keystead.adapters.mariadb.plugins import login_plugin, place_plugins
 from keystead.adapters.mariadb.process import Identity, Owner, Process, require_free_port, wait_until_silent
 from keystead.adapters.mariadb.reencrypt import reencrypt
 from keystead.adapters.mariadb.report import report_of
@@ -42,7 +44,7 @@ STOP_SECONDS = 60.0
 STRAY_ROUNDS = 5
 
 
-class MariaDbNode:
+class MariaDbNode(NodeLogins):
     """One server. `kill` may come from any thread at any time; everything else is called by one thread at a time."""
 
     def __init__(self, system: DbSystem, data_root: Path, memory_root: Path, endpoint_port: int, backups: Path) -> None:
@@ -207,6 +209,8 @@ class MariaDbNode:
             tls_key=str(run / "tls.key"),
             tls_ca=str(run / "ca.crt"),
             shape=Shape.for_memory(self._system.memory_mb),
+            plugin_directory=str(self._home / "plugin") if login_plugin() is not None else "",
+            login_socket=str(self._login_socket) if login_plugin() is not None else "",
             redo_log_extra=(self._home / "REDO_EXTRA").exists(),
         )
 
@@ -235,6 +239,7 @@ class MariaDbNode:
         ):
             if content:  # a start that is to be refused brings none
                 self._give(self._directories.run / name, content)
+        place_plugins(self._home / "plugin")
         self._write("my.cnf", render(self._config()).encode(), 0o644)
 
     def _launch(self, credentials: Credentials) -> Server:

@@ -476,4 +476,4 @@ audit_heads = sa.Table(
 )
 
 # The tables of other files, part of the same metadata.
-from keystead.adapters.sql import schema_approvals, schema_policy, schema_tokens  # noqa: E402, F401
+from keystead.adapters.sql import schema_approvals, schema_logins, schema_policy, schema_tokens  # noqa: E402, F401

@@ -21,6 +21,7 @@ from keystead.adapters.sql.databases import SqlDatabaseRows
 from keystead.adapters.sql.iam import SqlIamRows
 from keystead.adapters.sql.jobs import SqlJobRows
 from keystead.adapters.sql.policy import SqlPolicyRows
+from keystead.adapters.sql.logins import SqlLoginRows
 from keystead.adapters.sql.reserve import Reserve
 from keystead.adapters.sql.tokens import SqlSessionRows
 from keystead.adapters.sql.vault import SqlVaultRows
@@ -42,6 +43,7 @@ class SqlTx:
         self.databases = SqlDatabaseRows(connection)
         self.approvals = SqlApprovalRows(connection)
         self.sessions = SqlSessionRows(connection, generation)
+        self.logins = SqlLoginRows(connection)
 
 
 class SqlStore:

@@ -13,6 +13,7 @@ from keystead.web.api import (
     inventory,
     jobs,
     lifecycle,
+    logins,
     region,
     seal,
     sessions,
@@ -38,5 +39,6 @@ TABLE: tuple[Operation, ...] = (
     *backups.OPERATIONS,
     *jobs.OPERATIONS,
     *audit.OPERATIONS,
+    *logins.OPERATIONS,
     *host.OPERATIONS,
 )

@@ -128,3 +128,22 @@ def _approvals() -> None:
 
 def _logins() -> None:
     """Who may log in to which database, and as whom."""
+    op.create_table(
+        "login_mappings",
+        sa.Column("tenancy", sa.String(128), primary_key=True),
+        sa.Column("id", sa.String(128), primary_key=True),
+        sa.Column("system", sa.String(128), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("subject", sa.String(128), nullable=False),
+        sa.Column("subject_name", sa.Text(), nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("client", sa.Text(), nullable=False),
+        sa.Column("roles", sa.JSON(), nullable=False),
+        sa.Column("grants", sa.JSON(), nullable=False),
+        sa.Column("precedence", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("reason_text", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.String(32), nullable=False),
+        sa.UniqueConstraint("tenancy", "system", "account", name="login_mappings_account"),
+        sa.UniqueConstraint("tenancy", "system", "subject", name="login_mappings_subject"),
+    )

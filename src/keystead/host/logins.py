@@ -1,0 +1,356 @@
+"""Logins with tokens on this machine: what a server's plugin asks is put to the region, and sessions are ended in time.
+
+One socket per node, by which its server is known: whoever connects must be that very process (pid by SO_PEERCRED,
+start time by the node). Who wants in, and where, is never taken from the message; the server's name in it must agree.
+
+    message  "KSL1" | kind 1 | connection 8 | n:server | n:user | n:account's text | n:nonce | n:payload | n:client host
+    reply    'A' | length 2 | account | length 2 | external user     or 'R'        (native/iam_auth.c draws the same)
+
+Each node has its own few threads: a flood of logins to one neither hinders another nor the key endpoint. Whatever goes
+wrong, the answer is no. Before a yes is said the login is in our books, so there is no session that nobody watches: the
+watcher asks the region every second whether what they rest upon still holds, and kills those that have lost it. An
+expired token needs nobody's answer. Sessions that are in no book (an earlier life of ours wrote none) are ended.
+"""
+
+import json
+import queue
+import socket
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Protocol
+
+from keystead.core.clock import Clock, isoformat_exact
+from keystead.core.errors import KeysteadError, Refusal
+from keystead.databases.logins.model import (
+    ClientKind,
+    EndedLogin,
+    HeldLogin,
+    LoginAnswer,
+    LoginMapping,
+    LoginRequest,
+    MappingReport,
+)
+from keystead.databases.node import LoginNode
+
+THREADS = 4
+WAITING = 512
+SECONDS = 2.0
+WATCH_SECONDS = 1.0
+MAX_MESSAGE = 64 << 10
+NOTES_KEPT = 4096
+KINDS: dict[bytes, ClientKind] = {b"t": "token", b"o": "oci", b"p": "openid"}
+NO = b"R"
+
+
+class LoginDesk(Protocol):
+    """The region's answer to this machine. Raises (all methods): Unavailable: no answer. Refusal: no."""
+
+    def decide_login(self, system: str, asked: LoginRequest) -> LoginAnswer: ...
+    def check_logins(self, system: str, held: Sequence[HeldLogin]) -> Sequence[EndedLogin]: ...
+    def report_mappings(self, system: str, reports: Sequence[MappingReport]) -> None: ...
+
+
+class Malformed(Exception):
+    """What came is no message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What sessions of one token by one mapping rest upon: the same for each connection."""
+
+    subject: str
+    token_id: str
+    mapping: str
+    group: str
+    issued_at: datetime
+    expires_at: datetime
+    session: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"{self.token_id} {self.mapping}"
+
+    def held(self) -> HeldLogin:
+        return HeldLogin(self.key, **asdict(self))
+
+
+def read_message(data: bytes) -> tuple[str, LoginRequest]:
+    """The server's name and the request. Raises: Malformed."""
+    if data[:4] != b"KSL1" or len(data) < 13 or data[4:5] not in KINDS:
+        raise Malformed
+    fields, at = [], 13
+    for _ in range(6):
+        if len(data) - at < 4:
+            raise Malformed
+        (length,) = struct.unpack_from(">I", data, at)
+        at += 4
+        if length > len(data) - at:
+            raise Malformed
+        fields.append(data[at : at + length])
+        at += length
+    if at != len(data):
+        raise Malformed
+    server, user, text, nonce, payload, address = fields
+    (connection,) = struct.unpack_from(">Q", data, 5)
+    try:
+        asked = LoginRequest(
+            KINDS[data[4:5]], user.decode(), text.decode(), nonce, payload, address.decode(), connection
+        )
+        return server.decode(), asked
+    except UnicodeDecodeError:
+        raise Malformed from None
+
+
+def complete(data: bytes) -> bool:
+    """Whether all six fields are there. Raises: Malformed: they never will be."""
+    at = 13
+    for _ in range(6):
+        if len(data) < at + 4:
+            return False
+        at += 4 + int.from_bytes(data[at : at + 4], "big")
+        if at > MAX_MESSAGE:
+            raise Malformed
+    return len(data) >= at
+
+
+def reply_to(answer: LoginAnswer) -> bytes:
+    parts = [name.encode() for name in (answer.account, answer.subject)]
+    return b"A" + b"".join(struct.pack(">H", len(part)) + part for part in parts)
+
+
+class Door:
+    """The logins of one node: its socket, its books. `open` once its server runs; `close` when it ends."""
+
+    def __init__(
+        self, system: str, node: LoginNode, desk: LoginDesk, clock: Clock, log: Callable[..., object], threads: int
+    ) -> None:
+        self.system = system
+        self._node = node
+        self._desk = desk
+        self._clock = clock
+        self._log = log
+        self._lock = threading.Lock()
+        self._books: dict[str, Book] = {}
+        self._connections: dict[int, str] = {}
+        self._notes = 0
+        self._listening: socket.socket | None = None
+        self._calls: queue.SimpleQueue[socket.socket | None] = queue.SimpleQueue()
+        self._waiting = threading.BoundedSemaphore(WAITING)
+        self._threads = threads
+
+    def open(self) -> bool:
+        """Listen; False where there is no login plugin. Logins that an earlier life of ours noted are taken over."""
+        descriptor = self._node.login_socket()
+        if descriptor < 0:
+            return False
+        self._listening = socket.socket(fileno=descriptor)
+        self._recall()
+        for work in (self._accept, *(self._serve,) * self._threads):
+            threading.Thread(target=work, name="login", daemon=True).start()
+        return True
+
+    def close(self) -> None:
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            with suppress(OSError):
+                listening.shutdown(socket.SHUT_RDWR)  # wakes who accepts
+            listening.close()
+        for _ in range(self._threads):
+            self._calls.put(None)
+
+    def watch(self) -> None:
+        """End the sessions that have nothing to rest upon any more. Raises: Unavailable: the server does not answer."""
+        found = self._node.token_sessions()
+        with self._lock:
+            books = dict(self._books)
+            mine = {number: books[key] for number, key in self._connections.items() if key in books}
+        ended = self._ended(found, mine)
+        strangers = [number for number in found if number not in mine and not self._known(number)]
+        doomed = [number for number, book in mine.items() if book.key in ended and number in found]
+        if doomed or strangers:
+            self._node.end_sessions([*doomed, *strangers])
+            self._log("sessions were ended", system=self.system, ended=len(doomed), unknown=len(strangers))
+        self._forget(found, mine)
+
+    def _ended(self, found: Sequence[int] | object, mine: dict[int, Book]) -> dict[str, str]:
+        """By key, why. What expired needs no answer from anybody."""
+        now = self._clock.now()
+        books = {book.key: book for book in mine.values()}
+        ended = {key: "the token expired" for key, book in books.items() if now >= book.expires_at}
+        if books:
+            try:
+                answers = self._desk.check_logins(self.system, [book.held() for book in books.values()])
+            except KeysteadError as error:
+                self._log("sessions could not be checked", system=self.system, reason=error.message)
+            else:
+                ended |= {each.key: each.reason for each in answers}
+        return ended
+
+    def _known(self, number: int) -> bool:
+        with self._lock:  # it may have come in since we looked
+            return number in self._connections
+
+    def _forget(self, found: object, mine: dict[int, Book]) -> None:
+        """Leave out of the books what has gone. One that came in since is not in `mine`, and stays."""
+        present = set(found)  # type: ignore[call-overload]
+        with self._lock:
+            for number in mine:
+                if number not in present:
+                    self._connections.pop(number, None)
+            keys = set(self._connections.values())
+            self._books = {key: book for key, book in self._books.items() if key in keys}
+            renew = self._notes > NOTES_KEPT + 2 * len(self._connections)
+            lines = [_line(number, self._books[key]) for number, key in self._connections.items()] if renew else []
+            if renew:
+                self._node.renew_notes(lines)
+                self._notes = len(lines)
+
+    def _recall(self) -> None:
+        for line in self._node.noted_logins():
+            with suppress(ValueError, KeyError, TypeError):
+                number, book = _noted(line)
+                self._books[book.key] = book
+                self._connections[number] = book.key
+                self._notes += 1
+
+    def _enter(self, number: int, answer: LoginAnswer) -> None:
+        book = Book(
+            answer.subject, answer.token_id, answer.mapping, answer.group, answer.issued_at, answer.expires_at,
+            answer.session,
+        )  # fmt: skip
+        with self._lock:
+            self._node.note_login(_line(number, book))
+            self._notes += 1
+            self._books[book.key] = book
+            self._connections[number] = book.key
+
+    # the socket
+
+    def _accept(self) -> None:
+        listening = self._listening
+        while listening is not None and self._listening is listening:
+            try:
+                caller, _ = listening.accept()
+            except OSError:
+                return
+            if self._waiting.acquire(blocking=False):
+                self._calls.put(caller)
+            else:
+                caller.close()  # the plugin takes it for a no
+
+    def _serve(self) -> None:
+        while (caller := self._calls.get()) is not None:
+            self._waiting.release()
+            with caller, suppress(OSError):
+                caller.settimeout(SECONDS)
+                caller.sendall(self._answer(caller))
+
+    def _answer(self, caller: socket.socket) -> bytes:
+        pid, _, _ = struct.unpack("3i", caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if not self._node.is_server(pid):
+            self._log("a login was asked for by a process that is not the server", system=self.system, pid=pid)
+            return NO
+        try:
+            server, asked = read_message(self._receive(caller))
+            if server != self.system:
+                raise Malformed
+            answer = self._desk.decide_login(self.system, asked)
+            self._enter(asked.connection, answer)
+            return reply_to(answer)
+        except Malformed:
+            self._log("a login was not understood", system=self.system)
+        except Refusal:
+            pass  # the audit log has it
+        except KeysteadError as error:
+            self._log("a login could not be decided", system=self.system, reason=error.message)
+        except Exception as error:
+            self._log("a login could not be decided", system=self.system, reason=type(error).__name__)
+        return NO
+
+    def _receive(self, caller: socket.socket) -> bytes:
+        data = b""
+        while not complete(data):
+            chunk = caller.recv(MAX_MESSAGE)
+            if not chunk:
+                raise Malformed
+            data += chunk
+        return data
+
+
+class Doors:
+    """The doors of a machine."""
+
+    def __init__(self, desk: LoginDesk, clock: Clock, log: Callable[..., object], threads: int = THREADS) -> None:
+        self._desk = desk
+        self._clock = clock
+        self._log = log
+        self._threads = threads
+        self._doors: dict[str, Door] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Begin to watch sessions."""
+        threading.Thread(target=self._watch, name="sessions", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for system in list(self._doors):
+            self.close(system)
+
+    def open(self, system: str, node: LoginNode) -> None:
+        """The node's server runs: let it ask."""
+        self.close(system)
+        door = Door(system, node, self._desk, self._clock, self._log, self._threads)
+        try:
+            opened = door.open()
+        except OSError as error:
+            self._log("logins cannot be served", system=system, reason=error.strerror)
+            return
+        if opened:
+            with self._lock:
+                self._doors[system] = door
+
+    def close(self, system: str) -> None:
+        with self._lock:
+            door = self._doors.pop(system, None)
+        if door is not None:
+            door.close()
+
+    def put(self, system: str, node: LoginNode, mappings: Sequence[LoginMapping]) -> None:
+        """Bring the accounts in line, and say what became of them. Raises: Unavailable, Fault."""
+        reports = node.put_logins(mappings)
+        if reports:
+            self._desk.report_mappings(system, reports)
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(WATCH_SECONDS):
+            with self._lock:
+                doors = list(self._doors.values())
+            for door in doors:
+                try:
+                    door.watch()
+                except KeysteadError:
+                    continue  # its server has ended, or is about to: its keeper sees to it
+                except Exception as error:
+                    self._log("sessions could not be watched", system=door.system, reason=repr(error))
+
+
+def _line(number: int, book: Book) -> bytes:
+    told = asdict(book) | {
+        "connection": number,
+        "issued_at": isoformat_exact(book.issued_at),
+        "expires_at": isoformat_exact(book.expires_at),
+    }
+    return json.dumps(told).encode()
+
+
+def _noted(line: bytes) -> tuple[int, Book]:
+    told = json.loads(line)
+    number = int(told.pop("connection"))
+    issued, expires = (datetime.fromisoformat(told.pop(name)) for name in ("issued_at", "expires_at"))
+    return number, Book(**told, issued_at=issued, expires_at=expires)

@@ -1,0 +1,242 @@
+"""Logins to databases over REST: mappings for people, decisions for machines."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from keystead.core.errors import Refusal
+from keystead.crypto.proofkey import PublicJwk
+from keystead.databases.logins.acts import NewMapping
+from keystead.databases.logins.model import (
+    MAX_GRANTS,
+    MAX_PRECEDENCE,
+    MAX_ROLES,
+    ClientKind,
+    EndedLogin,
+    HeldLogin,
+    LoginAnswer,
+    LoginMapping,
+    LoginRequest,
+    MappedKind,
+    MappingReport,
+    MappingState,
+)
+from keystead.databases.logins.possession import MAX_PAYLOAD
+from keystead.web.messages import Message
+from keystead.web.operations import Call, NoBody, Operation
+from keystead.web.services import Services
+
+Short = Annotated[str, Meta(max_length=200)]
+
+
+class MapLogin(Message):
+    """Who may log in with tokens, and what for."""
+
+    kind: Annotated[MappedKind, Meta(description="One user to an account, or a group's members to a proxy account.")]
+    subject_id: Annotated[str, Meta(max_length=128, description="The user's or the group's id.")]
+    account: Annotated[str, Meta(max_length=80, description="Empty: the user's name, or p_ and the group's.")] = ""
+    client: Annotated[ClientKind, Meta(description="Which clients: password-like, OCI's, or OpenID's.")] = "token"
+    roles: Annotated[
+        tuple[Short, ...], Meta(max_length=MAX_ROLES, description="Made when missing; default roles.")
+    ] = ()
+    grants: Annotated[tuple[Short, ...], Meta(max_length=MAX_GRANTS, description="Such as SELECT ON shop.*")] = ()
+    precedence: Annotated[
+        int, Meta(ge=0, le=MAX_PRECEDENCE, description="Among several groups of a person the lowest holds.")
+    ] = 100
+
+
+class LoginMappingReply(Message):
+    """A mapping. `state` tells how far its account is."""
+
+    id: str
+    db_system_id: str
+    kind: MappedKind
+    subject_id: str
+    subject_name: str
+    account: str
+    client: ClientKind
+    roles: tuple[str, ...]
+    grants: tuple[str, ...]
+    precedence: int
+    state: MappingState
+    reason_text: str
+    created_at: datetime
+
+
+class LoginMappings(Message):
+    """The mappings of a system."""
+
+    items: list[LoginMappingReply]
+
+
+class LoginReadinessReply(Message):
+    """Whether logins with tokens can work, and if not, why not."""
+
+    ready: bool
+    reasons: list[str]
+
+
+class DecideLogin(Message):
+    """What a database server tells of somebody who wants in."""
+
+    client: ClientKind
+    user: Annotated[str, Meta(max_length=512)]
+    account_text: Annotated[str, Meta(max_length=4096)]
+    nonce: Annotated[bytes, Meta(max_length=64)]
+    payload: Annotated[bytes, Meta(max_length=2 * MAX_PAYLOAD)]
+    address: Annotated[str, Meta(max_length=1024)]
+    connection: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+
+
+class CheckLogins(Message):
+    """The logins that have open sessions."""
+
+    held: Annotated[list[HeldLogin], Meta(max_length=20_000)]
+
+
+class EndedLogins(Message):
+    """Those whose sessions must end."""
+
+    ended: list[EndedLogin]
+
+
+class ReportMappings(Message):
+    """What became of the accounts of mappings."""
+
+    reports: Annotated[list[MappingReport], Meta(max_length=20_000)]
+
+
+class DatabaseToken(Message):
+    """What a token for databases is to be bound to."""
+
+    public_jwk: Annotated[
+        Annotated[str, Meta(max_length=4096)] | None,
+        Meta(description="A public key (JWK as text, RSA) of the client's; only who has it can then use the token."),
+    ] = None
+
+
+class DatabaseTokenReply(Message):
+    """A token for logging in to the region's databases."""
+
+    token: Annotated[str, Meta(description="Shown once.")]
+    token_id: str
+    expires_at: datetime
+
+
+def issue_database_token(services: Services, call: Call[DatabaseToken, NoBody]) -> DatabaseTokenReply:
+    text = call.body.public_jwk
+    key = None
+    if text is not None:
+        try:
+            read = msgspec.json.decode(text, type=dict[str, str])
+        except msgspec.MsgspecError:
+            raise Refusal("InvalidKey", "this is not a JWK", hint="an object of strings, as text") from None
+        key = PublicJwk.from_jwk(read)
+    issued = services.iam.issue_database_token(call.caller, key)
+    expires = issued.expires_at or services.clock.now()
+    return DatabaseTokenReply(token=issued.token, token_id=issued.token_id, expires_at=expires)
+
+
+def shown_mapping(found: LoginMapping) -> LoginMappingReply:
+    return LoginMappingReply(
+        id=found.id,
+        db_system_id=found.system,
+        kind=found.kind,
+        subject_id=found.subject,
+        subject_name=found.subject_name,
+        account=found.account,
+        client=found.client,
+        roles=found.roles,
+        grants=found.grants,
+        precedence=found.precedence,
+        state=found.state,
+        reason_text=found.reason_text,
+        created_at=found.created_at,
+    )
+
+
+def map_login(services: Services, call: Call[MapLogin, NoBody]) -> LoginMappingReply:
+    body = call.body
+    wanted = NewMapping(body.kind, body.subject_id, body.account, body.client, body.roles, body.grants, body.precedence)
+    return shown_mapping(services.databases.map_login(call.caller, call.path["db_system_id"], wanted))
+
+
+def list_mappings(services: Services, call: Call[NoBody, NoBody]) -> LoginMappings:
+    found = services.databases.list_mappings(call.caller, call.path["db_system_id"])
+    return LoginMappings(items=[shown_mapping(each) for each in found])
+
+
+def unmap_login(services: Services, call: Call[NoBody, NoBody]) -> None:
+    services.databases.unmap_login(call.caller, call.path["db_system_id"], call.path["login_mapping_id"])
+
+
+def login_readiness(services: Services, call: Call[NoBody, NoBody]) -> LoginReadinessReply:
+    found = services.databases.login_readiness(call.caller, call.path["db_system_id"])
+    return LoginReadinessReply(ready=found.ready, reasons=list(found.reasons))
+
+
+def decide_login(services: Services, call: Call[DecideLogin, NoBody]) -> LoginAnswer:
+    body = call.body
+    asked = LoginRequest(
+        body.client, body.user, body.account_text, body.nonce, body.payload, body.address, body.connection
+    )
+    return services.login_desk.decide_login(call.caller, call.path["db_system_id"], asked)
+
+
+def check_logins(services: Services, call: Call[CheckLogins, NoBody]) -> EndedLogins:
+    held = call.body.held
+    return EndedLogins(ended=services.login_desk.check_logins(call.caller, call.path["db_system_id"], held))
+
+
+def report_mappings(services: Services, call: Call[ReportMappings, NoBody]) -> None:
+    services.login_desk.report_mappings(call.caller, call.path["db_system_id"], call.body.reports)
+
+
+def _must_read(services: Services, call: Call[DecideLogin, NoBody]) -> bool:
+    return not services.login_desk.knows(call.path["db_system_id"])
+
+
+_SYSTEM = "/db-systems/{db_system_id}"
+_HOST = "/host/systems/{db_system_id}/actions"
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "IssueDatabaseToken", "POST", "/auth/database-tokens", "Get a token that logs in to databases",
+        issue_database_token, "auth", request=DatabaseToken, reply=DatabaseTokenReply,
+        description="Of your own session, and good for no longer than the token you ask with.",
+    ),
+    Operation(
+        "MapLogin", "POST", f"{_SYSTEM}/login-mappings", "Let a user, or a group's members, log in with tokens",
+        map_login, "db-systems", request=MapLogin, reply=LoginMappingReply, status=201,
+        permissions=("MYSQL_INSTANCE_UPDATE",), creates=True,
+        description="The account follows within moments: `state` tells.",
+    ),
+    Operation(
+        "ListLoginMappings", "GET", f"{_SYSTEM}/login-mappings", "List who may log in with tokens", list_mappings,
+        "db-systems", reply=LoginMappings, permissions=("MYSQL_INSTANCE_READ",),
+    ),
+    Operation(
+        "UnmapLogin", "DELETE", f"{_SYSTEM}/login-mappings/{{login_mapping_id}}", "Take a mapping away",
+        unmap_login, "db-systems", status=204, permissions=("MYSQL_INSTANCE_UPDATE",), takes_access=True,
+        description="Sessions that came in by it end within seconds.",
+    ),
+    Operation(
+        "GetLoginReadiness", "GET", f"{_SYSTEM}/login-readiness", "Show what stands in the way of logins with tokens",
+        login_readiness, "db-systems", reply=LoginReadinessReply, permissions=("MYSQL_INSTANCE_READ",),
+    ),
+    Operation(
+        "DecideLogin", "POST", f"{_HOST}/decide-login", "Whether somebody may log in to a database, and as whom",
+        decide_login, "host", request=DecideLogin, reply=LoginAnswer, permissions=("HOST_WATCH",), runs="loop",
+        waits=_must_read,
+    ),
+    Operation(
+        "CheckLogins", "POST", f"{_HOST}/check-logins", "Which open sessions have nothing to rest upon any more",
+        check_logins, "host", request=CheckLogins, reply=EndedLogins, permissions=("HOST_WATCH",),
+    ),
+    Operation(
+        "ReportMappings", "POST", f"{_HOST}/report-mappings", "Tell what became of the accounts of mappings",
+        report_mappings, "host", request=ReportMappings, status=204, permissions=("HOST_REPORT",),
+    ),
+)  # fmt: skip
