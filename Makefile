@@ -15,11 +15,15 @@ help: ## list the targets
 # --- installing ----------------------------------------------------------------------------------------------------
 
 .PHONY: install
-install: system .venv/.installed ## install everything: Debian packages that are missing, and .venv
+install: system .venv/.installed native ## install everything: Debian packages that are missing, and .venv
 
 .PHONY: system
 system:
-	@tools/install.sh python mariadb softhsm
+	@tools/install.sh python mariadb native softhsm
+
+.PHONY: native
+native: system ## build the login plugin for MariaDB (without a compiler, systems run without logins by token)
+	@tools/native.sh
 
 .venv/.locked: requirements-dev.lock tools/venv.sh
 	@tools/venv.sh .venv requirements-dev.lock
@@ -107,5 +111,6 @@ lock: ## write the locks anew from pyproject.toml (uv is installed into .lock-ve
 .PHONY: clean
 clean: ## remove what was installed and built here (not the Debian packages)
 	rm -rf .venv .bench-venv .lock-venv .demo .fuzz tests/fuzz/findings build dist .hypothesis .schemathesis
+	rm -rf src/keystead/adapters/mariadb/built
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

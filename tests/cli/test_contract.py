@@ -156,6 +156,12 @@ db restore-identity s
 db confirm s
 db keys s
 db fence-receipt s
+db map-user s ada --role reader
+db mappings s
+db unmap s ada
+db doctor s
+db token
+db token s --for mariadb
 db unprotect s
 backup create s -n b -k k
 backup list

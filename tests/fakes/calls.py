@@ -21,6 +21,8 @@ from keystead.crypto.suites import suite_of
 from keystead.databases.creation import NewSystem
 from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.desk import Report
+from keystead.databases.logins.acts import NewMapping
+from keystead.databases.logins.model import LoginRequest, MappingReport
 from keystead.iam.model import Caller
 from keystead.vault.insight.inventory import counted
 from keystead.vault.lifecycle.settings import KeySettings, VaultSettings
@@ -32,6 +34,7 @@ from keystead.vault.transfer.wrapping import WrappingKey
 ASSOCIATED = b"for me"
 _numbers = count(1)
 _page = PageRequest(10)
+_nobody = LoginRequest("token", "ann", "{}", b"", b"x", "192.0.2.7", 1)
 
 
 def fresh_key() -> str:
@@ -61,6 +64,7 @@ class Things:
     auth_token: str
     api_key: str
     break_glass: str
+    login_mapping: str
     wrapped: bytes = b""
     encrypted: bytes = b""
 
@@ -68,6 +72,7 @@ class Things:
         """Ids that look the same and name nothing."""
         kinds = {"system": "mysqldbsystem", "backup": "mysqlbackup", "signing": "key", "version": "keyversion"}
         kinds |= {"auth_token": "authtoken", "api_key": "apikey", "break_glass": "breakglass"}
+        kinds |= {"login_mapping": "loginmapping"}
         ids = {
             field.name: new_id(kinds.get(field.name, field.name), "home")  # type: ignore[arg-type]
             for field in fields(self)
@@ -105,9 +110,10 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     with region.store.note() as tx:
         tx.databases.change_backup(backup, replace(backup, state="ACTIVE"))
     active(region, made.system.id)
+    mapping = region.databases.map_login(caller, made.system.id, NewMapping("user", user.id))
     return Things(
         place.id, user.id, group.id, policy.id, vault.id, key.id, made.system.id, backup.id, job.id, signing, version,
-        auth_token.id, api_key.id, begun.id, wrapped, encrypted,
+        auth_token.id, api_key.id, begun.id, mapping.id, wrapped, encrypted,
     )  # fmt: skip
 
 
@@ -383,6 +389,15 @@ DATABASES: Mapping[str, Call] = {
     "hierarchy": _read(lambda r, c, t: r.databases.hierarchy(c, t.system), "system"),
     "last_fence": _read(lambda r, c, t: r.databases.last_fence(c, t.system), "system"),
     "endpoint": _read(lambda r, c, t: r.databases.endpoint(c, t.system), "system"),
+    "map_login": Call(
+        lambda r, c, t: r.databases.map_login(c, t.system, NewMapping("group", t.group, roles=("reader",))),
+        ("system", "group"),
+    ),
+    "list_mappings": _read(lambda r, c, t: r.databases.list_mappings(c, t.system), "system"),
+    "unmap_login": Call(
+        lambda r, c, t: r.databases.unmap_login(c, t.system, t.login_mapping), ("system", "login_mapping")
+    ),
+    "login_readiness": _read(lambda r, c, t: r.databases.login_readiness(c, t.system), "system"),
     "create_backup": Call(lambda r, c, t: r.databases.create_backup(c, t.system, fresh(), t.key), ("system", "key")),
     "get_backup": _read(lambda r, c, t: r.databases.get_backup(c, t.backup), "backup"),
     "list_backups": _read(lambda r, c, t: r.databases.list_backups(c, t.compartment, _page), "compartment"),
@@ -404,12 +419,21 @@ DESK: Mapping[str, Call] = {
     "report": Call(lambda r, c, t: r.desk.report(c, Report(t.system, "running")), ("system",)),
 }
 
+LOGINS: Mapping[str, Call] = {
+    "decide_login": _read(lambda r, c, t: r.logins.decide_login(c, t.system, _nobody), "system"),
+    "check_logins": _read(lambda r, c, t: r.logins.check_logins(c, t.system, ()), "system"),
+    "report_mappings": Call(
+        lambda r, c, t: r.logins.report_mappings(c, t.system, [MappingReport(t.login_mapping)]), ("system",)
+    ),
+}
+
 SERVICES: Mapping[str, Mapping[str, Call]] = {
     "iam": IAM,
     "vaults": VAULTS,
     "databases": DATABASES,
     "jobs": JOBS,
     "desk": DESK,
+    "logins": LOGINS,
 }
 
 # Public, but not for callers: what the services offer one another, and what comes before there is a caller.
@@ -417,7 +441,9 @@ INNER: Mapping[str, frozenset[str]] = {
     "iam": frozenset(
         {"sign_in", "sign_in_with_auth_token", "authenticate", "authenticate_for_databases", "sign_out", "place"}
         | {"authenticate_by_key", "list_sessions", "end_session", "refresh_token", "exchange_token"}  # of one's own
+        | {"issue_database_token"}
     ),
+    "logins": frozenset({"knows"}),
     "vaults": frozenset({"new_key", "entry_of", "waits", "vault_at", "key_at", "versions_of"}),
 }
 
@@ -425,6 +451,6 @@ INNER: Mapping[str, frozenset[str]] = {
 def of_people() -> Iterator[tuple[str, Call]]:
     """Every call that a person may make, by name."""
     for service, calls in SERVICES.items():
-        if service != "desk":
+        if service not in ("desk", "logins"):
             for name, call in calls.items():
                 yield f"{service}.{name}", call

@@ -27,6 +27,7 @@ from keystead.core.secret import Secret
 from keystead.crypto.sign import SigningKey
 from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.desk import HostDesk
+from keystead.databases.logins.desk import LoginDesk
 from keystead.databases.placement import Placement
 from keystead.databases.service import Databases
 from keystead.iam.directory import Directory
@@ -111,6 +112,7 @@ class DomainRegion:
     associations: Associations
     databases: Databases
     desk: HostDesk
+    logins: LoginDesk
     jobs: Jobs
     machine: MachineId
     tenancy: TenancyId
@@ -209,10 +211,11 @@ def open_region(
     placement = Placement(machine, "127.0.0.1", range(23300, 23400), range(61000, 61100))
     databases = Databases(guard, snapshot, store, vaults, associations, placement, b"PEM", clock, REGION)
     desk = HostDesk(guard, snapshot, store, associations, NoCertificates(), clock, REGION)
+    logins = LoginDesk(guard, snapshot, store, iam, clock)
     jobs = Jobs(guard, directory_, store)
     return DomainRegion(
-        clock, journal, store, snapshot, guard, iam, tokens, vaults, associations, databases, desk, jobs, machine,
-        tenancy, admin, path, files,
+        clock, journal, store, snapshot, guard, iam, tokens, vaults, associations, databases, desk, logins, jobs,
+        machine, tenancy, admin, path, files,
     )  # fmt: skip
 
 

@@ -12,7 +12,10 @@ from typing import Any
 import pymysql
 from tests.live.test_up import PROGRAM, Place, free_ports, wait_for
 
-STATEMENT = "ALLOW service mysql_dp_auth TO {AUTHENTICATION_INSPECT, GROUP_MEMBERSHIP_INSPECT, DYNAMIC_GROUP_INSPECT} IN TENANCY"
+STATEMENT = (
+    "ALLOW service mysql_dp_auth TO {AUTHENTICATION_INSPECT, GROUP_MEMBERSHIP_INSPECT, DYNAMIC_GROUP_INSPECT}"
+    " IN TENANCY"
+)
 
 
 class LoginPlace(Place):
@@ -82,9 +85,7 @@ class LoginRegion:
             raise AssertionError(f"{method} {path}: {error.code} {error.read()!r}") from None
 
     def make_system(self, memory_mb: int) -> None:
-        made = self.call(
-            "POST", "/db-systems", {"compartment_id": self.root, "name": "shop", "memory_mb": memory_mb}
-        )
+        made = self.call("POST", "/db-systems", {"compartment_id": self.root, "name": "shop", "memory_mb": memory_mb})
         self.system, self.password = made["db_system"], made["admin_password"]
         self.await_state("ACTIVE")
         endpoint = self.call("GET", f"/db-systems/{self.system['id']}/endpoint")

@@ -122,6 +122,7 @@ def fake_services(**given: Any) -> Services:
         "audit_trail": None,
         "state": None,
         "host_desk": None,
+        "login_desk": None,
         "idempotency": FakeIdempotency(),
         "log": FakeLog(),
         "clock": ManualClock(),

@@ -5,6 +5,7 @@ and more, so that every operation can be asked of something that exists. `globex
 """
 
 import base64
+import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,9 @@ from keystead.crypto.sign import SigningKey
 from keystead.databases.creation import NewSystem
 from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.desk import HostDesk
+from keystead.databases.logins.acts import NewMapping
+from keystead.databases.logins.desk import LoginDesk
+from keystead.databases.logins.standing import STATEMENT
 from keystead.databases.placement import Placement
 from keystead.databases.service import Databases
 from keystead.iam.directory import Directory
@@ -188,6 +192,7 @@ def open_region(directory: Path) -> Region:
         jobs=Jobs(guard, directory_, store),
         audit_trail=Trail(guard, log),
         state=State(guard),
+        login_desk=LoginDesk(guard, snapshot, store, iam, clock),
         host_desk=HostDesk(guard, snapshot, store, associations, FakeCertificates(), clock, REGION),
         idempotency=FakeIdempotency(),
         log=log,
@@ -278,6 +283,13 @@ def _things(region: Region) -> None:
         with region.store.note() as tx:
             tx.databases.change_backup(backup, replace(backup, state="ACTIVE"))
             tx.jobs.cancel_for(made.system.tenancy, backup.id, region.clock.now())
+        services.iam.create_policy(caller, region.ids[prefix + "tenancy"], "login", (STATEMENT,))
+        me = caller.principal
+        mapping = services.databases.map_login(caller, made.system.id, NewMapping("user", me.id, "people"))
+        token = services.iam.issue_database_token(caller).token
+        region.ids[prefix + "login_token"] = base64.b64encode(token.encode()).decode()
+        account_text = {"mapping": mapping.id, "tenancy": me.tenancy, "user": me.id}
+        region.ids[prefix + "account_text"] = json.dumps(account_text)
         region.ids |= {
             prefix + name: value
             for name, value in {
@@ -294,6 +306,7 @@ def _things(region: Region) -> None:
                 "key_version_id": version.id,
                 "signing_key_id": signing.id,
                 "db_system_id": made.system.id,
+                "login_mapping_id": mapping.id,
                 "backup_id": backup.id,
                 "job_id": job.id,
             }.items()

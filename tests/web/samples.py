@@ -15,11 +15,11 @@ from keystead.web.operations import Operation
 OPERATIONS = {operation.name: operation for operation in TABLE}
 # Open to everybody, or to whoever is signed in: nothing to refuse.
 PUBLIC = {"GetHealth", "GetOpenApi", "SignIn", "GetSeal", "Unseal", "ResetUnseal"}
-OWN = {"WhoAmI", "SignOut", "ExchangeToken", "RefreshToken", "ListSessions", "EndSession"}
+OWN = {"WhoAmI", "SignOut", "ExchangeToken", "RefreshToken", "ListSessions", "EndSession", "IssueDatabaseToken"}
 GUARDED = [name for name in OPERATIONS if name not in PUBLIC | OWN]
 # Acts that only a key with two halves can do: they are tried on one.
 SIGNING = {"Sign", "Verify", "SignBatch", "VerifyBatch", "GetPublicKey"}
-HOST = {"Watch", "OpenStoreKey", "ReportNode"}
+HOST = {"Watch", "OpenStoreKey", "ReportNode", "DecideLogin", "CheckLogins", "ReportMappings"}
 
 
 def body_of(region: Region, name: str, prefix: str = "") -> Any:
@@ -89,6 +89,19 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
         "ChangeDbSystemKey": {"key_id": ids["key_id"]},
         "CreateBackup": {"db_system_id": ids["db_system_id"], "name": "new"},
         "RestoreBackup": place | {"name": "restored"},
+        "IssueDatabaseToken": {},
+        "MapLogin": {"kind": "group", "subject_id": ids["group_id"], "roles": ["reader"]},
+        "DecideLogin": {
+            "client": "token",
+            "user": "people",
+            "account_text": ids["account_text"],
+            "nonce": "",
+            "payload": ids["login_token"],
+            "address": "192.0.2.7",
+            "connection": 1,
+        },
+        "CheckLogins": {"held": []},
+        "ReportMappings": {"reports": [{"mapping": ids["login_mapping_id"]}]},
         "Watch": {"known_generation": 0, "wait_ms": 0},
         "ReportNode": {"system_id": ids["db_system_id"], "event": "running"},
     }

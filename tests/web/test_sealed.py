@@ -26,7 +26,10 @@ def region(tmp_path_factory: pytest.TempPathFactory) -> Region:
 @pytest.fixture
 def client(region: Region) -> Iterator[Client]:
     """The same region's operations, sealed: the services behind them are not there."""
-    closed = {name: Closed() for name in ("iam", "vaults", "databases", "jobs", "audit_trail", "state", "host_desk")}
+    closed = {
+        name: Closed()
+        for name in ("iam", "vaults", "databases", "jobs", "audit_trail", "state", "host_desk", "login_desk")
+    }
     services = replace(region.services, sealed=lambda: True, seal=FakeSeal(sealed=True), **closed)
     made = Client(make_app(services), region.tokens["root"])
     yield made

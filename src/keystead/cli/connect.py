@@ -1,8 +1,8 @@
 """Handing over to the mariadb client, with TLS verified against the region's CA.
 
 What this side demands (host, port, TCP, CA file, verification, user) comes last on the client's command line, where it
-wins over whatever was passed on. The password never passes through here: the client asks for it, or takes it from
-MYSQL_PWD, which is left as it is.
+wins over whatever was passed on. A token goes over in MYSQL_PWD. A password never passes through here: the client asks
+for it, or takes it from MYSQL_PWD, which is left as it is.
 """
 
 import os
@@ -35,15 +35,19 @@ def command_line(
     ]
 
 
-def replace_process(endpoint: Json, user: str, database: str | None, passed_on: Sequence[str]) -> None:
-    """Become the mariadb client. Does not return.
+def replace_process(
+    endpoint: Json, user: str, database: str | None, passed_on: Sequence[str], token: str | None = None
+) -> None:
+    """Become the mariadb client. Does not return. With a `token`, it logs in with that.
 
     Raises:
         CliError: no client is installed.
     """
     program = client_program()
-    ask = "MYSQL_PWD" not in os.environ
+    ask = "MYSQL_PWD" not in os.environ and token is None
     arguments = command_line(program, endpoint, keep_ca(endpoint["ca_pem"]), user, database, passed_on, ask)
+    if token is not None:  # a client's environment is read by nobody but its own user
+        os.environ["MYSQL_PWD"] = token
     os.execv(program, arguments)  # noqa: S606 - no shell is wanted
 
 

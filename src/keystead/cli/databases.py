@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from keystead.cli import report as proof
 from keystead.cli.already import Moved, moved
 from keystead.cli.command import IfMatch, InCompartment, Limit, NewName, Reference, Wait, Yes, command, group
 from keystead.cli.console import Column, moment
-from keystead.cli.exits import usage
+from keystead.cli.exits import CliError, usage
 from keystead.cli.session import Session
 from keystead.cli.waiting import follow
 from keystead.cli.wire import Call, Json
@@ -297,20 +298,42 @@ def connect(
     ] = None,
     user: Annotated[str | None, typer.Option("--user", "-u", metavar="NAME", help="Account; else the admin's.")] = None,
     database: Annotated[str | None, typer.Option("--database", "-D", metavar="NAME", help="Schema to use.")] = None,
+    with_token: Annotated[
+        bool | None,
+        typer.Option("--token/--password", help="As yourself with your token, or with an account's password."),
+    ] = None,
     compartment: InCompartment = None,
 ) -> None:
-    """Open the mariadb client with verified TLS. It asks for the password itself, or takes MYSQL_PWD.
+    """Open the mariadb client with verified TLS.
+
+    You log in as yourself, with a token, where you are mapped on the system (see keystead db mappings). With --user or
+    --password, or with MYSQL_PWD set, an account's password is used: the client asks for it, or takes MYSQL_PWD.
 
     What comes after -- is passed on to it: keystead db connect flights -- -e 'select 1'
     """
     found = session.find("database system", name, compartment)
     endpoint = session.client.get(f"/db-systems/{found['id']}/endpoint").data
+    if session.console.json:
+        raise usage("db connect has no JSON form", "use `keystead db show`")
+    if with_token is None:
+        with_token = user is None and "MYSQL_PWD" not in os.environ and _mapped(session, found["id"])
+    if with_token:
+        client_program.client_program()  # before a token is made
+        name = user or str(session.client.get("/auth/whoami").data["name"])
+        token = str(session.client.post("/auth/database-tokens", {}).data["token"])
+        client_program.replace_process(endpoint, name, database, arguments or [], token)
     account = user or found.get("admin_username")
     if not account:
         raise usage("no account is known", "give --user")
-    if session.console.json:
-        raise usage("db connect has no JSON form", "use `keystead db show`")
     client_program.replace_process(endpoint, account, database, arguments or [])
+
+
+def _mapped(session: Session, system: str) -> bool:
+    """Whether anybody logs in to the system with tokens; who may not know is taken to be one of them."""
+    try:
+        return bool(session.client.get(f"/db-systems/{system}/login-mappings").data["items"])
+    except CliError:
+        return True
 
 
 def _path(session: Session, name: str, compartment: str | None) -> str:

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from keystead.cli import audit, auth, backups, cryptography, databases, iam, inventory, jobs, seal, sessions, state
+from keystead.cli import (
+    audit,
+    auth,
+    backups,
+    cryptography,
+    databases,
+    iam,
+    inventory,
+    jobs,
+    logins,
+    seal,
+    sessions,
+    state,
+)
 from keystead.cli.exits import MEANINGS
 from keystead.cli.session import Session
 
@@ -63,6 +76,7 @@ def root(
     ctx.obj = session
 
 
+logins.add_to(databases.systems)
 auth.add_to(app)
 cryptography.add_to(app)
 seal.add_to(app)

@@ -161,8 +161,8 @@ class Caller:
 
     `requester` names the person on whose request a job acts (law 1); it is empty when the principal acts for itself.
     `issued_at`, `expires_at`: when the token was made, and when it ends; None where there is none. `session`: the
-    sign-in that the token comes from, or the API key. `factors`: by what the principal proved who it is (see `FACTORS`). `key_bound`: this request was proved
-    with the key that the token is bound to. `risk`: what the sign-in was scored, 0 to 100.
+    sign-in that the token comes from, or the API key. `factors`: by what the principal proved who it is (`FACTORS`).
+    `key_bound`: this request was proved with the key that the token is bound to. `risk`: what the sign-in was scored.
     """
 
     principal: Principal
