@@ -441,7 +441,6 @@ INNER: Mapping[str, frozenset[str]] = {
     "iam": frozenset(
         {"sign_in", "sign_in_with_auth_token", "authenticate", "authenticate_for_databases", "sign_out", "place"}
         | {"authenticate_by_key", "list_sessions", "end_session", "refresh_token", "exchange_token"}  # of one's own
-        | {"issue_database_token"}
     ),
     "logins": frozenset({"knows"}),
     "vaults": frozenset({"new_key", "entry_of", "waits", "vault_at", "key_at", "versions_of"}),

@@ -960,15 +960,6 @@ def endpoint(ask: Request, db_system_id: str) -> Json:
     return {"host": "127.0.0.1", "port": found["port"], "ca_pem": pem}
 
 
-@route("POST", "/auth/database-tokens")
-def database_token(ask: Request) -> Json:
-    return {
-        "token": "database.token.text",
-        "token_id": ask.region.new_id("token"),
-        "expires_at": "2099-01-01T00:00:00Z",
-    }
-
-
 @route("POST", "/db-systems/{db_system_id}/login-mappings")
 def map_login(ask: Request, db_system_id: str) -> tuple[int, Json]:
     found, body = ask.region.get("mysqldbsystem", db_system_id), ask.body

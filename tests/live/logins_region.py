@@ -37,7 +37,8 @@ class Person:
     token: str = ""
 
     def database_token(self, **given: Any) -> str:
-        return str(self.region.call("POST", "/auth/database-tokens", given, self.token)["token"])
+        asked = {"audience": "databases", **given}
+        return str(self.region.call("POST", "/auth/tokens/exchange", asked, self.token)["token"])
 
 
 @dataclass

@@ -286,7 +286,7 @@ def _things(region: Region) -> None:
         services.iam.create_policy(caller, region.ids[prefix + "tenancy"], "login", (STATEMENT,))
         me = caller.principal
         mapping = services.databases.map_login(caller, made.system.id, NewMapping("user", me.id, "people"))
-        token = services.iam.issue_database_token(caller).token
+        token = services.iam.exchange_token(caller, "databases").token
         region.ids[prefix + "login_token"] = base64.b64encode(token.encode()).decode()
         account_text = {"mapping": mapping.id, "tenancy": me.tenancy, "user": me.id}
         region.ids[prefix + "account_text"] = json.dumps(account_text)

@@ -15,7 +15,7 @@ from keystead.web.operations import Operation
 OPERATIONS = {operation.name: operation for operation in TABLE}
 # Open to everybody, or to whoever is signed in: nothing to refuse.
 PUBLIC = {"GetHealth", "GetOpenApi", "SignIn", "GetSeal", "Unseal", "ResetUnseal"}
-OWN = {"WhoAmI", "SignOut", "ExchangeToken", "RefreshToken", "ListSessions", "EndSession", "IssueDatabaseToken"}
+OWN = {"WhoAmI", "SignOut", "ExchangeToken", "RefreshToken", "ListSessions", "EndSession"}
 GUARDED = [name for name in OPERATIONS if name not in PUBLIC | OWN]
 # Acts that only a key with two halves can do: they are tried on one.
 SIGNING = {"Sign", "Verify", "SignBatch", "VerifyBatch", "GetPublicKey"}
@@ -89,7 +89,6 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
         "ChangeDbSystemKey": {"key_id": ids["key_id"]},
         "CreateBackup": {"db_system_id": ids["db_system_id"], "name": "new"},
         "RestoreBackup": place | {"name": "restored"},
-        "IssueDatabaseToken": {},
         "MapLogin": {"kind": "group", "subject_id": ids["group_id"], "roles": ["reader"]},
         "DecideLogin": {
             "client": "token",

@@ -320,7 +320,7 @@ def connect(
     if with_token:
         client_program.client_program()  # before a token is made
         name = user or str(session.client.get("/auth/whoami").data["name"])
-        token = str(session.client.post("/auth/database-tokens", {}).data["token"])
+        token = str(session.client.post("/auth/tokens/exchange", {"audience": "databases"}).data["token"])
         client_program.replace_process(endpoint, name, database, arguments or [], token)
     account = user or found.get("admin_username")
     if not account:

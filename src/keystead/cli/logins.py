@@ -174,7 +174,7 @@ def token(
     elif bound is not None:
         _write_bound(session, bound)
     else:
-        answer = session.client.post("/auth/database-tokens", {}).data
+        answer = session.client.post("/auth/tokens/exchange", {"audience": "databases"}).data
         if session.console.json:
             session.console.document(answer)
         else:
@@ -204,7 +204,7 @@ def _write_bound(session: Session, directory: Path) -> None:
     material = asymmetric.generate(suite)
     private = asymmetric.PrivateKey(suite, material)
     public = PublicJwk.from_pem(_pem("PUBLIC KEY", private.public.spki).decode())
-    answer = session.client.post("/auth/database-tokens", {"public_jwk": public.text}).data
+    answer = session.client.post("/auth/tokens/exchange", {"audience": "databases", "public_key": public.text}).data
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory = directory.resolve()
     key_file, token_file = directory / "key.pem", directory / "token"

@@ -11,7 +11,6 @@ from keystead.core.errors import Refusal, check_version, stale, taken
 from keystead.core.ids import CompartmentId, GroupId, PolicyId, UserId, looks_like_id, new_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.core.secret import Secret
-from keystead.crypto.proofkey import PublicJwk
 from keystead.iam.approvals.break_glass import LONGEST_MINUTES, BreakGlassActs, end_in, ended_alert
 from keystead.iam.approvals.model import How
 from keystead.iam.auth_tokens import AuthTokens
@@ -91,28 +90,6 @@ class Iam(BreakGlassActs, Sessions, ApiKeys, AuthTokens):
     ) -> Caller:
         """The caller of a token for databases (see `Tokens`). Raises: Refusal `NotAuthenticated`."""
         return self._tokens.authenticate_for_databases(token, source, request_id, proof, bare=bare)
-
-    def issue_database_token(self, caller: Caller, key: PublicJwk | None = None) -> IssuedToken:
-        """A token for logging in to the region's databases, of the caller's own session and no longer than its token.
-
-        `key`: bind it to this key. Raises: Refusal: the caller is no user.
-        """
-        if caller.principal.type == "service" or caller.expires_at is None:
-            refusal = Refusal("NotForServices", "services do not log in to databases", kind="denied")
-            self._guard.refuse(caller, "SIGN_IN", self._own(caller), "IssueDatabaseToken", refusal)
-        issued = self._tokens.issue(
-            caller.principal,
-            factors=caller.factors,
-            session=caller.session,
-            key=key,
-            audience="databases",
-            lifetime=caller.expires_at - self._clock.now(),
-            source=caller.source,
-            risk=caller.risk,
-        )
-        detail = {"token_id": issued.token_id, "bound": str(key is not None).lower()}
-        self._guard.record(caller, "SIGN_IN", self._own(caller), "IssueDatabaseToken", "allowed", detail=detail)
-        return issued
 
     def sign_out(self, caller: Caller) -> None:
         """Void the caller's own token, and what else comes from the same session, at once."""

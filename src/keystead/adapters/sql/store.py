@@ -20,8 +20,8 @@ from keystead.adapters.sql.approvals import SqlApprovalRows
 from keystead.adapters.sql.databases import SqlDatabaseRows
 from keystead.adapters.sql.iam import SqlIamRows
 from keystead.adapters.sql.jobs import SqlJobRows
-from keystead.adapters.sql.policy import SqlPolicyRows
 from keystead.adapters.sql.logins import SqlLoginRows
+from keystead.adapters.sql.policy import SqlPolicyRows
 from keystead.adapters.sql.reserve import Reserve
 from keystead.adapters.sql.tokens import SqlSessionRows
 from keystead.adapters.sql.vault import SqlVaultRows

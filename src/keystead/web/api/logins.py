@@ -3,11 +3,8 @@
 from datetime import datetime
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
-from keystead.core.errors import Refusal
-from keystead.crypto.proofkey import PublicJwk
 from keystead.databases.logins.acts import NewMapping
 from keystead.databases.logins.model import (
     MAX_GRANTS,
@@ -108,37 +105,6 @@ class ReportMappings(Message):
     reports: Annotated[list[MappingReport], Meta(max_length=20_000)]
 
 
-class DatabaseToken(Message):
-    """What a token for databases is to be bound to."""
-
-    public_jwk: Annotated[
-        Annotated[str, Meta(max_length=4096)] | None,
-        Meta(description="A public key (JWK as text, RSA) of the client's; only who has it can then use the token."),
-    ] = None
-
-
-class DatabaseTokenReply(Message):
-    """A token for logging in to the region's databases."""
-
-    token: Annotated[str, Meta(description="Shown once.")]
-    token_id: str
-    expires_at: datetime
-
-
-def issue_database_token(services: Services, call: Call[DatabaseToken, NoBody]) -> DatabaseTokenReply:
-    text = call.body.public_jwk
-    key = None
-    if text is not None:
-        try:
-            read = msgspec.json.decode(text, type=dict[str, str])
-        except msgspec.MsgspecError:
-            raise Refusal("InvalidKey", "this is not a JWK", hint="an object of strings, as text") from None
-        key = PublicJwk.from_jwk(read)
-    issued = services.iam.issue_database_token(call.caller, key)
-    expires = issued.expires_at or services.clock.now()
-    return DatabaseTokenReply(token=issued.token, token_id=issued.token_id, expires_at=expires)
-
-
 def shown_mapping(found: LoginMapping) -> LoginMappingReply:
     return LoginMappingReply(
         id=found.id,
@@ -202,11 +168,6 @@ _SYSTEM = "/db-systems/{db_system_id}"
 _HOST = "/host/systems/{db_system_id}/actions"
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation(
-        "IssueDatabaseToken", "POST", "/auth/database-tokens", "Get a token that logs in to databases",
-        issue_database_token, "auth", request=DatabaseToken, reply=DatabaseTokenReply,
-        description="Of your own session, and good for no longer than the token you ask with.",
-    ),
     Operation(
         "MapLogin", "POST", f"{_SYSTEM}/login-mappings", "Let a user, or a group's members, log in with tokens",
         map_login, "db-systems", request=MapLogin, reply=LoginMappingReply, status=201,
