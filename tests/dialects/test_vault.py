@@ -201,6 +201,25 @@ def test_what_is_not_there(vault: hvac.Client) -> None:
         vault.secrets.kv.v2.list_secrets("nothing")
 
 
+def test_what_may_be_known_of_a_key_is_read_by_the_key_value_engine(vault: hvac.Client) -> None:
+    vault.secrets.transit.create_key("told", key_type="rsa-2048", mount_point=MOUNT)
+    first = vault.secrets.transit.read_key("told", mount_point=MOUNT)["data"]
+    vault.secrets.transit.rotate_key("told", mount_point=MOUNT)
+    kv = vault.secrets.kv.v2
+    now = kv.read_secret_version("told", mount_point=MOUNT, raise_on_deleted_version=True)["data"]
+    assert now["metadata"]["version"] == 2 and now["metadata"]["destroyed"] is False
+    assert now["data"]["type"] == "rsa-2048" and now["data"]["state"] == "ENABLED"
+    old = kv.read_secret_version("told", version=1, mount_point=MOUNT, raise_on_deleted_version=True)["data"]["data"]
+    assert old["public_key"] == first["keys"]["1"]["public_key"] != now["data"]["public_key"]
+    with pytest.raises(InvalidPath):
+        kv.read_secret_version("told", version=3, mount_point=MOUNT, raise_on_deleted_version=True)
+    told = kv.read_secret_metadata("told", mount_point=MOUNT)["data"]
+    assert (told["current_version"], sorted(told["versions"])) == (2, ["1", "2"])
+    assert "told" in kv.list_secrets("", mount_point=MOUNT)["data"]["keys"]
+    with pytest.raises(hvac.exceptions.VaultError):
+        kv.create_or_update_secret("told", {"a": "b"}, mount_point=MOUNT)
+
+
 def test_a_namespace_goes_before_the_mount(region: Region) -> None:
     vault = client_of(region, namespace="prod")
     assert vault.secrets.transit.read_key("key", mount_point="vault")["data"]["key_id"] == region.ids["key_id"]
@@ -453,5 +472,5 @@ def test_what_is_done_here_is_in_the_audit_log(region: Region, vault: hvac.Clien
     with pytest.raises(InvalidPath):
         vault.secrets.kv.v2.read_secret_version("some/where", raise_on_deleted_version=True)
     entry = region.log.entries[-1]
-    assert (entry.operation, entry.outcome, entry.resource_id) == ("VaultReadSecret", "refused", "")
+    assert (entry.operation, entry.outcome, entry.resource_id) == ("VaultNoSecret", "refused", "")
     assert entry.resource_name == "GET /v1/secret/data/some/where"

@@ -6,7 +6,7 @@
 
 Promise: every request is one of the services' acts with the caller's own rights, recorded as ours are; what a client
 may not see is answered as what is not there. Words and shapes: `vault_words`; the transit
-engine: `vault_keys`, `vault_transit`, `vault_signing`; for users: docs/dialects/vault.md.
+engine: `vault_keys`, `vault_transit`, `vault_signing`; key-value: `vault_kv`; for users: docs/dialects/vault.md.
 """
 
 import re
@@ -21,7 +21,7 @@ from keystead.core.errors import Refusal, not_found
 from keystead.core.secret import Secret
 from keystead.iam.model import Caller, IssuedToken
 from keystead.iam.tokens import LIFETIME
-from keystead.web.dialects import vault_keys, vault_signing, vault_transit
+from keystead.web.dialects import vault_keys, vault_kv, vault_signing, vault_transit
 from keystead.web.dialects.common import Loose, loose_decoder
 from keystead.web.dialects.vault_words import VaultCall, enveloped, operation, words
 from keystead.web.exchange import Answer, Exchange, Header
@@ -60,7 +60,7 @@ class VaultFace:
                 break
             found = self._mounted.find(method, "/" + "/".join(segments[end:]))
             mount = "/".join(segments[:end])
-        if found is None:
+        if found is None or (found.operation is None and segments[-2:-1] in (["data"], ["metadata"])):
             return _secret(exchange, method, segments)
         if found.operation is None:
             raise HttpRefusal(405, "MethodNotAllowed", "this method is not served at this path")
@@ -142,12 +142,12 @@ def _token(headers: Any) -> str:
 
 
 def _secret(exchange: Exchange, method: str, segments: list[str]) -> Operation:
-    """The key-value engine, version 2: read, and nothing is kept there. Raises: Refusal, it is not asked for."""
+    """The key-value engine, at a path that names no key. Raises: Refusal, it is not asked for."""
     if not {"data", "metadata"}.intersection(segments[1:]):
         raise HttpRefusal(404, "NoSuchOperation", "nothing is served at this path")
     if method not in ("GET", "LIST", "HEAD"):
-        raise HttpRefusal(405, "MethodNotAllowed", "secrets are not kept here")
-    return READ_SECRET
+        raise HttpRefusal(405, "MethodNotAllowed", "secrets are not written here")
+    return NO_SECRET
 
 
 # the region
@@ -293,13 +293,14 @@ def logged_in(services: Services, call: VaultCall, issued: IssuedToken, meta: Ma
     return enveloped(call, None, auth=auth)
 
 
-def read_secret(_services: Services, _call: VaultCall) -> None:
+def no_secret(_services: Services, _call: VaultCall) -> None:
     raise not_found("secret")
 
 
-READ_SECRET = operation(
-    "VaultReadSecret", "GET", "/data/{path}", "Read a secret: none is kept here", read_secret, root="/v1/{mount}"
-)
+NO_SECRET = operation(
+    "VaultNoSecret", "GET", "/data/{path}", "A secret at a path that can be no key's: absent", no_secret,
+    root="/v1/{mount}",
+)  # fmt: skip
 FIXED: tuple[Operation, ...] = (
     operation("VaultHealth", "GET", "/sys/health", "Whether the region can work", health, public=True),
     operation("VaultSealStatus", "GET", "/sys/seal-status", "Whether the region is sealed", seal_status, public=True),
@@ -324,7 +325,8 @@ MOUNTED: tuple[Operation, ...] = (
     *vault_keys.OPERATIONS,
     *vault_transit.OPERATIONS,
     *vault_signing.OPERATIONS,
+    *vault_kv.OPERATIONS,
 )
 DEPTH = max(each.path.count("/") for each in MOUNTED)
 """How many segments an operation has at most below its mount."""
-TABLE: tuple[Operation, ...] = (*FIXED, *MOUNTED, READ_SECRET)
+TABLE: tuple[Operation, ...] = (*FIXED, *MOUNTED, NO_SECRET)
