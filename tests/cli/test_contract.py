@@ -62,6 +62,19 @@ policy show p
 policy update p -s z --if-match 1
 policy add-statement p w
 policy delete p -y
+dynamic-group create apps ALL{resource.type='mysqldbsystem'} --description y
+dynamic-group list
+dynamic-group show apps
+dynamic-group update apps ANY{resource.type='mysqldbsystem'} --if-match 1
+dynamic-group delete apps -y
+network-source create office 192.0.2.0/24 2001:db8::/32
+network-source list
+network-source show office
+network-source update office 192.0.2.0/25
+network-source delete office -y
+tenancy create globex --admin ada
+tenancy list
+tenancy show globex
 vault create v
 vault list
 vault show v

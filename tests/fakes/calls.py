@@ -65,6 +65,9 @@ class Things:
     api_key: str
     break_glass: str
     login_mapping: str
+    dynamic_group: str
+    network_source: str
+    tenancy: str
     wrapped: bytes = b""
     encrypted: bytes = b""
 
@@ -73,6 +76,7 @@ class Things:
         kinds = {"system": "mysqldbsystem", "backup": "mysqlbackup", "signing": "key", "version": "keyversion"}
         kinds |= {"auth_token": "authtoken", "api_key": "apikey", "break_glass": "breakglass"}
         kinds |= {"login_mapping": "loginmapping"}
+        kinds |= {"dynamic_group": "dynamicgroup", "network_source": "networksource"}
         ids = {
             field.name: new_id(kinds.get(field.name, field.name), "home")  # type: ignore[arg-type]
             for field in fields(self)
@@ -97,6 +101,8 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     policy = region.iam.create_policy(
         caller, place.id, "p", (f"Allow group Some to read keys in compartment id {place.id}",)
     )
+    dynamic = region.iam.create_dynamic_group(caller, "Apps", RULE)
+    source = region.iam.create_network_source(caller, "office", NETWORKS)
     vault = region.vaults.create_vault(caller, place.id, "vault")
     key = region.vaults.create_key(caller, place.id, vault.id, "key")
     signing = region.vaults.create_key(caller, place.id, vault.id, "signing", "ED25519").id
@@ -113,7 +119,7 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     mapping = region.databases.map_login(caller, made.system.id, NewMapping("user", user.id))
     return Things(
         place.id, user.id, group.id, policy.id, vault.id, key.id, made.system.id, backup.id, job.id, signing, version,
-        auth_token.id, api_key.id, begun.id, mapping.id, wrapped, encrypted,
+        auth_token.id, api_key.id, begun.id, mapping.id, dynamic.id, source.id, tenancy, wrapped, encrypted,
     )  # fmt: skip
 
 
@@ -220,6 +226,9 @@ def needed(region: DomainRegion, t: Things) -> int:
 
 
 _compartment = ("compartment",)
+_dynamic, _source = ("dynamic_group",), ("network_source",)
+RULE = "ALL {resource.type = 'mysqldbsystem'}"
+NETWORKS = ("192.0.2.0/24",)
 
 IAM: Mapping[str, Call] = {
     "create_compartment": Call(lambda r, c, t: r.iam.create_compartment(c, t.compartment, fresh()), _compartment),
@@ -253,6 +262,19 @@ IAM: Mapping[str, Call] = {
     "add_member": Call(lambda r, c, t: r.iam.add_member(c, t.group, t.user), ("group", "user")),
     "remove_member": Call(lambda r, c, t: r.iam.remove_member(c, t.group, t.user), ("group", "user")),
     "list_members": _read(lambda r, c, t: r.iam.list_members(c, t.group, _page), "group"),
+    "create_dynamic_group": Call(lambda r, c, t: r.iam.create_dynamic_group(c, fresh(), RULE)),
+    "get_dynamic_group": _read(lambda r, c, t: r.iam.get_dynamic_group(c, t.dynamic_group), "dynamic_group"),
+    "list_dynamic_groups": _read(lambda r, c, t: r.iam.list_dynamic_groups(c, _page)),
+    "update_dynamic_group": Call(lambda r, c, t: r.iam.update_dynamic_group(c, t.dynamic_group, RULE), _dynamic),
+    "delete_dynamic_group": Call(lambda r, c, t: r.iam.delete_dynamic_group(c, t.dynamic_group), _dynamic),
+    "create_network_source": Call(lambda r, c, t: r.iam.create_network_source(c, fresh(), NETWORKS)),
+    "get_network_source": _read(lambda r, c, t: r.iam.get_network_source(c, t.network_source), "network_source"),
+    "list_network_sources": _read(lambda r, c, t: r.iam.list_network_sources(c, _page)),
+    "update_network_source": Call(lambda r, c, t: r.iam.update_network_source(c, t.network_source, NETWORKS), _source),
+    "delete_network_source": Call(lambda r, c, t: r.iam.delete_network_source(c, t.network_source), _source),
+    "create_tenancy": Call(lambda r, c, t: r.iam.create_tenancy(c, fresh())),
+    "get_tenancy": _read(lambda r, c, t: r.iam.get_tenancy(c, t.tenancy), "tenancy"),
+    "list_tenancies": _read(lambda r, c, t: r.iam.list_tenancies(c, _page)),
     "create_policy": Call(
         lambda r, c, t: r.iam.create_policy(
             c, t.compartment, fresh(), (f"Allow group Some to inspect keys in compartment id {t.compartment}",)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import closing
 from copy import copy
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -249,7 +250,7 @@ def _tenancy(store: SqlStore, guard: Guard, clock: ManualClock, name: str) -> tu
     policy = Policy(PolicyId(new_id("policy", REGION)), tenancy, root, "administrators", statements, "", now)
     caller = caller_of(user)
     with store.write(_entry(guard, caller)) as tx:
-        tx.iam.add_tenancy(Tenancy(tenancy, name, now, group.id))
+        tx.iam.add_tenancy(Tenancy(tenancy, name, now + timedelta(seconds=name != "acme"), group.id))
         tx.iam.add_compartment(Compartment(root, tenancy, name, None, (root,), "", now))
         tx.iam.add_user(user, "plain:" + PASSWORD.decode())
         tx.iam.add_group(group)

@@ -550,6 +550,58 @@ def delete_policy(ask: Request, policy_id: str) -> tuple[int, None]:
     return 204, None
 
 
+# --- what statements speak of
+
+
+def _simple(kind: str, path: str, parameter: str, **usual: Any) -> None:
+    """The five operations of a kind that lies in no compartment and has nothing of its own about it."""
+    one = f"{path}/{{{parameter}}}"
+
+    def create(ask: Request) -> tuple[int, Json]:
+        no_clash(ask.region, kind, ask.body["name"])
+        return 201, ask.region.keep(kind, **{**usual, **ask.body})
+
+    def show(ask: Request, **ids: str) -> Json:
+        return ask.region.get(kind, ids[parameter])
+
+    def update(ask: Request, **ids: str) -> Json:
+        return ask.region.change(ask.region.get(kind, ids[parameter]), ask.seen, **ask.body)
+
+    def delete(ask: Request, **ids: str) -> tuple[int, None]:
+        ask.region.change(ask.region.get(kind, ids[parameter]), ask.seen)
+        del ask.region.things[kind][ids[parameter]]
+        return 204, None
+
+    route("POST", path)(create)
+    route("GET", path)(lambda ask: ask.listed(kind))
+    route("GET", one)(show)
+    route("PUT", one)(update)
+    route("DELETE", one)(delete)
+
+
+_simple("dynamicgroup", "/dynamic-groups", "dynamic_group_id", description="")
+_simple("networksource", "/network-sources", "network_source_id", description="")
+
+
+@route("POST", "/tenancies")
+def create_tenancy(ask: Request) -> tuple[int, Json]:
+    no_clash(ask.region, "tenancy", ask.body["name"])
+    made = ask.region.keep("tenancy", name=ask.body["name"], administrators_id=ask.region.new_id("group"))
+    del made["version"]
+    admin = {"admin_id": ask.region.new_id("user"), "admin_name": ask.body["admin"]}
+    return 201, {**made, **admin, "password": "horse correct", "already_shown": False}
+
+
+@route("GET", "/tenancies")
+def list_tenancies(ask: Request) -> Json:
+    return ask.listed("tenancy")
+
+
+@route("GET", "/tenancies/{tenancy_id}")
+def get_tenancy(ask: Request, tenancy_id: str) -> Json:
+    return ask.region.get("tenancy", tenancy_id)
+
+
 # --- vault
 
 

@@ -9,6 +9,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +216,7 @@ def open_region(directory: Path) -> Region:
 def _people(region: Region, guard: Guard) -> None:
     now = region.clock.now()
     for name in ("acme", "globex"):
-        tenancy = Tenancy(new_id("tenancy", REGION), name, now)
+        tenancy = Tenancy(new_id("tenancy", REGION), name, now + timedelta(seconds=name == "globex"))
         root = Compartment(tenancy.id, tenancy.id, name, None, (tenancy.id,), "", now)
         admin = User(new_id("user", REGION), tenancy.id, "root", "ACTIVE", "", now)
         nobody = User(new_id("user", REGION), tenancy.id, "nobody", "ACTIVE", "", now)
@@ -269,6 +270,8 @@ def _things(region: Region) -> None:
             caller, place.id, "p", (f"Allow group Some to read keys in compartment id {place.id}",)
         )
         services.iam.create_policy(caller, region.ids[prefix + "tenancy"], "delegate", (delegate,))
+        dynamic = services.iam.create_dynamic_group(caller, "Apps", "ALL {resource.type = 'mysqldbsystem'}")
+        source = services.iam.create_network_source(caller, "office", ("192.0.2.0/24",))
         vault = services.vaults.create_vault(caller, place.id, "vault")
         key = services.vaults.create_key(caller, place.id, vault.id, "key")
         signing = services.vaults.create_key(caller, place.id, vault.id, "signing", "EC-P256")
@@ -301,6 +304,9 @@ def _things(region: Region) -> None:
                 "group_id": group.id,
                 "break_glass_id": begun.id,
                 "policy_id": policy.id,
+                "dynamic_group_id": dynamic.id,
+                "network_source_id": source.id,
+                "tenancy_id": region.ids[prefix + "tenancy"],
                 "vault_id": vault.id,
                 "key_id": key.id,
                 "key_version_id": version.id,

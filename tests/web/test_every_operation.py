@@ -155,6 +155,8 @@ ORDER = [
     "CreateApiKey", "DeleteApiKey", "ResetPassword",
     "RevokeUserTokens", "CreateGroup",
     "AddGroupMember", "CreatePolicy", "UpdatePolicy", "DeletePolicy", "DeleteGroup", "DeleteUser",
+    "CreateDynamicGroup", "UpdateDynamicGroup", "DeleteDynamicGroup", "CreateNetworkSource", "UpdateNetworkSource",
+    "DeleteNetworkSource", "CreateTenancy",
     "CreateVault", "CreateKey", "RotateKey", "Encrypt", "Decrypt", "Wrap", "Unwrap", "Rewrap", "GenerateDataKey",
     "Sign", "Verify", "EncryptBatch", "DecryptBatch", "WrapBatch", "UnwrapBatch", "RewrapBatch", "SignBatch",
     "VerifyBatch", "GenerateRandom", "CreateWrappingKey", "CreateVersionWrappingKey", "ImportKey", "ImportKeyVersion",

@@ -17,7 +17,7 @@ from keystead.databases.hierarchy import FIRST, StoreKey, fresh_key
 from keystead.databases.model import DbSystem, WrappedKey
 from keystead.iam.model import Caller, Compartment, Target
 from keystead.iam.names import check_name
-from keystead.iam.service import fresh_password
+from keystead.iam.passwords import fresh_password
 from keystead.jobs.model import Job
 from keystead.vault.model import Key, KeyVersion
 from keystead.vault.use.association import Sealed

@@ -85,6 +85,11 @@ class Directory:
     def tenancy(self, tenancy: str) -> Tenancy | None:
         return self._tenancies.get(tenancy)
 
+    def first_tenancy(self) -> str:
+        """Id of the one that was made with the region; empty when there is none."""
+        found = sorted((each.created_at, each.id) for each in tuple(self._tenancies.values()))
+        return found[0][1] if found else ""
+
     def compartment(self, tenancy: str, compartment: str) -> Compartment | None:
         """The compartment, if it is the tenancy's own."""
         found = self._compartments.get(compartment)

@@ -4,7 +4,6 @@ Every method takes `caller` first and passes the Guard. Changes are one transact
 hot path reads these rows, each change advances the region's generation and holds from the next request on.
 """
 
-import secrets
 from dataclasses import replace
 
 from keystead.core.errors import Refusal, check_version, stale, taken
@@ -27,24 +26,20 @@ from keystead.iam.model import (
     UserState,
 )
 from keystead.iam.names import check_description, check_name
+from keystead.iam.passwords import fresh_password
 from keystead.iam.policy.check import check_statements
 from keystead.iam.ports import IamTx, Membership, Revocation
+from keystead.iam.rules import RuleActs
 from keystead.iam.sessions.keys import ApiKeys
 from keystead.iam.sessions.model import FOR_EVER
 from keystead.iam.sessions.service import Sessions
+from keystead.iam.tenancies import TenancyActs
 from keystead.iam.tokens import Proof
 
 MAX_STATEMENTS = 50
-PASSWORD_LENGTH = 20
-_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789"
 
 
-def fresh_password() -> Secret:
-    """A random password of 20 letters and digits (116 bits), none of them easily confused."""
-    return Secret("".join(secrets.choice(_ALPHABET) for _ in range(PASSWORD_LENGTH)).encode())
-
-
-class Iam(BreakGlassActs, Sessions, ApiKeys, AuthTokens):
+class Iam(RuleActs, TenancyActs, BreakGlassActs, Sessions, ApiKeys, AuthTokens):
     """Who there is, and what they may do."""
 
     def sign_in(self, tenancy_name: str, user_name: str, password: Secret, source: str, request_id: str) -> IssuedToken:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from keystead.core.clock import Clock, SystemClock
 from keystead.core.errors import Refusal
-from keystead.core.ids import CompartmentId, GroupId, MachineId, PolicyId, TenancyId, UserId, new_id
+from keystead.core.ids import MachineId, new_id
 from keystead.core.secret import Secret
 from keystead.crypto.sign import SigningKey
 from keystead.crypto.x509 import Authority
@@ -30,9 +30,6 @@ from keystead.server.state.building import Building, building, write
 if TYPE_CHECKING:
     from keystead.audit.model import Entry
     from keystead.iam.model import Tenancy
-
-ADMINISTRATORS = "Administrators"
-STATEMENT = f"Allow group {ADMINISTRATORS} to manage all-resources in tenancy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,37 +156,23 @@ def _first_rows(
     from keystead.adapters.sql.engine import sqlite_engine
     from keystead.adapters.sql.store import SqlStore
     from keystead.crypto import passwords
-    from keystead.iam.model import Compartment, Group, Policy, Tenancy, User
-    from keystead.iam.names import check_name
-    from keystead.iam.ports import Machine, Membership
-    from keystead.iam.service import fresh_password
+    from keystead.iam.passwords import fresh_password
+    from keystead.iam.ports import Machine
+    from keystead.iam.tenancies import founding
     from keystead.server.state.opening import STATE_FILE
 
-    check_name(wanted.tenancy, "tenancy")
-    check_name(wanted.admin, "user")
     now, region = clock.now(), here.region
-    group_id = GroupId(new_id("group", region))
-    tenancy = Tenancy(TenancyId(new_id("tenancy", region)), wanted.tenancy, now, group_id)
-    place = CompartmentId(tenancy.id)
-    user = User(UserId(new_id("user", region)), tenancy.id, wanted.admin, "ACTIVE", "first administrator", now)
-    group = Group(group_id, tenancy.id, ADMINISTRATORS, "may do everything", now)
-    policy = Policy(PolicyId(new_id("policy", region)), tenancy.id, place, "administrators", (STATEMENT,), "", now)
+    first = founding(wanted.tenancy, wanted.admin, region, now)
+    tenancy = first.tenancy
     password = fresh_password()
     engine = sqlite_engine(directory / STATE_FILE)
     try:
         migrations.upgrade(engine)
         with engine.connect().execution_options(writing=True) as connection, connection.begin():
-            first = {"name": region, "generation": 1, "changed_at": now, "created_at": now, "rollback_accepted": False}
-            connection.execute(schema.region.insert().values(**first))
+            row = {"name": region, "generation": 1, "changed_at": now, "created_at": now, "rollback_accepted": False}
+            connection.execute(schema.region.insert().values(**row))
         with SqlStore(engine, clock).write(_entry(tenancy, region, clock)) as tx:
-            tx.iam.add_tenancy(tenancy)
-            tx.iam.add_compartment(
-                Compartment(place, tenancy.id, wanted.tenancy, None, (place,), "root compartment", now)
-            )
-            tx.iam.add_user(user, passwords.hash(password))
-            tx.iam.add_group(group)
-            tx.iam.set_membership(Membership(tenancy.id, group.id, user.id, deleted=False))
-            tx.iam.add_policy(policy)
+            first.store(tx, passwords.hash(password))
             tx.iam.add_machine(Machine(here.id, here.name, machine_key.public.raw, deleted=False))
     finally:
         engine.dispose()

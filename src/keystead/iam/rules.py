@@ -1,0 +1,171 @@
+"""Dynamic groups and network sources: what statements name besides people and places."""
+
+from dataclasses import replace
+
+from keystead.core.errors import Refusal, check_version, not_found, stale, taken
+from keystead.core.ids import CompartmentId, DynamicGroupId, NetworkSourceId, new_id, parse_id
+from keystead.core.page import Page, PageRequest, cut
+from keystead.iam.base import Base
+from keystead.iam.model import Caller, DynamicGroup, NetworkSource, Target
+from keystead.iam.names import check_description, check_name
+from keystead.iam.networks import canonical_networks
+from keystead.iam.policy.matching import check_matching
+
+MAX_NETWORKS = 50
+
+
+class RuleActs(Base):
+    """They hold from the next request on, as every change of identity does."""
+
+    # dynamic groups
+
+    def create_dynamic_group(
+        self, caller: Caller, name: str, matching_rule: str, description: str = ""
+    ) -> DynamicGroup:
+        """Resources by rule. Raises: Refusal with the place of an error in the rule."""
+        check_name(name, "dynamic group")
+        check_description(description)
+        new = DynamicGroupId(new_id("dynamicgroup", self._region))
+        tenancy = caller.principal.tenancy
+        group = DynamicGroup(new, tenancy, name, matching_rule, description, self._clock.now())
+        target = _at_dynamic_group(group)
+        detail = {"matching_rule": matching_rule[:500]}
+        entry = self._guard.permit_change(caller, "DYNAMIC_GROUP_CREATE", target, "CreateDynamicGroup", detail)
+        check_matching(matching_rule)
+        with self._store.write(entry) as tx:
+            if tx.policy.dynamic_groups(tenancy, PageRequest(1), name):
+                raise taken("dynamic group", name)
+            tx.policy.add_dynamic_group(group)
+        return group
+
+    def get_dynamic_group(self, caller: Caller, group_id: str) -> DynamicGroup:
+        group = self._dynamic_group(caller, group_id)
+        self._guard.permit(caller, "DYNAMIC_GROUP_INSPECT", _at_dynamic_group(group), "GetDynamicGroup")
+        return group
+
+    def list_dynamic_groups(self, caller: Caller, page: PageRequest, name: str | None = None) -> Page[DynamicGroup]:
+        target = self._in_root(caller, "dynamic-groups")
+        self._guard.permit(caller, "DYNAMIC_GROUP_INSPECT", target, "ListDynamicGroups")
+        with self._store.read() as tx:
+            found = tx.policy.dynamic_groups(caller.principal.tenancy, page, name)
+            return cut(found, page.limit, lambda item: item.name)
+
+    def update_dynamic_group(
+        self, caller: Caller, group_id: str, matching_rule: str, if_match: int | None = None
+    ) -> DynamicGroup:
+        """Another rule: who is in it no longer loses at once what it grants."""
+        group = self._dynamic_group(caller, group_id)
+        detail = {"matching_rule": matching_rule[:500]}
+        target = _at_dynamic_group(group)
+        entry = self._guard.permit_change(caller, "DYNAMIC_GROUP_UPDATE", target, "UpdateDynamicGroup", detail)
+        check_version(group.version, if_match)
+        check_matching(matching_rule)
+        changed = replace(group, matching_rule=matching_rule, version=group.version + 1)
+        with self._store.write(entry, reserve=True) as tx:
+            if not tx.policy.set_dynamic_group(changed, group.version):
+                raise stale()
+        return changed
+
+    def delete_dynamic_group(self, caller: Caller, group_id: str, if_match: int | None = None) -> None:
+        group = self._dynamic_group(caller, group_id)
+        target = _at_dynamic_group(group)
+        entry = self._guard.permit_change(caller, "DYNAMIC_GROUP_DELETE", target, "DeleteDynamicGroup")
+        check_version(group.version, if_match)
+        with self._store.write(entry, reserve=True) as tx:
+            if not tx.policy.set_dynamic_group(replace(group, version=group.version + 1), group.version, deleted=True):
+                raise stale()
+
+    def _dynamic_group(self, caller: Caller, group_id: str) -> DynamicGroup:
+        parse_id(group_id, "dynamicgroup")
+        with self._store.read() as tx:
+            found = tx.policy.dynamic_group(caller.principal.tenancy, group_id)
+        if found is None:
+            raise not_found("dynamic group")
+        return found
+
+    # network sources
+
+    def create_network_source(
+        self, caller: Caller, name: str, networks: tuple[str, ...], description: str = ""
+    ) -> NetworkSource:
+        """Networks under one name. Raises: Refusal (one is none, name taken)."""
+        check_name(name, "network source")
+        check_description(description)
+        new = NetworkSourceId(new_id("networksource", self._region))
+        tenancy = caller.principal.tenancy
+        source = NetworkSource(new, tenancy, name, networks, description, self._clock.now())
+        target = _at_network_source(source)
+        entry = self._guard.permit_change(
+            caller, "NETWORK_SOURCE_CREATE", target, "CreateNetworkSource", _listed(networks)
+        )
+        source = replace(source, networks=_checked(networks))
+        with self._store.write(entry) as tx:
+            if tx.policy.network_sources(tenancy, PageRequest(1), name):
+                raise taken("network source", name)
+            tx.policy.add_network_source(source)
+        return source
+
+    def get_network_source(self, caller: Caller, source_id: str) -> NetworkSource:
+        source = self._network_source(caller, source_id)
+        self._guard.permit(caller, "NETWORK_SOURCE_INSPECT", _at_network_source(source), "GetNetworkSource")
+        return source
+
+    def list_network_sources(self, caller: Caller, page: PageRequest, name: str | None = None) -> Page[NetworkSource]:
+        target = self._in_root(caller, "network-sources")
+        self._guard.permit(caller, "NETWORK_SOURCE_INSPECT", target, "ListNetworkSources")
+        with self._store.read() as tx:
+            found = tx.policy.network_sources(caller.principal.tenancy, page, name)
+            return cut(found, page.limit, lambda item: item.name)
+
+    def update_network_source(
+        self, caller: Caller, source_id: str, networks: tuple[str, ...], if_match: int | None = None
+    ) -> NetworkSource:
+        source = self._network_source(caller, source_id)
+        target = _at_network_source(source)
+        entry = self._guard.permit_change(
+            caller, "NETWORK_SOURCE_UPDATE", target, "UpdateNetworkSource", _listed(networks)
+        )
+        check_version(source.version, if_match)
+        changed = replace(source, networks=_checked(networks), version=source.version + 1)
+        with self._store.write(entry, reserve=True) as tx:
+            if not tx.policy.set_network_source(changed, source.version):
+                raise stale()
+        return changed
+
+    def delete_network_source(self, caller: Caller, source_id: str, if_match: int | None = None) -> None:
+        source = self._network_source(caller, source_id)
+        target = _at_network_source(source)
+        entry = self._guard.permit_change(caller, "NETWORK_SOURCE_DELETE", target, "DeleteNetworkSource")
+        check_version(source.version, if_match)
+        with self._store.write(entry, reserve=True) as tx:
+            if not tx.policy.set_network_source(
+                replace(source, version=source.version + 1), source.version, deleted=True
+            ):
+                raise stale()
+
+    def _network_source(self, caller: Caller, source_id: str) -> NetworkSource:
+        parse_id(source_id, "networksource")
+        with self._store.read() as tx:
+            found = tx.policy.network_source(caller.principal.tenancy, source_id)
+        if found is None:
+            raise not_found("network source")
+        return found
+
+
+def _at_dynamic_group(group: DynamicGroup) -> Target:
+    attributes = {"dynamicgroup.id": group.id, "dynamicgroup.name": group.name}
+    return Target("dynamic-groups", group.id, group.name, group.tenancy, (CompartmentId(group.tenancy),), attributes)
+
+
+def _at_network_source(source: NetworkSource) -> Target:
+    return Target("network-sources", source.id, source.name, source.tenancy, (CompartmentId(source.tenancy),))
+
+
+def _listed(networks: tuple[str, ...]) -> dict[str, str]:
+    return {"networks": ", ".join(networks)[:500]}
+
+
+def _checked(networks: tuple[str, ...]) -> tuple[str, ...]:
+    if not 1 <= len(networks) <= MAX_NETWORKS:
+        raise Refusal("InvalidParameter", f"a network source has 1 to {MAX_NETWORKS} networks")
+    return canonical_networks(networks)
