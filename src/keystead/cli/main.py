@@ -17,10 +17,7 @@ from keystead.cli import (
     iam,
     inventory,
     jobs,
-<<<<<<< HEAD
     logins,
-=======
->>>>>>> e3f226e (cli: imports in order)
     rules,
     seal,
     sessions,
