@@ -59,6 +59,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         token: str | None = None,
         source: tuple[str, str] | None = ("192.0.2.7", "4711"),
+        twice: Mapping[str, str] | None = None,
     ) -> Reply:
         """One request. `body` is sent as JSON, `raw` as it is, `chunks` without a length."""
         target, _, query = (self.root + path if path.startswith("/") else path[1:]).partition("?")
@@ -79,7 +80,10 @@ class Client:
             "raw_path": target.encode("latin-1"),
             "query_string": query.encode(),
             "client": source,
-            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in sent.items()],
+            "headers": [
+                (name.lower().encode(), value.encode("latin-1"))
+                for name, value in [*sent.items(), *(twice or {}).items()]
+            ],
         }
         return await self._exchange(scope, [content] if chunks is None else list(chunks))
 
