@@ -462,7 +462,14 @@ SERVICES: Mapping[str, Mapping[str, Call]] = {
 INNER: Mapping[str, frozenset[str]] = {
     "iam": frozenset(
         {"sign_in", "sign_in_with_auth_token", "authenticate", "authenticate_for_databases", "sign_out", "place"}
-        | {"authenticate_by_key", "list_sessions", "end_session", "refresh_token", "exchange_token"}  # of one's own
+        | {
+            "authenticate_by_key",
+            "list_sessions",
+            "end_session",
+            "refresh_token",
+            "exchange_token",
+            "public_keys",
+        }  # of one's own
     ),
     "logins": frozenset({"knows"}),
     "vaults": frozenset({"new_key", "entry_of", "waits", "vault_at", "key_at", "versions_of"}),

@@ -14,7 +14,7 @@ from keystead.web.operations import Operation
 
 OPERATIONS = {operation.name: operation for operation in TABLE}
 # Open to everybody, or to whoever is signed in: nothing to refuse.
-PUBLIC = {"GetHealth", "GetOpenApi", "SignIn", "GetSeal", "Unseal", "ResetUnseal"}
+PUBLIC = {"GetJwks", "GetHealth", "GetOpenApi", "SignIn", "GetSeal", "Unseal", "ResetUnseal"}
 OWN = {"WhoAmI", "SignOut", "ExchangeToken", "RefreshToken", "ListSessions", "EndSession"}
 GUARDED = [name for name in OPERATIONS if name not in PUBLIC | OWN]
 # Acts that only a key with two halves can do: they are tried on one.

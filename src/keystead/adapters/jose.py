@@ -1,23 +1,26 @@
-"""Signed tokens with joserfc: JWS compact serialization (RFC 7515), EdDSA over Ed25519 (RFC 8037) and nothing else.
+"""Signed tokens with joserfc: JWS compact serialization (RFC 7515), Ed25519 (RFC 8037, RFC 9864) and RS256.
 
-The algorithm is fixed here and never taken from the token: `none` and every other name in a header are refused.
+Each key has one algorithm, which is never taken from the token: `none` and every other name in a header are refused,
+and so is a header that names another algorithm than that of the key which its `kid` names.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import OKPKey
+from joserfc.jwk import OKPKey, RSAKey
 
+from keystead.core.errors import Refusal
 from keystead.crypto.sign import SigningKey
 from keystead.iam.ports import Claims, MachineKeys, TokenAlgorithm
 from keystead.iam.tokens import invalid_token
 
-ALGORITHMS = ["Ed25519"]
+ALGORITHMS = ["Ed25519", "RS256"]
 MAX_TOKEN = 4096
 REGION_KEY = "region"
+REGION_RSA = "region-rs256"
 
 
 def _b64(data: bytes) -> str:
@@ -25,15 +28,22 @@ def _b64(data: bytes) -> str:
 
 
 class JoseCodec:
-    """Signs with one Ed25519 key named `kid`; verifies with it, or with the machines' keys."""
+    """Signs with an Ed25519 key named `kid`, or the RSA key where there is one; verifies with them, or with the
+    machines' keys.
+    """
 
-    def __init__(self, key: SigningKey, kid: str = REGION_KEY) -> None:
+    def __init__(self, key: SigningKey, kid: str = REGION_KEY, rsa: Callable[[], RSAKey] | None = None) -> None:
         self._kid = kid
+        self._rsa = rsa
         jwk = key.reveal_jwk()
         self._key = OKPKey.import_key({name: jwk[name] for name in ("kty", "crv", "x", "d")})
 
     def sign(self, claims: Claims, algorithm: TokenAlgorithm = "Ed25519") -> str:
-        return jwt.encode({"alg": ALGORITHMS[0], "kid": self._kid}, dict(claims), self._key, algorithms=ALGORITHMS)
+        if algorithm == "Ed25519":
+            return jwt.encode({"alg": algorithm, "kid": self._kid}, dict(claims), self._key, algorithms=[algorithm])
+        if self._rsa is None:
+            raise Refusal("AlgorithmNotOffered", "tokens are not signed by RS256 here", hint="take Ed25519")
+        return jwt.encode({"alg": algorithm, "kid": REGION_RSA}, dict(claims), self._rsa(), algorithms=[algorithm])
 
     def verify(self, token: str, public_key_of: MachineKeys) -> Mapping[str, object]:
         if len(token) > MAX_TOKEN:
@@ -43,17 +53,36 @@ class JoseCodec:
         except (JoseError, ValueError, TypeError, KeyError) as error:
             raise invalid_token() from error
         claims: Mapping[str, object] = decoded.claims
-        if ("machine" in claims) != (decoded.header.get("kid") != self._kid):
+        kid = decoded.header.get("kid")
+        if ("machine" in claims) != (kid not in (self._kid, REGION_RSA)):
             raise invalid_token()
-        if "machine" in claims and claims["machine"] != decoded.header.get("kid"):
+        if "machine" in claims and claims["machine"] != kid:
             raise invalid_token()
         return claims
 
-    def _find(self, found: Any, public_key_of: MachineKeys) -> OKPKey:
-        kid = found.headers().get("kid")
+    def public_keys(self) -> list[dict[str, str]]:
+        """The JWK set (RFC 7517) by which others verify our tokens."""
+        shown = {name: str(value) for name, value in self._key.as_dict(private=False).items()}
+        found = [_public(shown, ("kty", "crv", "x"), self._kid, "EdDSA")]
+        if self._rsa is not None:
+            shown = {name: str(value) for name, value in self._rsa().as_dict(private=False).items()}
+            found.append(_public(shown, ("kty", "n", "e"), REGION_RSA, "RS256"))
+        return found
+
+    def _find(self, found: Any, public_key_of: MachineKeys) -> OKPKey | RSAKey:
+        headers = found.headers()
+        kid, algorithm = headers.get("kid"), headers.get("alg")
+        if kid == REGION_RSA and self._rsa is not None and algorithm == "RS256":
+            return self._rsa()
+        if algorithm != "Ed25519":
+            raise invalid_token()
         if kid == self._kid:
             return self._key
         public = public_key_of(kid) if isinstance(kid, str) else None
         if public is None:
             raise invalid_token()
         return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": _b64(public)})
+
+
+def _public(shown: Mapping[str, str], members: tuple[str, ...], kid: str, algorithm: str) -> dict[str, str]:
+    return {name: shown[name] for name in members} | {"kid": kid, "use": "sig", "alg": algorithm}

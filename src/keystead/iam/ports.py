@@ -179,6 +179,10 @@ class TokenCodec(Protocol):
         """A token with the region's key of that kind."""
         ...
 
+    def public_keys(self) -> Sequence[Mapping[str, str]]:
+        """The JWK set by which others verify the region's tokens."""
+        ...
+
     def verify(self, token: str, public_key_of: "MachineKeys") -> Mapping[str, object]:
         """The claims of a token whose signature holds: the region's own, or that of the machine named by `kid`.
 

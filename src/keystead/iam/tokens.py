@@ -12,7 +12,7 @@ voiding a token, a session, an API key or a principal holds from the next reques
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -150,6 +150,10 @@ class Tokens:
             claims["jwk"] = key.text
         text = self._codec.sign(claims, algorithm)
         return IssuedToken(text, token_id, expires, principal.id, principal.tenancy, session, key is not None)
+
+    def public_keys(self) -> Sequence[Mapping[str, str]]:
+        """The JWK set (RFC 7517) by which others verify the region's tokens."""
+        return self._codec.public_keys()
 
     def authenticate(self, token: str, source: str, request_id: str, proof: Proof | None = None) -> Caller:
         """The caller that a token stands for, now: revocations committed before this call count.

@@ -54,6 +54,7 @@ from keystead.server.sealing.warden import ordered
 from keystead.server.settings import Effective, ranged
 from keystead.server.state.backup import StateBackup
 from keystead.server.state.opening import INDEX_FILE, RESERVE_FILE, SEGMENTS, STATE_FILE, open_state
+from keystead.server.token_keys import RegionRsa
 from keystead.server.trail import AuditTrail
 from keystead.vault.memory.keyring import Keyring
 from keystead.vault.memory.snapshot import Snapshot
@@ -134,7 +135,8 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     )
     log = AuditLog(journal)
     guard = Guard(directory, snapshot.refresh, log, clock, region)
-    codec = JoseCodec(SigningKey(root.subkey("token-signing").reveal()))
+    signing = root.subkey("token-signing")
+    codec = JoseCodec(SigningKey(signing.reveal()), rsa=RegionRsa(store, signing, clock, region))
     tokens = Tokens(codec, directory, snapshot.refresh, clock, region, StoreBook(store))
     index = AuditIndex(effective.state / INDEX_FILE, effective.state / SEGMENTS)
     dependants = DatabaseDependants(FileBackups(effective.backups))

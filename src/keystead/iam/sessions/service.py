@@ -5,6 +5,7 @@ to is bound to the same key; what a bearer token is exchanged for ends with it; 
 and exchanged for nothing, and all of its tokens are void from the next request on, those for databases too.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from keystead.core.errors import KeysteadError, Refusal, not_found
@@ -22,6 +23,10 @@ SHORTEST = timedelta(minutes=1)
 
 class Sessions(Base):
     """What is done with one's own session."""
+
+    def public_keys(self) -> Sequence[Mapping[str, str]]:
+        """The JWK set by which others verify the region's tokens; for everybody."""
+        return self._tokens.public_keys()
 
     def list_sessions(self, caller: Caller, page: PageRequest) -> Page[Session]:
         """The caller's own sessions that go on."""

@@ -40,6 +40,12 @@ class NewTokenReply(Message):
     session_id: str
 
 
+class KeySet(Message):
+    """A JWK set (RFC 7517)."""
+
+    keys: list[dict[str, str]]
+
+
 class SessionReply(Message):
     """One sign-in and the tokens that come from it."""
 
@@ -109,6 +115,10 @@ def refresh_token(services: Services, call: Call[NoBody, NoBody]) -> NewTokenRep
     return shown_token(services.iam.refresh_token(call.caller))
 
 
+def get_jwks(services: Services, _call: Call[NoBody, NoBody]) -> KeySet:
+    return KeySet(keys=[dict(each) for each in services.iam.public_keys()])
+
+
 def list_sessions(services: Services, call: Call[NoBody, Listing]) -> SessionPage:
     def shown(found: Session) -> SessionReply:
         return SessionReply(
@@ -165,6 +175,10 @@ OPERATIONS: tuple[Operation, ...] = (
         "RefreshToken", "POST", "/auth/tokens/refresh", "A new token for a session that is bound to a key",
         refresh_token, "auth", reply=NewTokenReply, status=201,
         description="For 24 hours after the sign-in at most.",
+    ),
+    Operation(
+        "GetJwks", "GET", "/auth/jwks", "The keys by which others verify this region's tokens", get_jwks, "auth",
+        reply=KeySet, auth=False, recorded=False,
     ),
     Operation(
         "ListSessions", "GET", "/auth/sessions", "List one's own sessions", list_sessions, "auth", query=Listing,
