@@ -41,6 +41,9 @@ TAKES_ACCESS = {
     "iam.remove_member",
     "iam.update_policy",
     "iam.delete_policy",
+    "federation.update_identity_provider",
+    "federation.delete_identity_provider",
+    "federation.unlink_federated_user",
     "databases.delete_identity",
     "databases.stop",
 }

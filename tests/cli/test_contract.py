@@ -5,6 +5,8 @@ that the real API could have sent, and together the commands reach every operati
 """
 
 import json
+import threading
+import urllib.request
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +23,7 @@ from keystead.web.messages import read_body, read_query
 from keystead.web.operations import Operation, Router, read_parameters
 
 PEOPLE = {operation.name for operation in TABLE if operation.tag != "host"} - {"GetOpenApi", "GetJwks"}
+PEOPLE = {operation.name for operation in TABLE if operation.tag != "host"} - {"GetOpenApi", "FederatedSignInCallback"}
 
 SESSION = """
 status
@@ -55,6 +58,18 @@ group update dbas --break-glass 30m --description databases
 group add-member dbas ada --for 30m --reason down
 group break-glass list --group dbas
 group break-glass end dbas ada
+identity-provider create okta --issuer https://id.example.com --client-id k --client-secret-file - --just-in-time
+identity-provider list
+identity-provider show okta
+identity-provider update okta --scopes openid,groups --groups-claim roles --trust-factors --if-match 1
+identity-provider map-group okta dba dbas --precedence 10
+identity-provider unmap-group okta dba dbas
+identity-provider link okta ada s-1
+identity-provider links okta
+identity-provider unlink okta ada
+identity-provider disable okta
+identity-provider enable okta
+identity-provider delete okta -y
 group delete dbas -y
 policy create p -s x --description y
 policy list
@@ -224,7 +239,8 @@ def exchanges(signed_in: Keystead, region: Region, tmp_path: Path, monkeypatch: 
         given = b"fGFiYw==" if line.split()[:2][-1] in {"decrypt", "unwrap", "rewrap"} else b"abc"
         ran = signed_in(*line.split(), stdin=given)
         assert ran.code == 0, f"{line}: {ran.err}"
-    for line in ("db connect copy", f"state backup {tmp_path / 'state'}", "logout"):
+    monkeypatch.setattr("keystead.cli.auth.open_browser", lambda _: come_back(region))
+    for line in ("login --provider okta", "db connect copy", f"state backup {tmp_path / 'state'}", "logout"):
         ran = signed_in(*line.split())
         assert ran.code == 0, f"{line}: {ran.err}"
     return region.exchanges
@@ -240,6 +256,13 @@ def test_every_request_and_answer_fits_the_real_table(exchanges: list[Exchange])
         if operation.reply is not None:
             check_reply(operation, seen.reply)
     assert used == PEOPLE
+
+
+def come_back(region: Region) -> bool:
+    """The browser of somebody who has signed in at the provider."""
+    url = f"{region.began['redirect_uri']}?code=one-time&state={region.began['state']}"
+    threading.Thread(target=lambda: urllib.request.urlopen(url).read(), daemon=True).start()
+    return True
 
 
 def check_request(router: Router, seen: Exchange) -> Operation:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from itertools import count
 
 from tests.fakes.domain import REGION, DomainRegion
+from tests.fakes.oidc import ISSUER
 
 from keystead.core.ids import new_id
 from keystead.core.page import PageRequest
@@ -23,6 +24,8 @@ from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.desk import Report
 from keystead.databases.logins.acts import NewMapping
 from keystead.databases.logins.model import LoginRequest, MappingReport
+from keystead.iam.federation.model import GroupMapping
+from keystead.iam.federation.service import ProviderSettings
 from keystead.iam.model import Caller
 from keystead.vault.insight.inventory import counted
 from keystead.vault.lifecycle.settings import KeySettings, VaultSettings
@@ -32,6 +35,7 @@ from keystead.vault.transfer.importing import Wrapped
 from keystead.vault.transfer.wrapping import WrappingKey
 
 ASSOCIATED = b"for me"
+PROVIDER = ProviderSettings(client_id="keystead", client_secret=Secret(b"shared"))
 _numbers = count(1)
 _page = PageRequest(10)
 _nobody = LoginRequest("token", "ann", "{}", b"", b"x", "192.0.2.7", 1)
@@ -70,6 +74,7 @@ class Things:
     tenancy: str
     wrapped: bytes = b""
     encrypted: bytes = b""
+    provider: str = ""
 
     def missing(self) -> "Things":
         """Ids that look the same and name nothing."""
@@ -77,6 +82,7 @@ class Things:
         kinds |= {"auth_token": "authtoken", "api_key": "apikey", "break_glass": "breakglass"}
         kinds |= {"login_mapping": "loginmapping"}
         kinds |= {"dynamic_group": "dynamicgroup", "network_source": "networksource"}
+        kinds |= {"provider": "identityprovider"}
         ids = {
             field.name: new_id(kinds.get(field.name, field.name), "home")  # type: ignore[arg-type]
             for field in fields(self)
@@ -96,6 +102,7 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     region.iam.add_member(caller, group.id, user.id)
     emergency = region.iam.create_group(caller, "Emergency")
     begun = region.iam.begin_break_glass(caller, emergency.id, user.id, 600, "a reason")
+    provider = region.federation.create_identity_provider(caller, "okta", ISSUER, PROVIDER).id
     delegate = "Allow any-user to use key-delegate in tenancy where request.principal.type = 'mysqldbsystem'"
     region.iam.create_policy(caller, tenancy, "delegates", (delegate,))
     policy = region.iam.create_policy(
@@ -120,6 +127,7 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     return Things(
         place.id, user.id, group.id, policy.id, vault.id, key.id, made.system.id, backup.id, job.id, signing, version,
         auth_token.id, api_key.id, begun.id, mapping.id, dynamic.id, source.id, tenancy, wrapped, encrypted,
+        auth_token.id, api_key.id, begun.id, mapping.id, wrapped, encrypted, provider,
     )  # fmt: skip
 
 
@@ -449,8 +457,40 @@ LOGINS: Mapping[str, Call] = {
     ),
 }
 
+
+def _linked(region: DomainRegion, t: Things) -> None:
+    region.federation.link_federated_user(region.admin, t.provider, t.user, fresh())
+
+
+def _mapping(t: Things) -> ProviderSettings:
+    return replace(PROVIDER, mappings=(GroupMapping("dba", t.group),))  # type: ignore[arg-type]
+
+
+FEDERATION: Mapping[str, Call] = {
+    "create_identity_provider": Call(
+        lambda r, c, t: r.federation.create_identity_provider(c, fresh(), ISSUER, _mapping(t)), ("group",)
+    ),
+    "get_identity_provider": _read(lambda r, c, t: r.federation.get_identity_provider(c, t.provider), "provider"),
+    "list_identity_providers": _read(lambda r, c, t: r.federation.list_identity_providers(c, _page)),
+    "update_identity_provider": Call(
+        lambda r, c, t: r.federation.update_identity_provider(c, t.provider, replace(_mapping(t), state="DISABLED")),
+        ("provider", "group"),
+    ),
+    "delete_identity_provider": Call(
+        lambda r, c, t: r.federation.delete_identity_provider(c, t.provider), ("provider",)
+    ),
+    "link_federated_user": Call(
+        lambda r, c, t: r.federation.link_federated_user(c, t.provider, t.user, fresh()), ("provider", "user")
+    ),
+    "list_federated_users": _read(lambda r, c, t: r.federation.list_federated_users(c, t.provider, _page), "provider"),
+    "unlink_federated_user": Call(
+        lambda r, c, t: r.federation.unlink_federated_user(c, t.provider, t.user), ("provider", "user"), _linked
+    ),
+}
+
 SERVICES: Mapping[str, Mapping[str, Call]] = {
     "iam": IAM,
+    "federation": FEDERATION,
     "vaults": VAULTS,
     "databases": DATABASES,
     "jobs": JOBS,
@@ -472,6 +512,7 @@ INNER: Mapping[str, frozenset[str]] = {
         }  # of one's own
     ),
     "logins": frozenset({"knows"}),
+    "federation": frozenset({"start", "come_back", "finish", "redirect_uri"}),
     "vaults": frozenset({"new_key", "entry_of", "waits", "vault_at", "key_at", "versions_of"}),
 }
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 from tests.fakes.inventory import EntryTrail, MemoryBackups
+from tests.fakes.oidc import FakeProvider
 
 from keystead.adapters.jose import JoseCodec
 from keystead.adapters.sql import schema
@@ -32,6 +33,7 @@ from keystead.databases.logins.desk import LoginDesk
 from keystead.databases.placement import Placement
 from keystead.databases.service import Databases
 from keystead.iam.directory import Directory
+from keystead.iam.federation.login import Federation
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Group, Policy, Principal, Target, Tenancy, User
 from keystead.iam.ports import Machine, Membership
@@ -108,6 +110,7 @@ class DomainRegion:
     snapshot: Snapshot
     guard: Guard
     iam: Iam
+    federation: Federation
     tokens: Tokens
     vaults: Vaults
     associations: Associations
@@ -198,6 +201,10 @@ def open_region(
     snapshot.refresh()
     tokens = Tokens(JoseCodec(SigningKey(bytes(32))), directory_, snapshot.refresh, clock, REGION, StoreBook(store))
     iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION)
+    federation = Federation(
+        guard, directory_, store, tokens, PlainHasher(), clock, REGION, FakeProvider(clock), Secret(bytes(32)),
+        "https://keys.example",
+    )  # fmt: skip
     files = MemoryBackups()
     vaults = Vaults(
         guard,
@@ -215,7 +222,8 @@ def open_region(
     logins = LoginDesk(guard, snapshot, store, iam, clock)
     jobs = Jobs(guard, directory_, store)
     return DomainRegion(
-        clock, journal, store, snapshot, guard, iam, tokens, vaults, associations, databases, desk, logins, jobs,
+        clock, journal, store, snapshot, guard, iam, federation, tokens, vaults, associations, databases, desk, logins,
+        jobs,
         machine, tenancy, admin, path, files,
     )  # fmt: skip
 

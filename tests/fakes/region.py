@@ -90,6 +90,8 @@ class Region:
         self.counters: dict[str, int] = {}
         self.things: dict[str, dict[str, Json]] = {}
         self.members: dict[str, list[str]] = {}
+        self.links: list[Json] = []
+        self.began: Json = {}
         self.passwords = {"olivia": "correct horse"}
         self.tokens: dict[str, str] = {}
         self.scripts: dict[str, list[tuple[int, str]]] = {}
@@ -447,6 +449,82 @@ def delete_api_key(ask: Request, user_id: str, api_key_id: str) -> tuple[int, No
     ask.region.get("user", user_id)
     del ask.region.things["apikey"][api_key_id]
     return 204, None
+
+
+@route("POST", "/identity-providers")
+def create_identity_provider(ask: Request) -> tuple[int, Json]:
+    no_clash(ask.region, "identityprovider", ask.body["name"])
+    usual = {
+        "state": "ENABLED", "scopes": ["openid", "profile", "email"], "origins": [], "ca": "", "subject_claim": "sub",
+        "name_claim": "preferred_username", "groups_claim": "groups", "just_in_time": False,
+        "links_provisioned": False, "trusts_factors": False, "group_choice": "all", "group_mappings": [],
+        "description": "", "redirect_uri": "https://keys.example/callback",
+    }  # fmt: skip
+    said = {name: value for name, value in ask.body.items() if name != "client_secret"}
+    return 201, ask.region.keep("identityprovider", **(usual | said))
+
+
+@route("GET", "/identity-providers")
+def list_identity_providers(ask: Request) -> Json:
+    return ask.listed("identityprovider")
+
+
+@route("GET", "/identity-providers/{identity_provider_id}")
+def get_identity_provider(ask: Request, identity_provider_id: str) -> Json:
+    return ask.region.get("identityprovider", identity_provider_id)
+
+
+@route("PATCH", "/identity-providers/{identity_provider_id}")
+def update_identity_provider(ask: Request, identity_provider_id: str) -> Json:
+    found = ask.region.get("identityprovider", identity_provider_id)
+    said = {name: value for name, value in ask.body.items() if name != "client_secret"}
+    return ask.region.change(found, ask.seen, **said)
+
+
+@route("DELETE", "/identity-providers/{identity_provider_id}")
+def delete_identity_provider(ask: Request, identity_provider_id: str) -> tuple[int, None]:
+    ask.region.change(ask.region.get("identityprovider", identity_provider_id), ask.seen)
+    del ask.region.things["identityprovider"][identity_provider_id]
+    return 204, None
+
+
+@route("PUT", "/identity-providers/{identity_provider_id}/users/{user_id}")
+def link_federated_user(ask: Request, identity_provider_id: str, user_id: str) -> Json:
+    ask.region.get("identityprovider", identity_provider_id)
+    made = {"user_id": user_id, "user_name": ask.region.get("user", user_id)["name"], "made": False}
+    made |= {"subject": ask.body["subject"], "created_at": MOMENT}
+    ask.region.links.append(made)
+    return made
+
+
+@route("GET", "/identity-providers/{identity_provider_id}/users")
+def list_federated_users(ask: Request, identity_provider_id: str) -> Json:
+    ask.region.get("identityprovider", identity_provider_id)
+    return ask.page(ask.region.links)
+
+
+@route("DELETE", "/identity-providers/{identity_provider_id}/users/{user_id}")
+def unlink_federated_user(ask: Request, identity_provider_id: str, user_id: str) -> tuple[int, None]:
+    ask.region.get("identityprovider", identity_provider_id)
+    ask.region.links = [each for each in ask.region.links if each["user_id"] != user_id]
+    return 204, None
+
+
+@route("POST", "/auth/federation/start")
+def start_federated_sign_in(ask: Request) -> tuple[int, Json]:
+    ask.region.began = ask.body
+    return 201, {"authorization_url": "https://id.example.com/authorize?state=s", "expires_at": MOMENT}
+
+
+@route("POST", "/auth/federation/tokens")
+def finish_federated_sign_in(ask: Request) -> tuple[int, Json]:
+    if ask.body["code"] != "one-time":
+        raise Refused(401, "NotAuthenticated", "the sign-in is not known, took too long, or is not yours")
+    ask.region.tokens["federated-token"] = "olivia"
+    return 201, {
+        "token": "federated-token", "token_id": ask.region.new_id("token"), "expires_at": MOMENT,
+        "user_id": ask.region.olivia["id"], "tenancy_id": ask.region.tenancy,
+    }  # fmt: skip
 
 
 @route("POST", "/groups")
@@ -1178,6 +1256,7 @@ class _Handler(BaseHTTPRequestHandler):
                 path == "/health"
                 or (path.startswith("/seal") and path != "/seal/actions/seal")
                 or (self.command, path) == ("POST", "/auth/tokens")
+                or path.startswith("/auth/federation/")
             )
             token = shown_token(ask.headers)
             if not open_to_all and token not in region.tokens:

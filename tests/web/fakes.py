@@ -115,6 +115,7 @@ def fake_services(**given: Any) -> Services:
     """Services of which a test gives those it needs."""
     generation = given.pop("generation", lambda: 1)
     held: dict[str, Any] = {
+        "federation": None,
         "iam": FakeIam(),
         "vaults": None,
         "databases": None,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes.inventory import EntryTrail, MemoryBackups
+from tests.fakes.oidc import FakeProvider
 from tests.fakes.seal import FakeSeal
 from tests.web.asgi import Client
 from tests.web.fakes import FakeIdempotency, FakeLog
@@ -40,6 +41,8 @@ from keystead.databases.logins.standing import STATEMENT
 from keystead.databases.placement import Placement
 from keystead.databases.service import Databases
 from keystead.iam.directory import Directory
+from keystead.iam.federation.login import Federation
+from keystead.iam.federation.service import ProviderSettings
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Group, Policy, Principal, Target, Tenancy, User
 from keystead.iam.ports import Machine, Membership
@@ -186,8 +189,13 @@ def open_region(directory: Path) -> Region:
     machine, machine_key = new_id("machine", REGION), SigningKey.generate()
     placement = Placement(machine, "127.0.0.1", range(33100, 33900), range(0))
     iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION)
+    federation = Federation(
+        guard, directory_, store, tokens, PlainHasher(), clock, REGION, FakeProvider(clock), Secret(bytes(32)),
+        "https://keys.example",
+    )  # fmt: skip
     services = Services(
         iam=iam,
+        federation=federation,
         vaults=vaults,
         databases=Databases(guard, snapshot, store, vaults, associations, placement, b"PEM", clock, REGION),
         jobs=Jobs(guard, directory_, store),
@@ -266,6 +274,10 @@ def _things(region: Region) -> None:
         emergency = services.iam.create_group(caller, "Emergency")
         begun = services.iam.begin_break_glass(caller, emergency.id, user.id, 600, "a reason")
         delegate = "Allow any-user to use key-delegate in tenancy where request.principal.type = 'mysqldbsystem'"
+        provider = services.federation.create_identity_provider(
+            caller, "okta", "https://id.example.com", ProviderSettings(client_id="keystead")
+        )
+        services.federation.link_federated_user(caller, provider.id, user.id, "s-1")
         policy = services.iam.create_policy(
             caller, place.id, "p", (f"Allow group Some to read keys in compartment id {place.id}",)
         )
@@ -307,6 +319,7 @@ def _things(region: Region) -> None:
                 "dynamic_group_id": dynamic.id,
                 "network_source_id": source.id,
                 "tenancy_id": region.ids[prefix + "tenancy"],
+                "identity_provider_id": provider.id,
                 "vault_id": vault.id,
                 "key_id": key.id,
                 "key_version_id": version.id,

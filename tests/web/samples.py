@@ -16,10 +16,12 @@ OPERATIONS = {operation.name: operation for operation in TABLE}
 # Open to everybody, or to whoever is signed in: nothing to refuse.
 PUBLIC = {"GetJwks", "GetHealth", "GetOpenApi", "SignIn", "GetSeal", "Unseal", "ResetUnseal"}
 OWN = {"WhoAmI", "SignOut", "ExchangeToken", "RefreshToken", "ListSessions", "EndSession"}
+PUBLIC |= {"StartFederatedSignIn", "FederatedSignInCallback", "FinishFederatedSignIn"}
 GUARDED = [name for name in OPERATIONS if name not in PUBLIC | OWN]
 # Acts that only a key with two halves can do: they are tried on one.
 SIGNING = {"Sign", "Verify", "SignBatch", "VerifyBatch", "GetPublicKey"}
 HOST = {"Watch", "OpenStoreKey", "ReportNode", "DecideLogin", "CheckLogins", "ReportMappings"}
+PROVIDER = {"issuer": "https://id.example.com", "client_id": "keystead", "client_secret": "shared"}
 
 
 def body_of(region: Region, name: str, prefix: str = "") -> Any:
@@ -46,6 +48,10 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
         "CreateTenancy": {"name": "initech", "admin": "ada"},
         "CreatePolicy": place | {"name": "new", "statements": [here.format("use")]},
         "UpdatePolicy": {"statements": [here.format("inspect")]},
+        "CreateIdentityProvider": PROVIDER
+        | {"name": "new", "group_mappings": [{"value": "dba", "group_id": ids["group_id"], "precedence": 10}]},
+        "UpdateIdentityProvider": {"just_in_time": True, "scopes": ["openid", "groups"]},
+        "LinkFederatedUser": {"subject": "s-1"},
         "CreateVault": place | {"name": "new"},
         "CreateKey": place | {"name": "new", "vault_id": ids["vault_id"]},
         "UpdateVault": {"key_limit": 100, "networks": ["192.0.2.0/24"]},

@@ -1,6 +1,9 @@
 """Signing in and out, and who and where one is."""
 
+import base64
 import getpass
+import hashlib
+import secrets
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +11,10 @@ from typing import Annotated
 
 import typer
 
+from keystead.cli.client import Client
 from keystead.cli.command import command
 from keystead.cli.exits import NOT_SIGNED_IN, UNAVAILABLE, CliError, usage
+from keystead.cli.loopback import Loopback, open_browser
 from keystead.cli.profile import Profile, SavedToken
 from keystead.cli.proof import SessionKey
 from keystead.cli.session import Session, connect, refreshed, signed_in
@@ -21,6 +26,9 @@ TenancyName = Annotated[str | None, typer.Option("--tenancy", metavar="NAME", he
 UserName = Annotated[str | None, typer.Option("--user", metavar="NAME", help="Who signs in.")]
 Default = Annotated[
     str | None, typer.Option("--compartment", "-c", metavar="PATH", help="Default compartment of the profile.")
+]
+ProviderName = Annotated[
+    str | None, typer.Option("--provider", metavar="NAME", help="Sign in by way of this identity provider.")
 ]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 
@@ -46,19 +54,27 @@ def login(
     password_stdin: FromStdin = False,
     bearer: Bearer = False,
     refresh: Refresh = False,
+    provider: ProviderName = None,
 ) -> None:
     """Sign in, and remember where and as whom in the profile.
 
     What is not given is taken from the profile, or asked for. The token is valid for one hour; bound to a key that is
-    kept beside it, it is of no use without that, and is followed by new ones for 24 hours while it is used.
+    kept beside it, it is of no use without that, and is followed by new ones for 24 hours while it is used. With
+    --provider, the browser shows the sign-in of an identity provider.
     """
     if refresh:
         _refresh(session)
         return
-    profile = _asked(session.profile, url, ca, tenancy, user, compartment)
+    known = user if provider is None else user or session.profile.user or "-"
+    profile = _asked(session.profile, url, ca, tenancy, known, compartment)
     client = connect(profile.url, profile.ca)
-    password = _password(profile, password_stdin)
-    answer = client.post("/auth/tokens", {"tenancy": profile.tenancy, "user": profile.user, "password": password}).data
+    if provider is None:
+        asked = {"tenancy": profile.tenancy, "user": profile.user, "password": _password(profile, password_stdin)}
+        answer = client.post("/auth/tokens", asked).data
+    else:
+        answer = by_provider(session, client, profile.tenancy, provider)
+        who = connect(profile.url, profile.ca, answer["token"]).get("/auth/whoami").data
+        profile = replace(profile, user=who["name"])
     key = None if bearer else SessionKey.generate()
     if key is not None:
         bound = connect(profile.url, profile.ca, answer["token"])
@@ -83,6 +99,27 @@ def login(
         session.console.document(_about(token))
     else:
         session.console.say(f"signed in to {token.url} as {token.user} of {token.tenancy} until {token.expires_at}")
+
+
+def by_provider(session: Session, client: Client, tenancy: str, provider: str) -> Json:
+    """The answer with a token, after the person has signed in at an identity provider, in a browser."""
+    verifier = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(verifier.encode()).digest()
+    challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    with Loopback() as listener:
+        asked = {"tenancy": tenancy, "provider": provider, "redirect_uri": listener.url}
+        asked |= {"code_challenge": challenge, "state": listener.state}
+        begun = client.post("/auth/federation/start", asked).data
+        if not open_browser(begun["authorization_url"]):
+            session.console.remark("open this in a browser on this machine:")
+        session.console.remark(begun["authorization_url"])
+        said = listener.wait()
+    if "code" not in said:
+        hint = "the region's audit trail says why; an administrator reads it with `keystead audit list`"
+        code = said.get("error", "SignInRefused")
+        message = f"the identity provider did not sign you in ({code})"
+        raise CliError(message, hint=hint, code=code, exit_code=NOT_SIGNED_IN)
+    return client.post("/auth/federation/tokens", {"code": said["code"], "code_verifier": verifier}).data
 
 
 def _refresh(session: Session) -> None:

@@ -37,6 +37,7 @@ DbSystemId = NewType("DbSystemId", str)
 NodeId = NewType("NodeId", str)
 BackupId = NewType("BackupId", str)
 JobId = NewType("JobId", str)
+IdentityProviderId = NewType("IdentityProviderId", str)
 MachineId = NewType("MachineId", str)
 LoginMappingId = NewType("LoginMappingId", str)
 
@@ -62,6 +63,7 @@ ResourceType = Literal[
     "job",
     "machine",
     "loginmapping",
+    "identityprovider",
     "token",
     "session",
     "apikey",

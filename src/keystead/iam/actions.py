@@ -187,6 +187,12 @@ TYPES: tuple[ResourceType, ...] = (
     ),
     _type("group-memberships", "who is in which group", i="GROUP_MEMBERSHIP_INSPECT"),
     _type("authentication", "checking who signs in to a database", i="AUTHENTICATION_INSPECT"),
+    _type(
+        "identity-providers",
+        "outside issuers of identities, whose people may sign in",
+        i="IDENTITY_PROVIDER_INSPECT",
+        m="IDENTITY_PROVIDER_UPDATE IDENTITY_PROVIDER_CREATE IDENTITY_PROVIDER_DELETE",
+    ),
     _type("audit-events", "the audit trail", r="AUDIT_EVENT_READ"),
     _type("state", "the region's own state", i="STATE_INSPECT", m="STATE_BACKUP STATE_SEAL"),
     _type("machines", "machines that may run database systems", i="MACHINE_INSPECT", m="MACHINE_CREATE MACHINE_DELETE"),

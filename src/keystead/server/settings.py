@@ -165,6 +165,25 @@ class ExternalSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     ] = 5.0
 
 
+class FederationSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Identity providers outside, by way of which people sign in."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="Where browsers find this region, e.g. `https://keys.example.com`; empty: `https://` with the "
+            "first of [listen] names, or its host, and its port."
+        ),
+    ] = ""
+    inside: Annotated[
+        list[str],
+        Meta(
+            description="Origins of identity providers within one's own network, e.g. `https://id.corp.example`. "
+            "Others are spoken to at public addresses alone; plain http only to those named here."
+        ),
+    ] = msgspec.field(default_factory=list)
+
+
 class LimitsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Bounds of one HTTP worker."""
 
@@ -187,6 +206,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     access: AccessSection = AccessSection()
     hsm: HsmSection = HsmSection()
     external: ExternalSection = ExternalSection()
+    federation: FederationSection = msgspec.field(default_factory=FederationSection)
     limits: LimitsSection = LimitsSection()
 
 

@@ -18,6 +18,7 @@ from keystead import __version__
 from keystead.adapters.backup_files import FileBackups
 from keystead.adapters.jose import JoseCodec
 from keystead.adapters.mariadb.node import ADDRESS
+from keystead.adapters.oidc import OidcProviders
 from keystead.adapters.seen import SharedSeen
 from keystead.adapters.segments import SegmentJournal, open_journal
 from keystead.adapters.sql import schema
@@ -33,11 +34,12 @@ from keystead.audit.service import AuditLog
 from keystead.core.clock import Clock, SteadyClock, SystemClock
 from keystead.core.ids import CompartmentId, PrincipalId, TenancyId, new_id
 from keystead.core.secret import Secret
-from keystead.crypto import passwords
+from keystead.crypto import kdf, passwords
 from keystead.crypto.sign import SigningKey
 from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.placement import Placement
 from keystead.iam.directory import Directory
+from keystead.iam.federation.login import Federation
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Principal
 from keystead.iam.service import Iam
@@ -86,6 +88,7 @@ class Region:
     snapshot: Snapshot
     guard: Guard
     iam: Iam
+    federation: Federation
     vaults: Vaults
     associations: Associations
     placement: Placement
@@ -153,6 +156,18 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
         snapshot=snapshot,
         guard=guard,
         iam=Iam(guard, directory, store, tokens, Argon2id(), log, clock, region),
+        federation=Federation(
+            guard,
+            directory,
+            store,
+            tokens,
+            Argon2id(),
+            clock,
+            region,
+            OidcProviders(effective.settings.federation.inside),
+            Secret(kdf.subkey(root.subkey("vault-store").reveal(), "federation")),
+            _found_at(effective),
+        ),
         vaults=vaults,
         associations=Associations(guard, snapshot, vaults, clock, region),
         placement=_placement(effective),
@@ -179,6 +194,7 @@ def services(region: Region) -> "Services":
     certificates = region.certificates
     return Services(
         iam=region.iam,
+        federation=region.federation,
         vaults=region.vaults,
         databases=Databases(
             guard,
@@ -218,6 +234,7 @@ def sealed_services(effective: Effective, log: AuditLog) -> "Services":
     clock, name = SteadyClock(SystemClock()), effective.settings.region.name
     return Services(
         iam=closed,
+        federation=closed,
         vaults=closed,
         databases=closed,
         jobs=closed,
@@ -339,6 +356,13 @@ class Argon2id:
 
     def decoy(self, password: Secret) -> bool:
         return passwords.decoy(password)
+
+
+def _found_at(effective: Effective) -> str:
+    """Where browsers find this region."""
+    listen, url = effective.settings.listen, effective.settings.federation.url
+    name = listen.names[0] if listen.names else listen.host
+    return url or f"{'https' if listen.tls else 'http'}://{name}:{listen.port}"
 
 
 def _last_change(engine: sa.Engine) -> datetime:

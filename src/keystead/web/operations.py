@@ -37,6 +37,7 @@ PARAMETERS: dict[str, ResourceType] = {
     "dynamic_group_id": "dynamicgroup",
     "network_source_id": "networksource",
     "tenancy_id": "tenancy",
+    "identity_provider_id": "identityprovider",
     "vault_id": "vault",
     "key_id": "key",
     "key_version_id": "keyversion",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from keystead.databases.desk import HostDesk
     from keystead.databases.logins.desk import LoginDesk
     from keystead.databases.service import Databases
+    from keystead.iam.federation.login import Federation
     from keystead.iam.service import Iam
     from keystead.iam.sessions.ports import SeenProofs
     from keystead.jobs.service import Jobs
@@ -63,6 +64,7 @@ class Services:
     """
 
     iam: "Iam"
+    federation: "Federation"
     vaults: "Vaults"
     databases: "Databases"
     jobs: "Jobs"

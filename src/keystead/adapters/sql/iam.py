@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.rows import Table
+from keystead.adapters.sql.schema_federation import federated_memberships
 from keystead.core.page import PageRequest
 from keystead.iam.model import AuthToken, Compartment, Group, Member, Policy, Tenancy, User, UserState
 from keystead.iam.ports import Machine, Membership, ResourceIdentity, Revocation
@@ -105,6 +106,10 @@ class SqlIamRows:
         return self._change(schema.groups, group, deleted=True)
 
     def set_membership(self, membership: Membership) -> None:
+        """Whoever had brought it about before, it is so from now on because it was said here."""
+        self._table(federated_memberships).delete(
+            tenancy=membership.tenancy, group_id=membership.group_id, user_id=membership.user_id
+        )
         self._upsert(
             schema.memberships,
             {

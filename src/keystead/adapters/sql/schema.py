@@ -476,4 +476,10 @@ audit_heads = sa.Table(
 )
 
 # The tables of other files, part of the same metadata.
-from keystead.adapters.sql import schema_approvals, schema_logins, schema_policy, schema_tokens  # noqa: E402, F401
+from keystead.adapters.sql import (  # noqa: E402
+    schema_approvals,  # noqa: F401
+    schema_federation,  # noqa: F401
+    schema_logins,  # noqa: F401
+    schema_policy,  # noqa: F401
+    schema_tokens,  # noqa: F401
+)

@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.approvals import SqlApprovalRows
 from keystead.adapters.sql.databases import SqlDatabaseRows
+from keystead.adapters.sql.federation import SqlFederationRows, SqlProvisioningRows
 from keystead.adapters.sql.iam import SqlIamRows
 from keystead.adapters.sql.jobs import SqlJobRows
 from keystead.adapters.sql.logins import SqlLoginRows
@@ -44,6 +45,8 @@ class SqlTx:
         self.approvals = SqlApprovalRows(connection)
         self.sessions = SqlSessionRows(connection, generation)
         self.logins = SqlLoginRows(connection)
+        self.federation = SqlFederationRows(connection)
+        self.provisioning = SqlProvisioningRows(connection, generation)
 
 
 class SqlStore:

@@ -102,6 +102,80 @@ def _factors() -> None:
 
 def _federation() -> None:
     """Identity providers and provisioning."""
+    op.create_table(
+        "federated_memberships",
+        sa.Column("tenancy", sa.String(length=128), nullable=False),
+        sa.Column("provider", sa.String(length=128), nullable=False),
+        sa.Column("group_id", sa.String(length=128), nullable=False),
+        sa.Column("user_id", sa.String(length=128), nullable=False),
+        sa.PrimaryKeyConstraint("tenancy", "provider", "group_id", "user_id"),
+    )
+    op.create_table(
+        "federated_sign_ins",
+        sa.Column("tenancy", sa.String(length=128), nullable=False),
+        sa.Column("id", sa.String(length=128), nullable=False),
+        sa.Column("provider", sa.String(length=128), nullable=False),
+        sa.Column("provider_version", sa.BigInteger(), nullable=False),
+        sa.Column("user", sa.String(length=128), nullable=False),
+        sa.Column("code_digest", sa.LargeBinary(), nullable=False),
+        sa.Column("challenge", sa.Text(), nullable=False),
+        sa.Column("factors", sa.JSON(), nullable=False),
+        sa.Column("expires_at", sa.String(32), nullable=False),
+        sa.Column("token_id", sa.String(length=128), nullable=False),
+        sa.Column("session", sa.String(length=128), nullable=False),
+        sa.PrimaryKeyConstraint("tenancy", "id"),
+    )
+    op.create_index("federated_sign_ins_by_code", "federated_sign_ins", ["code_digest"], unique=False)
+    op.create_index("federated_sign_ins_by_provider", "federated_sign_ins", ["tenancy", "provider"], unique=False)
+    op.create_table(
+        "federated_users",
+        sa.Column("tenancy", sa.String(length=128), nullable=False),
+        sa.Column("provider", sa.String(length=128), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("user", sa.String(length=128), nullable=False),
+        sa.Column("user_name", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.String(32), nullable=False),
+        sa.Column("made", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("tenancy", "provider", "subject"),
+        sa.UniqueConstraint("tenancy", "provider", "user"),
+    )
+    op.create_table(
+        "identity_providers",
+        sa.Column("tenancy", sa.String(length=128), nullable=False),
+        sa.Column("id", sa.String(length=128), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("client_id", sa.Text(), nullable=False),
+        sa.Column("sealed_secret", sa.LargeBinary(), nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("origins", sa.JSON(), nullable=False),
+        sa.Column("ca", sa.Text(), nullable=False),
+        sa.Column("subject_claim", sa.Text(), nullable=False),
+        sa.Column("name_claim", sa.Text(), nullable=False),
+        sa.Column("groups_claim", sa.Text(), nullable=False),
+        sa.Column("just_in_time", sa.Boolean(), nullable=False),
+        sa.Column("links_provisioned", sa.Boolean(), nullable=False),
+        sa.Column("trusts_factors", sa.Boolean(), nullable=False),
+        sa.Column("group_choice", sa.Text(), nullable=False),
+        sa.Column("mappings", sa.JSON(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.String(32), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenancy", "id"),
+    )
+    op.create_index("identity_providers_by_name", "identity_providers", ["tenancy", "name"], unique=False)
+    op.create_table(
+        "provisioned",
+        sa.Column("tenancy", sa.String(length=128), nullable=False),
+        sa.Column("id", sa.String(length=128), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=False),
+        sa.Column("attributes", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.String(32), nullable=False),
+        sa.Column("changed_at", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("tenancy", "id"),
+    )
 
 
 def _approvals() -> None:

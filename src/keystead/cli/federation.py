@@ -1,0 +1,218 @@
+"""Identity providers: whose people may sign in by way of them, and into which groups they come."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keystead.cli.command import Description, IfMatch, Limit, NewName, Reference, Yes, command, group
+from keystead.cli.console import Column
+from keystead.cli.exits import NOT_FOUND, CliError, usage
+from keystead.cli.session import Session
+from keystead.cli.wire import Call, Json
+
+providers = group("Identity providers (OpenID Connect): sign in elsewhere, work here.")
+
+Issuer = Annotated[
+    str, typer.Option("--issuer", metavar="URL", help="As the provider writes it in its tokens.", show_default=False)
+]
+NewClientId = Annotated[
+    str, typer.Option("--client-id", metavar="ID", help="What the provider calls this region.", show_default=False)
+]
+ClientId = Annotated[str | None, typer.Option("--client-id", metavar="ID", help="What it calls this region.")]
+SecretFile = Annotated[
+    Path | None, typer.Option("--client-secret-file", metavar="FILE", help="File with the client secret; - is stdin.")
+]
+Scopes = Annotated[str | None, typer.Option("--scopes", metavar="LIST", help="Scopes to ask for: openid,groups,...")]
+Origins = Annotated[
+    list[str] | None, typer.Option("--origin", metavar="URL", help="Another origin its endpoints have; repeatable.")
+]
+CaFile = Annotated[Path | None, typer.Option("--ca-file", metavar="FILE", help="PEM of the CAs that vouch for it.")]
+SubjectClaim = Annotated[str | None, typer.Option("--subject-claim", metavar="NAME", help="Who it is; usually sub.")]
+NameClaim = Annotated[
+    str | None, typer.Option("--name-claim", metavar="NAME", help="Name for users made here; preferred_username.")
+]
+GroupsClaim = Annotated[
+    str | None, typer.Option("--groups-claim", metavar="NAME", help="Their groups; a path goes into objects: a.b.")
+]
+JustInTime = Annotated[
+    bool | None, typer.Option("--just-in-time/--linked-only", help="Make a user for whoever is not linked.")
+]
+LinksProvisioned = Annotated[
+    bool | None,
+    typer.Option("--link-provisioned/--no-link-provisioned", help="Link users provisioned with the same external id."),
+]
+TrustsFactors = Annotated[
+    bool | None, typer.Option("--trust-factors/--no-trust-factors", help="Second factors used there count here.")
+]
+Choice = Annotated[
+    str | None, typer.Option("--group-choice", metavar="WHICH", help="Mappings that apply: all, or the first alone.")
+]
+Value = Annotated[str, typer.Argument(metavar="VALUE", help="The group as the provider calls it.", show_default=False)]
+OurGroup = Annotated[str, typer.Argument(metavar="GROUP", help="Our group: name or id.", show_default=False)]
+Precedence = Annotated[int, typer.Option("--precedence", metavar="N", help="Smaller goes first.")]
+Person = Annotated[str, typer.Argument(metavar="USER", help="User: name or id.", show_default=False)]
+Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="Who it is at the provider.", show_default=False)]
+
+_PROVIDERS: list[Column] = [("name", "name"), ("state", "state"), ("issuer", "issuer"), ("id", "id")]
+_LINKS: list[Column] = [("user", "user_name"), ("subject", "subject"), ("since", "created_at"), ("user id", "user_id")]
+_PATH = "/identity-providers"
+
+
+@command(providers, "create")
+def create(  # noqa: PLR0913, PLR0917
+    session: Session, name: NewName, issuer: Issuer, client_id: NewClientId, client_secret_file: SecretFile = None,
+    scopes: Scopes = None, origin: Origins = None, ca_file: CaFile = None, subject_claim: SubjectClaim = None,
+    name_claim: NameClaim = None, groups_claim: GroupsClaim = None, just_in_time: JustInTime = None,
+    link_provisioned: LinksProvisioned = None, trust_factors: TrustsFactors = None, group_choice: Choice = None,
+    description: Description = None,
+) -> None:  # fmt: skip
+    """Create an identity provider. Tell the provider the redirect URI that is shown."""
+    body = {"name": name, "issuer": issuer} | _settings(
+        client_id, client_secret_file, scopes, origin, ca_file, subject_claim, name_claim, groups_claim, just_in_time,
+        link_provisioned, trust_factors, group_choice, description,
+    )  # fmt: skip
+    _show(session, session.client.create(_PATH, body).data)
+
+
+@command(providers, "list")
+def list_providers(session: Session, limit: Limit = None) -> None:
+    """List the identity providers of the tenancy."""
+    session.console.table(list(session.client.items(_PATH, limit)), _PROVIDERS, "no identity providers")
+
+
+@command(providers, "show")
+def show(session: Session, name: Reference) -> None:
+    """Show one identity provider."""
+    found = _find(session, name)
+    _show(session, session.client.get(f"{_PATH}/{found['id']}").data)
+
+
+@command(providers, "update")
+def update(  # noqa: PLR0913, PLR0917
+    session: Session, name: Reference, client_id: ClientId = None, client_secret_file: SecretFile = None,
+    scopes: Scopes = None, origin: Origins = None, ca_file: CaFile = None, subject_claim: SubjectClaim = None,
+    name_claim: NameClaim = None, groups_claim: GroupsClaim = None, just_in_time: JustInTime = None,
+    link_provisioned: LinksProvisioned = None, trust_factors: TrustsFactors = None, group_choice: Choice = None,
+    description: Description = None, if_match: IfMatch = None,
+) -> None:  # fmt: skip
+    """Change an identity provider; what is not given stays."""
+    body = _settings(
+        client_id, client_secret_file, scopes, origin, ca_file, subject_claim, name_claim, groups_claim, just_in_time,
+        link_provisioned, trust_factors, group_choice, description,
+    )  # fmt: skip
+    _show(session, _change(session, _find(session, name), body, if_match))
+
+
+@command(providers, "enable")
+def enable(session: Session, name: Reference) -> None:
+    """Let people sign in by way of it again."""
+    _show(session, _change(session, _find(session, name), {"state": "ENABLED"}, None))
+
+
+@command(providers, "disable")
+def disable(session: Session, name: Reference) -> None:
+    """Let nobody sign in by way of it; every token that it led to is void at once."""
+    _show(session, _change(session, _find(session, name), {"state": "DISABLED"}, None))
+
+
+@command(providers, "delete")
+def delete(session: Session, name: Reference, yes: Yes = False, if_match: IfMatch = None) -> None:
+    """Delete an identity provider, with the memberships and tokens that it brought about."""
+    found = _find(session, name)
+    session.confirm(f"delete identity provider {found['name']}", yes)
+    session.client.delete(f"{_PATH}/{found['id']}", if_match=if_match)
+    session.console.say(f"identity provider {found['name']} is deleted")
+
+
+@command(providers, "map-group")
+def map_group(session: Session, name: Reference, value: Value, into: OurGroup, precedence: Precedence = 100) -> None:
+    """Put whoever has a group at the provider into a group of ours, at each sign-in."""
+    found, group_id = _find(session, name), session.resolve("group", into)
+    kept = [each for each in found["group_mappings"] if (each["value"], each["group_id"]) != (value, group_id)]
+    new = {"value": value, "group_id": group_id, "precedence": precedence}
+    _show(session, _change(session, found, {"group_mappings": [*kept, new]}, str(found["version"])))
+
+
+@command(providers, "unmap-group")
+def unmap_group(session: Session, name: Reference, value: Value, into: OurGroup) -> None:
+    """Take a group mapping away; it holds from each person's next sign-in."""
+    found, group_id = _find(session, name), session.resolve("group", into)
+    kept = [each for each in found["group_mappings"] if (each["value"], each["group_id"]) != (value, group_id)]
+    if len(kept) == len(found["group_mappings"]):
+        raise CliError("there is no such mapping", code="NotFound", exit_code=NOT_FOUND)
+    _show(session, _change(session, found, {"group_mappings": kept}, str(found["version"])))
+
+
+@command(providers, "link")
+def link(session: Session, name: Reference, user: Person, subject: Subject) -> None:
+    """Let a subject at the provider sign in as a user."""
+    path = f"{_PATH}/{_find(session, name)['id']}/users/{session.resolve('user', user)}"
+    session.console.show(session.client.send(Call("PUT", path, body={"subject": subject})).data)
+
+
+@command(providers, "links")
+def links(session: Session, name: Reference, limit: Limit = None) -> None:
+    """List whom the provider's subjects stand for."""
+    path = f"{_PATH}/{_find(session, name)['id']}/users"
+    session.console.table(list(session.client.items(path, limit)), _LINKS, "nobody is linked")
+
+
+@command(providers, "unlink")
+def unlink(session: Session, name: Reference, user: Person) -> None:
+    """Let the subject sign in as nobody any more; what it brought about for the user is void."""
+    found, user_id = _find(session, name), session.resolve("user", user)
+    session.client.delete(f"{_PATH}/{found['id']}/users/{user_id}")
+    session.console.say(f"{user} is not linked to {found['name']} any more")
+
+
+def _find(session: Session, name: str) -> Json:
+    if ".identityprovider." in name:
+        return session.client.get(f"{_PATH}/{name}").data
+    found = next(session.client.items(_PATH, 1, name=name), None)
+    if found is None:
+        raise CliError(
+            f"there is no identity provider {name!r}, or you may not see it", code="NotFound", exit_code=NOT_FOUND
+        )
+    return found
+
+
+def _change(session: Session, found: Json, body: Json, if_match: str | None) -> Json:
+    return session.client.send(Call("PATCH", f"{_PATH}/{found['id']}", body=body, if_match=if_match)).data
+
+
+def _show(session: Session, found: Json) -> None:
+    session.console.show(found, hide=("ca",))
+
+
+def _settings(  # noqa: PLR0913, PLR0917
+    client_id: str | None, secret: Path | None, scopes: str | None, origins: list[str] | None, ca: Path | None,
+    subject: str | None, name: str | None, groups: str | None, just_in_time: bool | None, provisioned: bool | None,
+    factors: bool | None, choice: str | None, description: str | None,
+) -> Json:  # fmt: skip
+    """What was given, under the API's names."""
+    if choice not in (None, "all", "first"):
+        raise usage("--group-choice is all or first")
+    said: Json = {
+        "client_id": client_id,
+        "client_secret": None if secret is None else _read(secret).strip(),
+        "scopes": None if scopes is None else [each.strip() for each in scopes.split(",")],
+        "origins": None if not origins else [each for each in origins if each],
+        "ca": None if ca is None else _read(ca),
+        "subject_claim": subject,
+        "name_claim": name,
+        "groups_claim": groups,
+        "just_in_time": just_in_time,
+        "links_provisioned": provisioned,
+        "trusts_factors": factors,
+        "group_choice": choice,
+        "description": description,
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _read(path: Path) -> str:
+    try:
+        return typer.get_text_stream("stdin").read() if str(path) == "-" else path.read_text()
+    except OSError as error:
+        raise usage(f"cannot read {path}: {error.strerror}") from error
