@@ -282,7 +282,7 @@ def _pairs(tags: Mapping[str, str]) -> Sequence[Sequence[str]]:
 
 
 def _read_pairs(found: Sequence[Sequence[str]]) -> dict[str, str]:
-    return {pair[0]: pair[1] for pair in found}
+    return {name: text for name, text in found}  # noqa: C416 (each is exactly a pair)
 
 
 def _moment(moment: datetime) -> str:
