@@ -70,6 +70,16 @@ identity-provider unlink okta ada
 identity-provider disable okta
 identity-provider enable okta
 identity-provider delete okta -y
+approval rule create two -o destruction --group dbas --needed 2
+approval rule list
+approval rule show two
+approval rule update two -o restore --group dbas --needed 1 --approval APPROVAL
+approval rule delete two -y
+approval list --mine
+approval show APPROVAL
+approval approve APPROVAL --comment fine
+approval reject APPROVAL
+approval withdraw APPROVAL
 group delete dbas -y
 policy create p -s x --description y
 policy list
@@ -207,6 +217,7 @@ unseal --stdin --reset
 unseal --with passphrase --stdin
 """
 
+APPROVAL = f"ks1.approval.main.home.{'a' * 32}"
 ITEMS = {
     "encrypt": b'{"plaintext": "YWJj", "associated_data": "YWJj"}',
     "wrap": b'{"key_material": "YWJj"}',
@@ -228,7 +239,7 @@ def exchanges(signed_in: Keystead, region: Region, tmp_path: Path, monkeypatch: 
     region.fences["s"] = {**fence, "steps": [{"name": "committed", "after_ms": 0.0}]}
     monkeypatch.setattr("keystead.cli.connect.os.execv", lambda *_: None)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    for line in SESSION.strip().splitlines():
+    for line in SESSION.strip().replace("APPROVAL", APPROVAL).splitlines():
         if line == "key verify s -s - -i /dev/null":
             assert signed_in(*line.split(), stdin=b"c2lnbmVkfA==").code == 0
             continue

@@ -12,7 +12,8 @@ from itertools import count
 from tests.fakes.domain import REGION, DomainRegion
 from tests.fakes.oidc import ISSUER
 
-from keystead.core.ids import new_id
+from keystead.adapters.sql import schema_approvals
+from keystead.core.ids import ApprovalId, CompartmentId, PrincipalId, UserId, new_id
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.crypto import asymmetric, transport
@@ -24,9 +25,12 @@ from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.desk import Report
 from keystead.databases.logins.acts import NewMapping
 from keystead.databases.logins.model import LoginRequest, MappingReport
+from keystead.iam.approvals.acts import RuleTerms
+from keystead.iam.approvals.model import Approval, Rule, Term, Vote
 from keystead.iam.federation.model import GroupMapping
 from keystead.iam.federation.service import ProviderSettings
-from keystead.iam.model import Caller
+from keystead.iam.model import Asked, Caller, Target, User
+from keystead.iam.ports import Membership
 from keystead.vault.insight.inventory import counted
 from keystead.vault.lifecycle.settings import KeySettings, VaultSettings
 from keystead.vault.model import Key, KeyVersion, Vault
@@ -75,6 +79,8 @@ class Things:
     wrapped: bytes = b""
     encrypted: bytes = b""
     provider: str = ""
+    rule: str = ""
+    approval: str = ""
 
     def missing(self) -> "Things":
         """Ids that look the same and name nothing."""
@@ -83,6 +89,7 @@ class Things:
         kinds |= {"login_mapping": "loginmapping"}
         kinds |= {"dynamic_group": "dynamicgroup", "network_source": "networksource"}
         kinds |= {"provider": "identityprovider"}
+        kinds["rule"] = "approvalrule"
         ids = {
             field.name: new_id(kinds.get(field.name, field.name), "home")  # type: ignore[arg-type]
             for field in fields(self)
@@ -103,6 +110,11 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     emergency = region.iam.create_group(caller, "Emergency")
     begun = region.iam.begin_break_glass(caller, emergency.id, user.id, 600, "a reason")
     provider = region.federation.create_identity_provider(caller, "okta", ISSUER, PROVIDER).id
+    ruled = region.iam.create_compartment(caller, tenancy, "ruled")
+    approver, _ = region.iam.create_user(caller, "approver")
+    approvers = region.iam.create_group(caller, "Approvers")
+    region.iam.add_member(caller, approvers.id, approver.id)
+    rule = region.iam.create_approval_rule(caller, ruled.id, "two", RuleTerms(("DeleteKey",), approvers.id, 1))
     delegate = "Allow any-user to use key-delegate in tenancy where request.principal.type = 'mysqldbsystem'"
     region.iam.create_policy(caller, tenancy, "delegates", (delegate,))
     policy = region.iam.create_policy(
@@ -126,9 +138,56 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     mapping = region.databases.map_login(caller, made.system.id, NewMapping("user", user.id))
     return Things(
         place.id, user.id, group.id, policy.id, vault.id, key.id, made.system.id, backup.id, job.id, signing, version,
-        auth_token.id, api_key.id, begun.id, mapping.id, dynamic.id, source.id, tenancy, wrapped, encrypted,
-        auth_token.id, api_key.id, begun.id, mapping.id, wrapped, encrypted, provider,
+        auth_token.id, api_key.id, begun.id, mapping.id, dynamic.id, source.id, tenancy, wrapped, encrypted, provider,
+        rule.id, waiting(region, caller, user, rule),
     )  # fmt: skip
+
+
+def waiting(region: DomainRegion, caller: Caller, user: User, rule: Rule) -> str:
+    """A request of a user's that waits for one of the group."""
+    now, tenancy = region.clock.now(), caller.principal.tenancy
+    term = Term(rule.id, "two", 1, rule.group_id, 1, (caller.principal.id,))
+    made = Approval(
+        ApprovalId(new_id("approval", REGION)), tenancy, CompartmentId(tenancy), "DeleteKey", "keys", "", "key", 0,
+        PrincipalId(user.id), user.name, "digest", "{}", (term,), "PENDING", now, now + timedelta(hours=24),
+    )  # fmt: skip
+    with region.store.note() as tx:
+        tx.approvals.add_approval(made)
+    return made.id
+
+
+def approved(region: DomainRegion, caller: Caller, t: Things) -> Caller:
+    """The caller with a request about the rule that a member of its group has approved of."""
+    who, now, named = caller.principal, region.clock.now(), new_id("approval", REGION)
+    with region.store.note() as tx:
+        rule = tx.approvals.rule(who.tenancy, t.rule)
+        if rule is None:
+            return caller
+        user, name = tx.approvals.approvers(who.tenancy, rule.group_id)[0]
+        made = Approval(
+            ApprovalId(named), who.tenancy, rule.compartment, "x", "approval-rules", rule.id, rule.name, rule.version,
+            who.id, who.name, "digest", "{}", (Term(rule.id, "two", rule.version, rule.group_id, 1, (user,)),),
+            "PENDING", now, now + timedelta(hours=24),
+        )  # fmt: skip
+        tx.approvals.add_approval(made)
+        tx.approvals.add_vote(made, Vote(UserId(user), name, "approve", "", now))
+    return replace(caller, asked=Asked("x", "digest", "{}", named))
+
+
+def _everybody_approves(region: DomainRegion, t: Things) -> None:
+    """Everybody there is has been in the group since the request was made."""
+    region.snapshot.refresh()
+    everybody = [user.id for user in region.snapshot.directory.users_in(region.tenancy)]
+    entry = region.guard.entry(region.admin, "", Target("groups", "", "", region.tenancy, ()), "Prepare", "allowed")
+    with region.store.write(entry) as tx:
+        rule = tx.approvals.rule(region.tenancy, t.rule)
+        assert rule is not None
+        for user in everybody:
+            tx.iam.set_membership(Membership(region.tenancy, rule.group_id, user, deleted=False))
+        terms = [
+            {"rule": t.rule, "name": "two", "version": 1, "group": rule.group_id, "needed": 1, "members": everybody}
+        ]
+        tx.connection.execute(schema_approvals.approvals.update().values(terms=terms))
 
 
 def active(region: DomainRegion, system_id: str, **changes: object) -> None:
@@ -265,6 +324,22 @@ IAM: Mapping[str, Call] = {
         ("group", "user"),
         lambda r, t: r.iam.remove_member(r.admin, t.group, t.user),
     ),
+    "create_approval_rule": Call(
+        lambda r, c, t: r.iam.create_approval_rule(c, t.compartment, fresh(), RuleTerms(("export",), t.group, 1)),
+        ("compartment", "group"),
+    ),
+    "get_approval_rule": _read(lambda r, c, t: r.iam.get_approval_rule(c, t.rule), "rule"),
+    "list_approval_rules": _read(lambda r, c, t: r.iam.list_approval_rules(c, t.compartment, _page), "compartment"),
+    "update_approval_rule": Call(
+        lambda r, c, t: r.iam.update_approval_rule(approved(r, c, t), t.rule, RuleTerms(("export",), t.group, 1)),
+        ("rule", "group"),
+    ),
+    "delete_approval_rule": Call(lambda r, c, t: r.iam.delete_approval_rule(approved(r, c, t), t.rule), ("rule",)),
+    "list_approvals": _read(lambda r, c, t: r.iam.list_approvals(c, _page)),
+    "get_approval": _read(lambda r, c, t: r.iam.get_approval(c, t.approval), "approval"),
+    "approve": Call(lambda r, c, t: r.iam.approve(c, t.approval), ("approval",), _everybody_approves),
+    "reject": Call(lambda r, c, t: r.iam.reject(c, t.approval), ("approval",), _everybody_approves),
+    "withdraw_approval": Call(lambda r, c, t: r.iam.withdraw_approval(c, t.approval), ("approval",)),
     "list_break_glass": _read(lambda r, c, t: r.iam.list_break_glass(c, _page, t.group), "group"),
     "end_break_glass": Call(lambda r, c, t: r.iam.end_break_glass(c, t.break_glass), ("break_glass",)),
     "add_member": Call(lambda r, c, t: r.iam.add_member(c, t.group, t.user), ("group", "user")),

@@ -32,6 +32,7 @@ from keystead.databases.desk import HostDesk
 from keystead.databases.logins.desk import LoginDesk
 from keystead.databases.placement import Placement
 from keystead.databases.service import Databases
+from keystead.iam.approvals.gate import ApprovalGate
 from keystead.iam.directory import Directory
 from keystead.iam.federation.login import Federation
 from keystead.iam.guard import Guard
@@ -198,6 +199,7 @@ def open_region(
     snapshot = Snapshot(directory_, Keyring(Secret(bytes(range(32))), directory_, REGION), SqliteFreshness(path))
     log = AuditLog(journal)
     guard = Guard(directory_, snapshot.refresh, log, clock, REGION)
+    guard.gated_by(ApprovalGate(directory_, store, log, clock, REGION))
     snapshot.refresh()
     tokens = Tokens(JoseCodec(SigningKey(bytes(32))), directory_, snapshot.refresh, clock, REGION, StoreBook(store))
     iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION)

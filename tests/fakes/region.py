@@ -600,6 +600,71 @@ def remove_member(ask: Request, group_id: str, user_id: str) -> tuple[int, None]
     return 204, None
 
 
+RULE_FIELDS = ("name", "compartment_id", "operations", "group_id", "needed", "hours")
+
+
+@route("POST", "/approval-rules")
+def create_rule(ask: Request) -> tuple[int, Json]:
+    fields = {name: ask.body[name] for name in RULE_FIELDS}
+    return 201, ask.region.keep("approvalrule", **fields, emergency_group_id=None, description="")
+
+
+@route("GET", "/approval-rules")
+def list_rules(ask: Request) -> Json:
+    return ask.listed("approvalrule")
+
+
+@route("GET", "/approval-rules/{approval_rule_id}")
+def get_rule(ask: Request, approval_rule_id: str) -> Json:
+    return ask.region.get("approvalrule", approval_rule_id)
+
+
+@route("PUT", "/approval-rules/{approval_rule_id}")
+def update_rule(ask: Request, approval_rule_id: str) -> Json:
+    return ask.region.change(ask.region.get("approvalrule", approval_rule_id), ask.seen, **ask.body)
+
+
+@route("DELETE", "/approval-rules/{approval_rule_id}")
+def delete_rule(ask: Request, approval_rule_id: str) -> tuple[int, None]:
+    ask.region.change(ask.region.get("approvalrule", approval_rule_id), ask.seen)
+    del ask.region.things["approvalrule"][approval_rule_id]
+    return 204, None
+
+
+def waiting(region: Region) -> Json:
+    """The request that waits: always this one."""
+    found = region.things.get("approval", {})
+    if not found:
+        rule = {"rule_id": region.new_id("approvalrule"), "rule_name": "two", "group_id": "g", "needed": 2}
+        region.keep(
+            "approval", operation="PurgeKey", state="PENDING", target_type="keys", target_id="k", target_name="finance",
+            target_version=3, compartment_id=region.tenancy, requester_id="u", requester_name="olivia",
+            request={"path": {"key_id": "k"}}, digest="5e1f", rules=[rule], votes=[], approvers=["ada", "bob"],
+            expires_at=LATER, ended_at=None,
+        )  # fmt: skip
+        del next(iter(region.things["approval"].values()))["version"]
+    return next(iter(region.things["approval"].values()))
+
+
+@route("GET", "/approvals")
+def list_approvals(ask: Request) -> Json:
+    return ask.page([waiting(ask.region)])
+
+
+@route("GET", "/approvals/{approval_id}")
+def get_approval(ask: Request, approval_id: str) -> Json:
+    return waiting(ask.region)
+
+
+@route("POST", "/approvals/{approval_id}/actions/{choice}")
+def say(ask: Request, approval_id: str, choice: str) -> Json:
+    found = waiting(ask.region)
+    if choice == "withdraw":
+        return {**found, "state": "WITHDRAWN"}
+    vote = {"user_id": "u", "user_name": "ada", "choice": choice, "comment": ask.body.get("comment", ""), "at": MOMENT}
+    return {**found, "votes": [vote], "state": "PENDING" if choice == "approve" else "REJECTED"}
+
+
 @route("POST", "/policies")
 def create_policy(ask: Request) -> tuple[int, Json]:
     no_clash(ask.region, "policy", ask.body["name"], compartment_id=ask.body["compartment_id"])

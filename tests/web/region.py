@@ -21,13 +21,13 @@ from tests.web.fakes import FakeIdempotency, FakeLog
 
 from keystead.adapters.jose import JoseCodec
 from keystead.adapters.seen import OwnSeen
-from keystead.adapters.sql import schema
+from keystead.adapters.sql import schema, schema_approvals
 from keystead.adapters.sql.engine import sqlite_engine
 from keystead.adapters.sql.freshness import SqliteFreshness
 from keystead.adapters.sql.store import SqlStore
 from keystead.audit.query import EntryFilter, matches
 from keystead.core.clock import ManualClock
-from keystead.core.ids import new_id
+from keystead.core.ids import ApprovalId, PrincipalId, UserId, new_id
 from keystead.core.page import Page, PageRequest
 from keystead.core.secret import Secret
 from keystead.crypto import transport
@@ -40,6 +40,9 @@ from keystead.databases.logins.desk import LoginDesk
 from keystead.databases.logins.standing import STATEMENT
 from keystead.databases.placement import Placement
 from keystead.databases.service import Databases
+from keystead.iam.approvals.acts import RuleTerms
+from keystead.iam.approvals.gate import ApprovalGate
+from keystead.iam.approvals.model import Approval, Rule, Term, Vote
 from keystead.iam.directory import Directory
 from keystead.iam.federation.login import Federation
 from keystead.iam.federation.service import ProviderSettings
@@ -173,6 +176,7 @@ def open_region(directory: Path) -> Region:
     directory_ = Directory(clock)
     snapshot = Snapshot(directory_, Keyring(Secret(bytes(32)), directory_, REGION), freshness)
     guard = Guard(directory_, snapshot.refresh, log, clock, REGION)
+    guard.gated_by(ApprovalGate(directory_, store, log, clock, REGION))
     codec = JoseCodec(SigningKey.generate())
     tokens = Tokens(codec, directory_, snapshot.refresh, clock, REGION, StoreBook(store))
     files = MemoryBackups()
@@ -273,6 +277,12 @@ def _things(region: Region) -> None:
         services.iam.add_member(caller, group.id, user.id)
         emergency = services.iam.create_group(caller, "Emergency")
         begun = services.iam.begin_break_glass(caller, emergency.id, user.id, 600, "a reason")
+        ruled = services.iam.create_compartment(caller, region.ids[prefix + "tenancy"], "ruled")
+        approver, _ = services.iam.create_user(caller, "approver")
+        approvers = services.iam.create_group(caller, "Approvers")
+        for member in (approver.id, caller.principal.id):
+            services.iam.add_member(caller, approvers.id, member)
+        rule = services.iam.create_approval_rule(caller, ruled.id, "two", RuleTerms(("DeleteKey",), approvers.id, 1))
         delegate = "Allow any-user to use key-delegate in tenancy where request.principal.type = 'mysqldbsystem'"
         provider = services.federation.create_identity_provider(
             caller, "okta", "https://id.example.com", ProviderSettings(client_id="keystead")
@@ -315,6 +325,10 @@ def _things(region: Region) -> None:
                 "session_id": caller.session,
                 "group_id": group.id,
                 "break_glass_id": begun.id,
+                "approval_rule_id": rule.id,
+                "approvers_id": approvers.id,
+                "ruled_id": ruled.id,
+                "approval_id": waiting(region.store, rule, user.id, caller.principal.id),
                 "policy_id": policy.id,
                 "dynamic_group_id": dynamic.id,
                 "network_source_id": source.id,
@@ -333,6 +347,36 @@ def _things(region: Region) -> None:
         _transfers(region, prefix, caller, place.id, vault.id, key.id)
         region.ids[prefix + "wrapped"] = base64.b64encode(wrapped.blob).decode()
         region.ids[prefix + "encrypted"] = base64.b64encode(encrypted.blob).decode()
+
+
+def waiting(store: SqlStore, rule: Rule, requester: str, approver: str) -> str:
+    """A request that waits for one approver."""
+    terms = (Term(rule.id, rule.name, rule.version, rule.group_id, 1, (approver,)),)
+    made = Approval(
+        ApprovalId(new_id("approval", REGION)), rule.tenancy, rule.compartment, "DeleteKey", "keys", "", "key", 0,
+        PrincipalId(requester), "someone", "digest", "{}", terms, "PENDING", rule.created_at,
+        rule.created_at + timedelta(hours=24),
+    )  # fmt: skip
+    with store.note() as tx:
+        tx.approvals.add_approval(made)
+    return made.id
+
+
+def approve(region: Region, approval_id: str) -> None:
+    """A member says yes, for each rule."""
+    with region.store.note() as tx:
+        found = tx.approvals.approval(region.ids["tenancy"], approval_id)
+        assert found is not None
+        for term in found.terms:
+            tx.approvals.add_vote(found, Vote(UserId(term.members[0]), "", "approve", "", region.clock.now()))
+
+
+def unheard(region: Region, approval_id: str) -> None:
+    """Nobody has said anything yet."""
+    with region.store.note() as tx:
+        tx.connection.execute(schema_approvals.approval_votes.delete())
+        where = schema_approvals.approvals.c.id == approval_id
+        tx.connection.execute(schema_approvals.approvals.update().where(where).values(state="PENDING"))
 
 
 def _transfers(region: Region, prefix: str, caller: Caller, place: str, vault: str, key: str) -> None:

@@ -46,6 +46,9 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
         "CreateNetworkSource": {"name": "new", "networks": ["192.0.2.0/24"]},
         "UpdateNetworkSource": {"networks": ["2001:db8::/32"]},
         "CreateTenancy": {"name": "initech", "admin": "ada"},
+        "CreateApprovalRule": {"compartment_id": ids["ruled_id"]}
+        | {"name": "new", "operations": ["CreateUser"], "group_id": ids["approvers_id"], "needed": 1},
+        "UpdateApprovalRule": {"operations": ["CreateUser"], "group_id": ids["approvers_id"], "needed": 1},
         "CreatePolicy": place | {"name": "new", "statements": [here.format("use")]},
         "UpdatePolicy": {"statements": [here.format("inspect")]},
         "CreateIdentityProvider": PROVIDER

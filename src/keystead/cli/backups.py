@@ -59,7 +59,7 @@ def show(session: Session, name: Reference, compartment: InCompartment = None) -
     session.console.show(session.client.get(f"/backups/{session.resolve('backup', name, compartment)}").data)
 
 
-@command(backups, "delete")
+@command(backups, "delete", approvable=True)
 def delete(
     session: Session,
     name: Reference,
@@ -76,7 +76,7 @@ def delete(
         session.console.say(f"backup {found['name']} is deleted")
 
 
-@command(backups, "restore")
+@command(backups, "restore", approvable=True)
 def restore(
     session: Session,
     backup: Reference,

@@ -42,6 +42,7 @@ class Client:
         self.url = url
         self._key = key
         self._token = token
+        self.approval: str | None = None
         self._connection = _connection(url, ca)
 
     def get(self, path: str, **query: str | int | None) -> Reply:
@@ -106,6 +107,8 @@ class Client:
             headers["Authorization"] = f"Bearer {self._token}"
         if call.if_match is not None:
             headers["If-Match"] = f'"{call.if_match}"'
+        if self.approval is not None and call.method != "GET":
+            headers["Approval"] = self.approval
         if call.once:
             headers["Idempotency-Key"] = str(uuid.uuid4())
         answer = self._exchange(call, body, headers)

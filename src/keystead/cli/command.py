@@ -35,6 +35,9 @@ IfMatch = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the job is done.")]
+Approval = Annotated[
+    str | None, typer.Option("--approval", metavar="ID", help="Others have approved of exactly this, under this id.")
+]
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -43,8 +46,12 @@ def group(help_text: str) -> typer.Typer:
     return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 
-def command(app: typer.Typer, name: str, **settings: Any) -> Callable[[Function], Function]:
-    """Declare a function as the command `name` of `app`. `settings` go to typer."""
+def command(
+    app: typer.Typer, name: str, *, approvable: bool = False, **settings: Any
+) -> Callable[[Function], Function]:
+    """Declare a function as the command `name` of `app`; what it does may need the approval of others (`approvable`: it
+    takes --approval). `settings` go to typer.
+    """
 
     def declare(function: Function) -> Function:
         first, *others = inspect.signature(function, eval_str=True).parameters.values()
@@ -53,13 +60,16 @@ def command(app: typer.Typer, name: str, **settings: Any) -> Callable[[Function]
 
         def run(ctx: typer.Context, json_output: JsonOutput = False, **values: Any) -> None:
             session = ctx.ensure_object(Session)
+            session.approval = values.pop("approval", None)
             session.console.json = session.console.json or json_output
             with reported(session):
                 function(session, **values)
 
         ask = inspect.Parameter("json_output", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOutput)
         context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-        shown = [context, *(item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in others), ask]
+        named = inspect.Parameter("approval", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Approval)
+        own = (item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in others)
+        shown = [context, *own, *([named] if approvable else []), ask]
         run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
         run.__annotations__ = {item.name: item.annotation for item in shown}
         run.__doc__ = function.__doc__

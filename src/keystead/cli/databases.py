@@ -133,7 +133,7 @@ def restart(
     _job(session, "restart", name, compartment, wait, if_match)
 
 
-@command(systems, "delete")
+@command(systems, "delete", approvable=True)
 def delete(
     session: Session,
     name: Reference,

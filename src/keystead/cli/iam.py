@@ -70,7 +70,7 @@ def show_compartment(session: Session, path: Path_) -> None:
     session.console.show(session.client.get(f"/compartments/{session.compartment(path)}").data)
 
 
-@command(users, "create")
+@command(users, "create", approvable=True)
 def create_user(session: Session, name: NewName, description: Description = None) -> None:
     """Create a user. The password is shown once."""
     made = session.client.create("/users", {"name": name, "description": description}).data
@@ -107,7 +107,7 @@ def delete_user(session: Session, name: Reference, yes: Yes = False, if_match: I
     _delete(session, "user", "/users", name, yes, if_match)
 
 
-@command(users, "reset-password")
+@command(users, "reset-password", approvable=True)
 def reset_password(session: Session, name: Reference) -> None:
     """Give a user a new password, shown once."""
     found = session.find("user", name)
@@ -122,7 +122,7 @@ def revoke_tokens(session: Session, name: Reference) -> None:
     _done(session, f"every token of {found['name']} is void", answer or found)
 
 
-@command(users, "auth-token-create")
+@command(users, "auth-token-create", approvable=True)
 def create_auth_token(session: Session, user: Member, name: NewName, days: Days = None) -> None:
     """Make a secret for an application of a user, shown once: it is exchanged for tokens of an hour."""
     found = session.find("user", user)
@@ -196,13 +196,13 @@ def show_group(session: Session, name: Reference) -> None:
     session.console.show(session.client.get(f"/groups/{session.resolve('group', name)}").data)
 
 
-@command(groups, "delete")
+@command(groups, "delete", approvable=True)
 def delete_group(session: Session, name: Reference, yes: Yes = False, if_match: IfMatch = None) -> None:
     """Delete a group; what was granted to it is granted to nobody."""
     _delete(session, "group", "/groups", name, yes, if_match)
 
 
-@command(groups, "update")
+@command(groups, "update", approvable=True)
 def update_group(
     session: Session,
     name: Reference,
@@ -220,7 +220,7 @@ def update_group(
     session.console.show(session.client.send(Call("PATCH", path, body=body, if_match=if_match)).data)
 
 
-@command(groups, "add-member")
+@command(groups, "add-member", approvable=True)
 def add_member(
     session: Session,
     name: Reference,
@@ -250,7 +250,7 @@ def members(session: Session, name: Reference, limit: Limit = None) -> None:
     session.console.table(list(session.client.items(path, limit)), _MEMBERS, "no members")
 
 
-@command(policies, "create")
+@command(policies, "create", approvable=True)
 def create_policy(
     session: Session,
     name: NewName,
@@ -284,7 +284,7 @@ def show_policy(session: Session, name: Reference, compartment: InCompartment = 
     session.console.show(session.client.get(f"/policies/{session.resolve('policy', name, compartment)}").data)
 
 
-@command(policies, "update")
+@command(policies, "update", approvable=True)
 def update_policy(
     session: Session,
     name: Reference,
@@ -299,7 +299,7 @@ def update_policy(
     session.console.show(session.client.send(Call("PUT", path, body=body, if_match=if_match)).data)
 
 
-@command(policies, "add-statement")
+@command(policies, "add-statement", approvable=True)
 def add_statement(
     session: Session,
     name: Reference,
@@ -324,7 +324,7 @@ def add_statement(
         return
 
 
-@command(policies, "delete")
+@command(policies, "delete", approvable=True)
 def delete_policy(
     session: Session,
     name: Reference,

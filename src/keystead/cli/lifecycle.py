@@ -34,7 +34,7 @@ _KEY_STATES = {
 _VAULT_STATES = {**_KEY_STATES, "cancel-deletion": "ACTIVE", "recover": "ACTIVE"}
 
 
-@command(keys, "update")
+@command(keys, "update", approvable=True)
 def update_key(  # noqa: PLR0913, PLR0917  # the options of a command
     session: Session,
     name: Reference,
@@ -63,7 +63,7 @@ def update_key(  # noqa: PLR0913, PLR0917  # the options of a command
     _update(session, f"/keys/{session.resolve('key', name, compartment)}", settings, if_match)
 
 
-@command(keys, "schedule-deletion")
+@command(keys, "schedule-deletion", approvable=True)
 def schedule_deletion(
     session: Session,
     name: Reference,
@@ -92,7 +92,7 @@ def cancel_deletion(
     _key(session, name, compartment, "cancel-deletion", if_match)
 
 
-@command(keys, "delete")
+@command(keys, "delete", approvable=True)
 def delete_key(
     session: Session,
     name: Reference,
@@ -115,7 +115,7 @@ def recover_key(session: Session, name: Reference, compartment: InCompartment = 
     _key(session, name, compartment, "recover", if_match)
 
 
-@command(keys, "purge")
+@command(keys, "purge", approvable=True)
 def purge_key(
     session: Session,
     name: Reference,
@@ -142,13 +142,13 @@ def lock_key(
     _key(session, name, compartment, "lock", if_match, _lock(read_only))
 
 
-@command(keys, "unlock")
+@command(keys, "unlock", approvable=True)
 def unlock_key(session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None) -> None:
     """Take the lock off a key."""
     _key(session, name, compartment, "unlock", if_match)
 
 
-@command(keys, "move")
+@command(keys, "move", approvable=True)
 def move_key(
     session: Session, name: Reference, to: Destination, compartment: InCompartment = None, if_match: IfMatch = None
 ) -> None:
@@ -174,7 +174,7 @@ def disable_version(session: Session, name: Reference, number: Number, compartme
     _version(session, name, number, compartment, "disable")
 
 
-@command(keys, "schedule-version-deletion")
+@command(keys, "schedule-version-deletion", approvable=True)
 def schedule_version_deletion(
     session: Session,
     name: Reference,
@@ -198,7 +198,7 @@ def cancel_version_deletion(
 # vaults
 
 
-@command(vaults, "update")
+@command(vaults, "update", approvable=True)
 def update_vault(
     session: Session,
     name: Reference,
@@ -222,7 +222,7 @@ def update_vault(
     _update(session, f"/vaults/{session.resolve('vault', name, compartment)}", settings, if_match)
 
 
-@command(vaults, "schedule-deletion")
+@command(vaults, "schedule-deletion", approvable=True)
 def schedule_vault_deletion(
     session: Session,
     name: Reference,
@@ -243,7 +243,7 @@ def cancel_vault_deletion(
     _vault(session, name, compartment, "cancel-deletion", if_match)
 
 
-@command(vaults, "delete")
+@command(vaults, "delete", approvable=True)
 def delete_vault(
     session: Session,
     name: Reference,
@@ -268,7 +268,7 @@ def recover_vault(
     _vault(session, name, compartment, "recover", if_match)
 
 
-@command(vaults, "purge")
+@command(vaults, "purge", approvable=True)
 def purge_vault(
     session: Session,
     name: Reference,
@@ -295,7 +295,7 @@ def lock_vault(
     _vault(session, name, compartment, "lock", if_match, _lock(read_only))
 
 
-@command(vaults, "unlock")
+@command(vaults, "unlock", approvable=True)
 def unlock_vault(
     session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None
 ) -> None:
@@ -303,7 +303,7 @@ def unlock_vault(
     _vault(session, name, compartment, "unlock", if_match)
 
 
-@command(vaults, "move")
+@command(vaults, "move", approvable=True)
 def move_vault(
     session: Session, name: Reference, to: Destination, compartment: InCompartment = None, if_match: IfMatch = None
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from keystead.cli import (
+    approvals,
     audit,
     auth,
     backups,
@@ -45,6 +46,7 @@ groups = {
     "network-source": rules.network_sources,
     "tenancy": rules.tenancies,
     "identity-provider": federation.providers,
+    "approval": approvals.approvals,
     "vault": inventory.vaults,
     "key": inventory.keys,
     "db": databases.systems,

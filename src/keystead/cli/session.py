@@ -29,6 +29,7 @@ _KINDS: dict[str, tuple[str, bool, str]] = {
     "dynamicgroup": ("/dynamic-groups", False, "dynamicgroup"),
     "networksource": ("/network-sources", False, "networksource"),
     "tenancy": ("/tenancies", False, "tenancy"),
+    "approval rule": ("/approval-rules", True, "approvalrule"),
     "vault": ("/vaults", True, "vault"),
     "key": ("/keys", True, "key"),
     "database system": ("/db-systems", True, "mysqldbsystem"),
@@ -47,6 +48,7 @@ class Session:
         self._client: Client | None = None
         self._token: SavedToken | None = None
         self._compartments: dict[str, str] = {}
+        self.approval: str | None = None
 
     @property
     def profile_name(self) -> str:
@@ -94,6 +96,7 @@ class Session:
             if self.token.bound and _soon_over(self.token):
                 self._token = refreshed(self._client, self.token, self.token_file) or self.token
                 self._client = signed_in(self.profile.ca, self._token, self.token_file)
+        self._client.approval = self.approval
         return self._client
 
     @property

@@ -17,7 +17,7 @@ ToFile = Annotated[Path, typer.Argument(metavar="FILE", help="Where the backup g
 Force = Annotated[bool, typer.Option("--force", help="Replace FILE when it is there.")]
 
 
-@command(state, "backup")
+@command(state, "backup", approvable=True)
 def backup(session: Session, file: ToFile, force: Force = False) -> None:
     """Back up the region's state into one encrypted file. It opens with the region's root key only."""
     if file.exists() and not force:

@@ -163,7 +163,7 @@ def wrap_material(
     session.console.remark(f"check value {made.check_value}")
 
 
-@command(keys, "backup")
+@command(keys, "backup", approvable=True)
 def back_up_key(session: Session, name: Reference, file: BackupFile, compartment: InCompartment = None) -> None:
     """Write an encrypted backup of a key with all its versions. It opens in this tenancy of this region only."""
     _not_there(file)
@@ -177,7 +177,7 @@ def back_up_key(session: Session, name: Reference, file: BackupFile, compartment
         )
 
 
-@command(keys, "restore")
+@command(keys, "restore", approvable=True)
 def restore_key(
     session: Session,
     file: BackupFile,
@@ -201,7 +201,7 @@ def restore_key(
     _warn(session, answer["warnings"])
 
 
-@command(vaults, "backup")
+@command(vaults, "backup", approvable=True)
 def back_up_vault(
     session: Session,
     name: Reference,
@@ -232,7 +232,7 @@ def back_up_vault(
         session.console.remark(f"not in it, because their material is elsewhere: {', '.join(left_out)}")
 
 
-@command(vaults, "restore")
+@command(vaults, "restore", approvable=True)
 def restore_vault(session: Session, file: BackupFile, compartment: InCompartment = None) -> None:
     """Have a vault back with the keys that are not there. They are DISABLED until `key enable`. Can be repeated."""
     inside = None if compartment is None else session.compartment(compartment)

@@ -99,7 +99,7 @@ class BackupActs(Creation):
             raise Refusal(
                 "IllegalState", f"backup {backup.name!r} is {backup.state}", hint="wait for it", kind="conflict"
             )
-        self._guard.record(caller, "MYSQL_BACKUP_READ", target, "RestoreBackup", "allowed")
+        self._guard.permit(caller, "MYSQL_BACKUP_READ", target, "RestoreBackup")
         return self._create(caller, wanted, "restore", {"backup": backup.id}, restored_from=backup.id)
 
     def _backup(self, caller: Caller, backup_id: str) -> tuple[Backup, Target]:

@@ -185,6 +185,19 @@ TYPES: tuple[ResourceType, ...] = (
         u="NETWORK_SOURCE_UPDATE",
         m="NETWORK_SOURCE_CREATE NETWORK_SOURCE_DELETE",
     ),
+    _type(
+        "approval-rules",
+        "what needs the approval of others",
+        i="APPROVAL_RULE_INSPECT",
+        m="APPROVAL_RULE_CREATE APPROVAL_RULE_UPDATE APPROVAL_RULE_DELETE",
+    ),
+    _type(
+        "approvals",
+        "requests that wait for approval; whose vote counts is said by the rule's group alone",
+        i="APPROVAL_INSPECT",
+        u="APPROVAL_VOTE",
+        m="APPROVAL_WITHDRAW",
+    ),
     _type("group-memberships", "who is in which group", i="GROUP_MEMBERSHIP_INSPECT"),
     _type("authentication", "checking who signs in to a database", i="AUTHENTICATION_INSPECT"),
     _type(

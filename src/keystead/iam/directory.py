@@ -11,12 +11,13 @@ Threads read while one applies. Only compiling sees several things at once, so i
 what was compiled from before a change never stays behind it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from threading import Lock
 
 from keystead.core.clock import LATEST, Clock
 from keystead.crypto.proofkey import PublicJwk
+from keystead.iam.approvals.model import Rule
 from keystead.iam.model import Compartment, DynamicGroup, Group, Policy, Principal, Tenancy, User
 from keystead.iam.networks import Networks
 from keystead.iam.policy.compile import PolicySet, PolicySource, compile_policies
@@ -45,6 +46,7 @@ class Directory:
         self._policies: dict[str, dict[str, Policy]] = {}
         self._compiled: dict[str, PolicySet] = {}
         self._principals: dict[str, Principal] = {}
+        self._rules: dict[str, tuple[Rule, ...]] = {}
         self._machines: dict[str, Machine] = {}
         self._revoked: dict[str, datetime] = {}
         self._api_keys: dict[tuple[str, str], tuple[ApiKey, PublicJwk]] = {}
@@ -74,6 +76,8 @@ class Directory:
             self._put_dynamic_group(found, deleted)
         for source, deleted in changes.network_sources:
             self._networks[source.tenancy] = self._networks.get(source.tenancy, Networks()).having(source, deleted)
+        for rule, deleted in changes.approval_rules:
+            self._put_rule(rule, deleted)
         self._put_identities(changes)
         if changes.dynamic_groups or changes.identities:
             self._dynamic_groups_of = {}
@@ -210,6 +214,14 @@ class Directory:
 
     def groups_in(self, tenancy: str) -> Iterable[Group]:
         return [found for found in self._groups.values() if found.tenancy == tenancy]
+
+    def rules_in(self, tenancy: str) -> Collection[Rule]:
+        """The rules of approval of a tenancy."""
+        return self._rules.get(tenancy, ())
+
+    def _put_rule(self, rule: Rule, deleted: bool) -> None:
+        others = [each for each in self._rules.get(rule.tenancy, ()) if each.id != rule.id]
+        self._rules[rule.tenancy] = tuple(others if deleted else [*others, rule])
 
     def _put_user(self, user: User) -> None:
         self._users[user.id] = user

@@ -9,7 +9,7 @@ and across tenancies, the answer is that of an id that does not exist (law 8). S
 where the target may not be reached; the audit log alone has the reason.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NoReturn
 
@@ -19,6 +19,8 @@ from keystead.core.clock import Clock, isoformat
 from keystead.core.errors import Refusal, not_found
 from keystead.core.ids import IdSeries
 from keystead.iam.actions import SERVICE_GRANTS, inspect_permission, kind_of
+from keystead.iam.approvals.gate import USED, ApprovalGate
+from keystead.iam.approvals.operations import APPROVABLE
 from keystead.iam.directory import Directory
 from keystead.iam.model import Associated, Caller, Target
 from keystead.iam.policy.compile import decide_across
@@ -47,6 +49,7 @@ class Guard:
         # With the target that was decided about: one that was found before it was moved says nothing of where it is.
         self._memo: tuple[int, dict[tuple[str, str, str], tuple[Target, Decision]]] = (-1, {})
         self._unreached: Callable[[Caller, Target], str] = _everywhere
+        self._gate: ApprovalGate | None = None
 
     def refresh(self) -> int:
         """See the region as it is now; for what looks at the directory before it is decided. Raises: Unavailable."""
@@ -67,18 +70,64 @@ class Guard:
             Refusal: not permitted; recorded.
         """
         self.require(caller, permission, target, operation)
+        if operation in APPROVABLE and self._gate is not None:
+            detail = self._approved(self._gate, caller, permission, target, operation, detail)
+            if detail is not None and USED in detail:
+                self._gate.use(self.entry(caller, permission, target, operation, "allowed", detail=detail))
+                return
         self._log.append(self.entry(caller, permission, target, operation, "allowed", detail=detail))
 
     def permit_change(
-        self, caller: Caller, permission: str, target: Target, operation: str, detail: Mapping[str, str] | None = None
+        self,
+        caller: Caller,
+        permission: str,
+        target: Target,
+        operation: str,
+        detail: Mapping[str, str] | None = None,
+        *,
+        also: Sequence[Target] = (),
+        asked_at: Target | None = None,
     ) -> Entry:
-        """Allow a state change; the entry returned belongs into its transaction.
+        """Allow a state change; the entry returned belongs into its transaction, which uses up the approval that it
+        names, where one was needed. `also`: the keys that an act on their vault reaches. `asked_at`: the permission is
+        asked there, where that is not the target as it is.
 
         Raises:
-            Refusal: not permitted; recorded.
+            Refusal: not permitted, or not without others; recorded.
         """
-        self.require(caller, permission, target, operation)
+        self.require(caller, permission, asked_at or target, operation)
+        if self._gate is not None:
+            detail = self._approved(self._gate, caller, permission, target, operation, detail, also)
         return self.entry(caller, permission, target, operation, "allowed", detail=detail)
+
+    def _approved(
+        self,
+        gate: ApprovalGate,
+        caller: Caller,
+        permission: str,
+        target: Target,
+        operation: str,
+        detail: Mapping[str, str] | None,
+        also: Sequence[Target] = (),
+    ) -> Mapping[str, str] | None:
+        """The detail with the approval by which the act may go on. The region's services need none, nor jobs, which
+        were asked for by somebody who did.
+        """
+        if caller.principal.type == "service" or caller.requester:
+            return detail
+        try:
+            passed = gate.check(caller, permission, operation, target, also)
+        except Refusal as refusal:
+            self.refuse(caller, permission, target, operation, refusal)
+        if passed.alert is not None:
+            told, about = passed.alert
+            alert = self.entry(caller, permission, target, told, "succeeded", detail={**about, "of": operation})
+            self._log.append(alert)
+        return {**(detail or {}), **passed.detail} if passed.detail else detail
+
+    def gated_by(self, gate: ApprovalGate) -> None:
+        """Have `gate` say what needs the approval of others. Whoever builds the region sets it, once."""
+        self._gate = gate
 
     def may(self, caller: Caller, permission: str, target: Target) -> bool:
         """Whether the caller would be permitted. Records nothing: for hints and previews, never instead of `permit`."""
@@ -416,6 +465,7 @@ def _noun(kind: str) -> str:
         "mysql-instances": "database system",
         "mysql-backups": "backup",
         "policies": "policy",
+        "approval-rules": "approval rule",
         "tenancies": "tenancy",
         "audit-events": "audit trail",
     }

@@ -156,6 +156,18 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """The request under way, to the letter, for who has to approve it: `digest` of all of it and of who makes it (hex),
+    `shown` to people as JSON, `approval` the id that it names.
+    """
+
+    operation: str
+    digest: str
+    shown: str
+    approval: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """A principal in the act of calling: with which token, from where, in which request, and for whom.
 
@@ -163,6 +175,7 @@ class Caller:
     `issued_at`, `expires_at`: when the token was made, and when it ends; None where there is none. `session`: the
     sign-in that the token comes from, or the API key. `factors`: by what the principal proved who it is (`FACTORS`).
     `key_bound`: this request was proved with the key that the token is bound to. `risk`: what the sign-in was scored.
+    `asked` is the request itself, where it may have to be approved by others.
     """
 
     principal: Principal
@@ -176,6 +189,7 @@ class Caller:
     key_bound: bool = False
     risk: int = 0
     issued_at: datetime | None = None
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from keystead.audit.model import Entry
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
+from keystead.iam.approvals.model import Rule
 from keystead.iam.approvals.ports import ApprovalRows
 from keystead.iam.model import (
     AuthToken,
@@ -87,6 +88,7 @@ class IdentityChanges:
     dynamic_groups: Sequence[tuple[DynamicGroup, bool]] = ()
     network_sources: Sequence[tuple[NetworkSource, bool]] = ()
     api_keys: Sequence[tuple[ApiKey, bool]] = ()
+    approval_rules: Sequence[tuple[Rule, bool]] = ()
 
 
 class IamRows(Protocol):

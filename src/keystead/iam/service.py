@@ -10,6 +10,7 @@ from keystead.core.errors import Refusal, check_version, stale, taken
 from keystead.core.ids import CompartmentId, GroupId, PolicyId, UserId, looks_like_id, new_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.core.secret import Secret
+from keystead.iam.approvals.acts import ApprovalActs
 from keystead.iam.approvals.break_glass import LONGEST_MINUTES, BreakGlassActs, end_in, ended_alert
 from keystead.iam.approvals.model import How
 from keystead.iam.auth_tokens import AuthTokens
@@ -39,7 +40,7 @@ from keystead.iam.tokens import Proof
 MAX_STATEMENTS = 50
 
 
-class Iam(RuleActs, TenancyActs, BreakGlassActs, Sessions, ApiKeys, AuthTokens):
+class Iam(RuleActs, TenancyActs, ApprovalActs, BreakGlassActs, Sessions, ApiKeys, AuthTokens):
     """Who there is, and what they may do."""
 
     def sign_in(self, tenancy_name: str, user_name: str, password: Secret, source: str, request_id: str) -> IssuedToken:

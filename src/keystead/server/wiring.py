@@ -38,6 +38,7 @@ from keystead.crypto import kdf, passwords
 from keystead.crypto.sign import SigningKey
 from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.placement import Placement
+from keystead.iam.approvals.gate import ApprovalGate
 from keystead.iam.directory import Directory
 from keystead.iam.federation.login import Federation
 from keystead.iam.guard import Guard
@@ -138,6 +139,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     )
     log = AuditLog(journal)
     guard = Guard(directory, snapshot.refresh, log, clock, region)
+    guard.gated_by(ApprovalGate(directory, store, log, clock, region))
     signing = root.subkey("token-signing")
     codec = JoseCodec(SigningKey(signing.reveal()), rsa=RegionRsa(store, signing, clock, region))
     tokens = Tokens(codec, directory, snapshot.refresh, clock, region, StoreBook(store))

@@ -17,11 +17,19 @@ Header = tuple[bytes, bytes]
 class Wanted:
     """The headers that matter here. A repeated one: the last wins, except that two tokens are none."""
 
-    __slots__ = ("authorization", "content_length", "content_type", "idempotency_key", "if_match", "is_json")
+    __slots__ = (
+        "approval",
+        "authorization",
+        "content_length",
+        "content_type",
+        "idempotency_key",
+        "if_match",
+        "is_json",
+    )
 
     def __init__(self, headers: Iterable[Header]) -> None:
         self.authorization = self.content_length = self.content_type = b""
-        self.idempotency_key = self.if_match = b""
+        self.idempotency_key = self.if_match = self.approval = b""
         for name, value in headers:
             if name == b"authorization":
                 self.authorization = b"" if self.authorization else value
@@ -33,6 +41,8 @@ class Wanted:
                 self.if_match = value
             elif name == b"idempotency-key":
                 self.idempotency_key = value
+            elif name == b"approval":
+                self.approval = value
         self.is_json = self.content_type.partition(b";")[0].strip().lower() == b"application/json"
 
     def token(self) -> str:

@@ -33,6 +33,8 @@ PARAMETERS: dict[str, ResourceType] = {
     "session_id": "session",
     "group_id": "group",
     "break_glass_id": "breakglass",
+    "approval_rule_id": "approvalrule",
+    "approval_id": "approval",
     "policy_id": "policy",
     "dynamic_group_id": "dynamicgroup",
     "network_source_id": "networksource",

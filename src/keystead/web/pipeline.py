@@ -10,7 +10,7 @@ secret is logged. The order matters: nothing is read from a caller who is not si
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from keystead.core.errors import Fault, KeysteadError, Refusal
 from keystead.core.ids import check_region
 from keystead.iam.model import Caller
 from keystead.web import idempotency
+from keystead.web.asked import asked as asked_for
 from keystead.web.durable import Durable
 from keystead.web.exchange import Answer, Exchange, Face, Header, Wanted
 from keystead.web.listener import Answering, Head
@@ -359,7 +360,10 @@ class Pipeline:
             raise Refusal("InvalidParameter", "this operation takes no body", hint="send it without one")
         asked = read_query(operation.query, query) if query or operation.query is not None else NOTHING
         seen = _if_match(wanted.if_match) if wanted.if_match and operation.moves else None
-        return Call(read, asked, exchange.parameters, seen, exchange.request_id, exchange.source, exchange.caller)
+        call = Call(read, asked, exchange.parameters, seen, exchange.request_id, exchange.source, exchange.caller)
+        if exchange.caller is not None and exchange.method != "GET" and operation.runs in ("pool", "stream"):
+            call.signed_in = replace(exchange.caller, asked=asked_for(operation, call, wanted.approval))
+        return call
 
     # doing it
 

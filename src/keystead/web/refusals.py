@@ -12,6 +12,7 @@ from email.utils import format_datetime
 import msgspec
 
 from keystead.core.errors import Fault, KeystoreUnavailable, Kind, Refusal, Unavailable
+from keystead.iam.approvals.rules import ApprovalRequired
 
 STATUS: dict[Kind, int] = {
     "bad_request": 400,
@@ -83,6 +84,8 @@ def status_of(error: BaseException) -> int:
 def headers_of(error: BaseException, status: int, now: datetime) -> list[tuple[bytes, bytes]]:
     """Headers an error brings besides the usual ones. Whoever is not let in learns the time that tokens go by."""
     headers: list[tuple[bytes, bytes]] = list(error.headers) if isinstance(error, HttpRefusal) else []
+    if isinstance(error, ApprovalRequired):
+        headers.append((b"approval", error.approval.encode()))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
         headers.append((b"date", format_datetime(now, usegmt=True).encode()))

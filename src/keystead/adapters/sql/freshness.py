@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from keystead.core.errors import Unavailable
+from keystead.iam.approvals.model import Rule
 from keystead.iam.model import Compartment, DynamicGroup, Group, NetworkSource, Policy, Tenancy, User
 from keystead.iam.ports import IdentityChanges, Machine, Membership, ResourceIdentity, Revocation
 from keystead.iam.sessions.model import ApiKey
@@ -140,6 +141,7 @@ def _identity(connection: sqlite3.Connection, since: int) -> IdentityChanges:
                 connection, f"id, tenancy, name, networks, {_MARKS}", "network_sources", since
             )
         ],
+        approval_rules=_approval_rules(connection, since),
         identities=[
             ResourceIdentity(tenancy, i, kind, name, compartment, bool(deleted))
             for tenancy, i, kind, name, compartment, deleted in _rows(
@@ -161,6 +163,20 @@ def _identity(connection: sqlite3.Connection, since: int) -> IdentityChanges:
             )
         ],
     )
+
+
+def _approval_rules(connection: sqlite3.Connection, since: int) -> list[tuple[Rule, bool]]:
+    columns = (
+        "deleted, operations, created_at, id, tenancy, compartment, name, group_id, needed, emergency_group, hours, "
+        "description, version"
+    )
+    return [
+        (Rule(i, tenancy, place, name, tuple(json.loads(names)), group, needed, emergency, hours, text, _moment(at), v),
+         bool(deleted))
+        for deleted, names, at, i, tenancy, place, name, group, needed, emergency, hours, text, v in _rows(
+            connection, columns, "approval_rules", since
+        )
+    ]  # fmt: skip
 
 
 def _policies(connection: sqlite3.Connection, since: int) -> list[tuple[Policy, bool]]:

@@ -29,6 +29,7 @@ from keystead.adapters.sql.vault import SqlVaultRows
 from keystead.audit.model import Entry
 from keystead.core.clock import Clock, isoformat_exact, parse_moment
 from keystead.core.errors import Fault, Unavailable
+from keystead.iam.approvals.gate import settle
 
 
 class SqlTx:
@@ -42,7 +43,7 @@ class SqlTx:
         self.policy = SqlPolicyRows(connection, generation)
         self.jobs = SqlJobRows(connection)
         self.databases = SqlDatabaseRows(connection)
-        self.approvals = SqlApprovalRows(connection)
+        self.approvals = SqlApprovalRows(connection, generation)
         self.sessions = SqlSessionRows(connection, generation)
         self.logins = SqlLoginRows(connection)
         self.federation = SqlFederationRows(connection)
@@ -72,6 +73,7 @@ class SqlStore:
 
         Raises:
             Unavailable: nothing was changed.
+            Refusal: the approval that an entry names does not stand any more; nothing was changed.
         """
         if not entries:
             raise Fault("Unaudited", "a change without an audit entry")
@@ -82,7 +84,9 @@ class SqlStore:
             connection.begin(),
         ):
             generation = self._advance(connection, above)
-            yield SqlTx(connection, generation)
+            tx = SqlTx(connection, generation)
+            settle(tx.approvals, entries, self._clock.now())
+            yield tx
             rows = [{"id": entry.id, "entry": to_json(entry._replace(generation=generation))} for entry in entries]
             connection.execute(schema.audit_outbox.insert(), rows)
 

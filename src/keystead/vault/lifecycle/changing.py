@@ -10,7 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from keystead.audit.model import Entry
 from keystead.core.errors import KeysteadError, Refusal, check_version, not_found, stale
+from keystead.iam.approvals.gate import USED
 from keystead.iam.model import Caller, Target
 from keystead.vault.base import Base
 from keystead.vault.insight.inventory import Need, NeedKind, check_confirmed, counted
@@ -95,7 +97,7 @@ class Changing(Base):
                         check_lock("key", seen.key.name, seen.key.lock, deleting=request.deleting, vault=seen.vault)
                     changed = change(seen)
                     if survey is not None:
-                        require_confirmed(counted(survey.needs(tx, seen.row), version), request)
+                        require_confirmed(counted(survey.needs(tx, seen.row), version), request, record)
                     if changed != seen.row and not tx.vault.change_key(seen.row, changed):
                         raise stale()
             except _Elsewhere:
@@ -128,8 +130,9 @@ class Changing(Base):
     ) -> Vault:
         while True:
             vault, target = self._vault(caller, vault_id)
+            inside = self._targets_in(vault) if request.deleting else ()
             record = self._guard.permit_change(
-                caller, request.permission, target, request.operation, request.detail or None
+                caller, request.permission, target, request.operation, request.detail or None, also=inside
             )
             survey = self._survey() if request.deleting else None
             try:
@@ -150,7 +153,7 @@ class Changing(Base):
                     ]
                     changed = change(SeenVault(tx, row, vault_as_of(row, now), now))
                     if survey is not None:
-                        require_confirmed(counted(found), request)
+                        require_confirmed(counted(found), request, record)
                     if changed != row and not tx.vault.change_vault(row, changed):
                         raise stale()
             except _Elsewhere:
@@ -162,6 +165,17 @@ class Changing(Base):
             except Refusal as refusal:
                 self._guard.refuse(caller, request.permission, target, request.operation, refusal)
             return vault_as_of(changed, now)
+
+    def _targets_in(self, vault: Vault) -> list[Target]:
+        """The keys of a vault, as what an act on it reaches."""
+        with self._store.read() as tx:
+            keys = tx.vault.keys_in(vault)
+        found = []
+        for key in keys:
+            place = self._snapshot.directory.compartment(key.tenancy, key.compartment)
+            path = place.path if place is not None else (key.compartment,)
+            found.append(Target("keys", key.id, key.name, key.tenancy, path))
+        return found
 
     def _still_needed(self, caller: Caller, noun: str, name: str, needs: Sequence[Need], request: Request) -> Refusal:
         """The refusal of destroying what is needed, worded for this caller."""
@@ -190,8 +204,12 @@ def confirmation(confirmed: int | None) -> dict[str, str]:
     return {} if confirmed is None else {"confirmed_needed_by": str(confirmed)}
 
 
-def require_confirmed(needs: Sequence[Need], request: Request) -> None:
-    """Ends the transaction when what is to be destroyed is needed by others than the request names."""
+def require_confirmed(needs: Sequence[Need], request: Request, record: Entry) -> None:
+    """Ends the transaction when what is to be destroyed is needed by others than the request names. Where other people
+    approved of exactly this request (`record` says so), it need not name how many; when it does, they have to be right.
+    """
+    if request.confirmed is None and USED in record.detail:
+        return
     if len(needs) != (request.confirmed or 0):
         raise _Needed(needs)
 

@@ -287,12 +287,8 @@ class KeyBackups(KeyActs):
         if compartment is not None or place is None:
             place = self._place(caller, compartment or wanted.tenancy)
         target = Target("vaults", wanted.id, wanted.name, place.tenancy, place.path, {"vault.id": wanted.id})
-        if row is not None:
-            self._guard.require(caller, "VAULT_RESTORE", elsewhere(target, place), "RestoreVault")
-        else:
-            self._guard.require(caller, "VAULT_RESTORE", target, "RestoreVault")
-        detail = {"from": _told(kept)}
-        record = self._guard.entry(caller, "VAULT_RESTORE", target, "RestoreVault", "allowed", detail=detail)
+        asked, detail = elsewhere(target, place) if row is not None else target, {"from": _told(kept)}
+        record = self._guard.permit_change(caller, "VAULT_RESTORE", target, "RestoreVault", detail, asked_at=asked)
         wrapped = self._keyring.new_vault_key(wanted.tenancy, wanted.id) if wanted.kind == "private" else b""
         who = caller.principal.name
         back = replace(wanted, compartment=place.id, wrapped=wrapped, changed_by=who, changed_at=now)
@@ -325,8 +321,7 @@ class KeyBackups(KeyActs):
         target = self._at(key, place, home, name)
         there = self._keyring.get(key.id)
         asked = elsewhere(target, place) if there is not None and there.target.path != place.path else target
-        self._guard.require(caller, "KEY_RESTORE", asked, "RestoreKey")
-        return self._guard.entry(caller, "KEY_RESTORE", target, "RestoreKey", "allowed", detail=detail)
+        return self._guard.permit_change(caller, "KEY_RESTORE", target, "RestoreKey", detail, asked_at=asked)
 
     def _at(self, key: Key, place: Compartment, home: Vault, name: str) -> Target:
         attributes = {"key.id": key.id, "key.name": name, "vault.id": home.id}

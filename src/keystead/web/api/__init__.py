@@ -1,6 +1,7 @@
 """Our own REST under `/keystead/v1`: one file per domain package, each with its messages and handlers."""
 
 from keystead.web.api import (
+    approvals,
     audit,
     auth_tokens,
     backups,
@@ -33,6 +34,7 @@ TABLE: tuple[Operation, ...] = (
     *sessions.OPERATIONS,
     *break_glass.OPERATIONS,
     *federation.OPERATIONS,
+    *approvals.OPERATIONS,
     *vault.OPERATIONS,
     *lifecycle.OPERATIONS,
     *inventory.OPERATIONS,

@@ -198,6 +198,62 @@ def _approvals() -> None:
         sa.Column("ended_at", sa.String(32)),
     )
     op.create_index("break_glass_by_end", "break_glass", ["ended_at", "expires_at"])
+    _rules()
+    _requests()
+
+
+def _keyed(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.String(128), primary_key=True) for name in names]
+
+
+def _refs(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.String(128), nullable=False) for name in names]
+
+
+def _texts(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.Text(), nullable=False) for name in names]
+
+
+def _numbers(*names: str) -> list[sa.Column[int]]:
+    return [sa.Column(name, sa.BigInteger(), nullable=False) for name in names]
+
+
+def _moments(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.String(32), nullable=False) for name in names]
+
+
+def _rules() -> None:
+    op.create_table(
+        "approval_rules",
+        *_keyed("tenancy", "id"),
+        *_refs("compartment", "group_id", "emergency_group"),
+        *_texts("name", "description"),
+        sa.Column("operations", sa.JSON(), nullable=False),
+        *_numbers("needed", "hours", "version", "generation"),
+        *_moments("created_at"),
+        sa.Column("deleted", sa.Boolean(), nullable=False),
+    )
+    op.create_index(op.f("ix_approval_rules_generation"), "approval_rules", ["generation"])
+
+
+def _requests() -> None:
+    op.create_table(
+        "approvals",
+        *_keyed("tenancy", "id"),
+        *_refs("compartment", "target_id", "requester", "used_by"),
+        *_texts("operation", "target_type", "target_name", "requester_name", "digest", "request", "state"),
+        *_numbers("target_version", "version"),
+        sa.Column("terms", sa.JSON(), nullable=False),
+        *_moments("created_at", "expires_at"),
+        sa.Column("ended_at", sa.String(32)),
+    )
+    op.create_index("approvals_by_requester", "approvals", ["tenancy", "requester", "state"])
+    op.create_table(
+        "approval_votes",
+        *_keyed("tenancy", "approval", "user_id"),
+        *_texts("user_name", "choice", "comment"),
+        *_moments("at"),
+    )
 
 
 def _logins() -> None:

@@ -1,0 +1,187 @@
+"""Approvals: rules that say what needs others, and requests that wait for them."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from keystead.cli.command import Description, IfMatch, InCompartment, Limit, NewName, Reference, Yes, command, group
+from keystead.cli.console import Column
+from keystead.cli.session import Session
+from keystead.cli.wire import Call, Json
+
+approvals = group("Approvals: requests that wait until enough others agree, and the rules that ask for that.")
+rules = group("Rules: which operations need how many of which group to approve.")
+approvals.add_typer(rules, name="rule")
+
+Request = Annotated[str, typer.Argument(metavar="ID", help="Id of the request that waits.", show_default=False)]
+Comment = Annotated[str | None, typer.Option("--comment", metavar="TEXT", help="Why.")]
+Operations = Annotated[
+    list[str],
+    typer.Option(
+        "--operation", "-o", metavar="NAME",
+        help="PurgeKey, ..., or a set: destruction, restore, export, policy, people, settings; repeatable.",
+    ),
+]  # fmt: skip
+Approvers = Annotated[str, typer.Option("--group", "-g", metavar="NAME", help="Whose members approve.")]
+Needed = Annotated[int, typer.Option("--needed", metavar="N", help="How many of them have to.")]
+Emergency = Annotated[
+    str | None, typer.Option("--emergency", metavar="GROUP", help="Who breaks glass into it needs nobody; alerted.")
+]
+Hours = Annotated[int, typer.Option("--hours", metavar="N", help="How long a request waits.")]
+
+_RULES: list[Column] = [
+    ("name", "name"), ("needed", "needed"), ("operations", lambda it: ", ".join(it["operations"])), ("id", "id"),
+]  # fmt: skip
+_APPROVALS: list[Column] = [
+    ("operation", "operation"), ("of", "target_name"), ("state", "state"), ("by", "requester_name"),
+    ("votes", lambda it: _votes(dict(it))), ("expires at", "expires_at"), ("id", "id"),
+]  # fmt: skip
+
+
+@command(rules, "create", approvable=True)
+def create_rule(  # the options of a command
+    session: Session,
+    name: NewName,
+    operation: Operations,
+    approvers: Approvers,
+    needed: Needed,
+    emergency: Emergency = None,
+    hours: Hours = 24,
+    description: Description = None,
+    compartment: InCompartment = None,
+) -> None:
+    """Have operations on what lies in a compartment wait for approval."""
+    place = {"compartment_id": session.compartment(compartment), "name": name}
+    body = {**place, **_terms(session, operation, approvers, needed, emergency, hours, description)}
+    session.console.show(session.client.create("/approval-rules", body).data)
+
+
+@command(rules, "list")
+def list_rules(session: Session, compartment: InCompartment = None, limit: Limit = None) -> None:
+    """List the rules of a compartment."""
+    inside = session.compartment(compartment)
+    found = list(session.client.items("/approval-rules", limit, compartment_id=inside))
+    session.console.table(found, _RULES, "no rules in it")
+
+
+@command(rules, "show")
+def show_rule(session: Session, name: Reference, compartment: InCompartment = None) -> None:
+    """Show one rule."""
+    session.console.show(session.client.get(f"/approval-rules/{_rule(session, name, compartment)}").data)
+
+
+@command(rules, "update", approvable=True)
+def update_rule(  # the options of a command
+    session: Session,
+    name: Reference,
+    operation: Operations,
+    approvers: Approvers,
+    needed: Needed,
+    emergency: Emergency = None,
+    hours: Hours = 24,
+    description: Description = None,
+    compartment: InCompartment = None,
+    if_match: IfMatch = None,
+) -> None:
+    """Replace the terms of a rule; it takes the approval that the rule asks for as it is."""
+    path = f"/approval-rules/{_rule(session, name, compartment)}"
+    terms = _terms(session, operation, approvers, needed, emergency, hours, description)
+    body = {key: value for key, value in terms.items() if value is not None}
+    session.console.show(session.client.send(Call("PUT", path, body=body, if_match=if_match)).data)
+
+
+@command(rules, "delete", approvable=True)
+def delete_rule(
+    session: Session,
+    name: Reference,
+    compartment: InCompartment = None,
+    yes: Yes = False,
+    if_match: IfMatch = None,
+) -> None:
+    """Delete a rule; it takes the approval that the rule asks for."""
+    found = _rule(session, name, compartment)
+    session.confirm(f"delete approval rule {name}", yes)
+    session.client.delete(f"/approval-rules/{found}", if_match=if_match)
+    _said(session, f"approval rule {name} is deleted", {"id": found, "deleted": True})
+
+
+@command(approvals, "list")
+def list_approvals(
+    session: Session,
+    mine: Annotated[bool, typer.Option("--mine", help="Only those that you asked for.")] = False,
+    limit: Limit = None,
+) -> None:
+    """List requests, newest first; those that are over too."""
+    found = list(session.client.items("/approvals", limit, mine="true" if mine else None))
+    session.console.table(found, _APPROVALS, "nothing waits for approval")
+
+
+@command(approvals, "show")
+def show_approval(session: Session, name: Request) -> None:
+    """Show what was asked for, to the letter, and what was said to it."""
+    found = session.client.get(f"/approvals/{name}").data
+    shown = {**found, "request": json.dumps(found["request"], indent=2, sort_keys=True)}
+    shown["rules"] = [f"{it['rule_name']}: {it['needed']} of group {it['group_id']}" for it in found["rules"]]
+    shown["votes"] = [f"{it['user_name']}: {it['choice']} {it['comment']}".strip() for it in found["votes"]]
+    session.console.show(found if session.console.json else shown)
+
+
+@command(approvals, "approve")
+def approve(session: Session, name: Request, comment: Comment = None) -> None:
+    """Agree to exactly this request."""
+    _say(session, name, "approve", comment)
+
+
+@command(approvals, "reject")
+def reject(session: Session, name: Request, comment: Comment = None) -> None:
+    """Be against it: one is enough, and it is over."""
+    _say(session, name, "reject", comment)
+
+
+@command(approvals, "withdraw")
+def withdraw(session: Session, name: Request) -> None:
+    """Take back what you asked for."""
+    found = session.client.post(f"/approvals/{name}/actions/withdraw").data
+    _said(session, f"{found['operation']} of {found['target_name']} is {found['state']}", found)
+
+
+def _say(session: Session, name: str, choice: str, comment: str | None) -> None:
+    body = {} if comment is None else {"comment": comment}
+    found = session.client.post(f"/approvals/{name}/actions/{choice}", body).data
+    _said(session, f"{found['operation']} of {found['target_name']} is {found['state']}: {_votes(found)}", found)
+
+
+def _votes(found: Json) -> str:
+    have = sum(it["choice"] == "approve" for it in found["votes"])
+    return f"{have} of {max((it['needed'] for it in found['rules']), default=0)}"
+
+
+def _terms(
+    session: Session,
+    operations: list[str],
+    approvers: str,
+    needed: int,
+    emergency: str | None,
+    hours: int,
+    description: str | None,
+) -> Json:
+    return {
+        "operations": operations,
+        "group_id": session.resolve("group", approvers),
+        "needed": needed,
+        "emergency_group_id": None if emergency is None else session.resolve("group", emergency),
+        "hours": hours,
+        "description": description,
+    }
+
+
+def _rule(session: Session, name: str, compartment: str | None) -> str:
+    return session.resolve("approval rule", name, compartment)
+
+
+def _said(session: Session, said: str, told: Json) -> None:
+    if session.console.json:
+        session.console.document(told)
+    else:
+        session.console.say(said)
