@@ -34,6 +34,7 @@ def test_second_login_needs_only_the_password(signed_in: Keystead, region: Regio
         "tenancy": "acme",
         "user": "olivia",
         "password": "correct horse",
+        "device": "",
     }
 
 
@@ -152,3 +153,52 @@ def test_a_token_that_others_may_read_is_not_used(signed_in: Keystead, home: Pat
     ran = signed_in("whoami")
     assert ran.code == 1
     assert "can be read by others" in ran.err
+
+
+def test_a_second_factor_is_asked_for(signed_in: Keystead, region: Region) -> None:
+    region.factors_asked = ["webauthn", "totp", "click"]
+    ran = signed_in("login", "--password-stdin", "--factor", "totp:123456", stdin="correct horse\n")
+    assert ran.code == 0
+    assert region.last("POST", "/auth/factors").body == {
+        "challenge": "ksc_challenge",
+        "factor": "totp",
+        "code": "123456",
+        "device": "",
+    }
+
+
+def test_nobody_can_be_asked_for_the_factor(signed_in: Keystead, region: Region) -> None:
+    region.factors_asked = ["totp"]
+    ran = signed_in("login", "--password-stdin", stdin="correct horse\n")
+    assert ran.code == 3 and "[FactorRequired]" in ran.err and "--factor" in ran.err
+
+
+def test_a_factor_that_is_not_offered_is_named(signed_in: Keystead, region: Region) -> None:
+    region.factors_asked = ["totp"]
+    ran = signed_in("login", "--password-stdin", "--factor", "click", stdin="correct horse\n")
+    assert ran.code == 2 and "totp" in ran.err
+
+
+def test_another_device_is_waited_for(signed_in: Keystead, region: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+    region.factors_asked, region.asked_in_vain = ["totp", "click"], 2
+    monkeypatch.setattr("keystead.cli.factors.POLL_S", 0.0)
+    ran = signed_in("login", "--password-stdin", "--factor", "click", stdin="correct horse\n")
+    assert ran.code == 0 and "Type 42 on a device" in ran.err
+
+
+def test_the_device_is_kept_for_this_user_and_region_alone(home: Path) -> None:
+    from keystead.cli.devices import DeviceFile
+
+    file = DeviceFile("default")
+    assert file.load("https://a", "ada") == ""
+    file.save("https://a", "ada", "ksd_1")
+    file.save("https://b", "ada", "ksd_2")
+    assert (file.load("https://a", "ada"), file.load("https://b", "ada"), file.load("https://a", "bob")) == (
+        "ksd_1",
+        "ksd_2",
+        "",
+    )
+    path = home / "devices" / "default.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    assert file.load("https://a", "ada") == ""

@@ -81,6 +81,14 @@ approval approve APPROVAL --comment fine
 approval reject APPROVAL
 approval withdraw APPROVAL
 group delete dbas -y
+factor enrol-totp phone
+factor list
+factor enrol-webauthn stick
+factor recovery-codes
+factor pending
+factor answer 42
+factor deny ks1.signin.main.home.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+factor settings --factor-from medium
 policy create p -s x --description y
 policy list
 policy show p
@@ -251,9 +259,19 @@ def exchanges(signed_in: Keystead, region: Region, tmp_path: Path, monkeypatch: 
         ran = signed_in(*line.split(), stdin=given)
         assert ran.code == 0, f"{line}: {ran.err}"
     monkeypatch.setattr("keystead.cli.auth.open_browser", lambda _: come_back(region))
-    for line in ("login --provider okta", "db connect copy", f"state backup {tmp_path / 'state'}", "logout"):
+    (factor, _) = region.things["factor"]
+    for line in (
+        "login --provider okta",
+        f"factor confirm {factor} --code 123456",
+        f"factor remove {factor} -y",
+        "db connect copy",
+        f"state backup {tmp_path / 'state'}",
+        "logout",
+    ):
         ran = signed_in(*line.split())
         assert ran.code == 0, f"{line}: {ran.err}"
+    region.factors_asked = ["webauthn", "totp", "click"]
+    assert signed_in("login", "--password-stdin", "--factor", "click", stdin="correct horse\n").code == 0
     return region.exchanges
 
 
@@ -263,6 +281,8 @@ def test_every_request_and_answer_fits_the_real_table(exchanges: list[Exchange])
     for seen in exchanges:
         operation = check_request(router, seen)
         used.add(operation.name)
+        if operation.name == "SignIn" and seen.status == 401:
+            continue  # a second factor is asked for
         assert seen.status == operation.status, operation.name
         if operation.reply is not None:
             check_reply(operation, seen.reply)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from itertools import count
 
-from tests.fakes.domain import REGION, DomainRegion
+from tests.fakes.domain import REGION, DomainRegion, caller_of
 from tests.fakes.oidc import ISSUER
 
 from keystead.adapters.sql import schema_approvals
@@ -27,6 +27,7 @@ from keystead.databases.logins.acts import NewMapping
 from keystead.databases.logins.model import LoginRequest, MappingReport
 from keystead.iam.approvals.acts import RuleTerms
 from keystead.iam.approvals.model import Approval, Rule, Term, Vote
+from keystead.iam.factors.model import SignInSettings
 from keystead.iam.federation.model import GroupMapping
 from keystead.iam.federation.service import ProviderSettings
 from keystead.iam.model import Asked, Caller, Target, User
@@ -71,6 +72,7 @@ class Things:
     version: str
     auth_token: str
     api_key: str
+    factor: str
     break_glass: str
     login_mapping: str
     dynamic_group: str
@@ -105,6 +107,7 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     user, _ = region.iam.create_user(caller, "someone")
     auth_token, _ = region.iam.create_auth_token(caller, user.id, "first")
     api_key = region.iam.create_api_key(caller, user.id, "first", fresh_key())
+    factor, _ = region.iam.enrol_totp(caller_of(user), "phone")
     group = region.iam.create_group(caller, "Some")
     region.iam.add_member(caller, group.id, user.id)
     emergency = region.iam.create_group(caller, "Emergency")
@@ -138,8 +141,8 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     mapping = region.databases.map_login(caller, made.system.id, NewMapping("user", user.id))
     return Things(
         place.id, user.id, group.id, policy.id, vault.id, key.id, made.system.id, backup.id, job.id, signing, version,
-        auth_token.id, api_key.id, begun.id, mapping.id, dynamic.id, source.id, tenancy, wrapped, encrypted, provider,
-        rule.id, waiting(region, caller, user, rule),
+        auth_token.id, api_key.id, factor.id, begun.id, mapping.id, dynamic.id, source.id, tenancy, wrapped, encrypted,
+        provider, rule.id, waiting(region, caller, user, rule),
     )  # fmt: skip
 
 
@@ -318,6 +321,10 @@ IAM: Mapping[str, Call] = {
     "get_group": _read(lambda r, c, t: r.iam.get_group(c, t.group), "group"),
     "list_groups": _read(lambda r, c, t: r.iam.list_groups(c, _page)),
     "delete_group": Call(lambda r, c, t: r.iam.delete_group(c, t.group), ("group",)),
+    "list_factors": _read(lambda r, c, t: r.iam.list_factors(c, t.user), "user"),
+    "remove_factor": Call(lambda r, c, t: r.iam.remove_factor(c, t.user, t.factor), ("user", "factor")),
+    "get_sign_in_settings": _read(lambda r, c, t: r.iam.get_sign_in_settings(c)),
+    "update_sign_in_settings": Call(lambda r, c, t: r.iam.update_sign_in_settings(c, SignInSettings("medium"))),
     "update_group": Call(lambda r, c, t: r.iam.update_group(c, t.group, "new"), ("group",)),
     "begin_break_glass": Call(
         lambda r, c, t: r.iam.begin_break_glass(c, t.group, t.user, 60, "why"),
@@ -585,6 +592,8 @@ INNER: Mapping[str, frozenset[str]] = {
             "exchange_token",
             "public_keys",
         }  # of one's own
+        | {"begin_factor", "prove_factor", "enrol_totp", "enrol_webauthn", "confirm_factor"}
+        | {"create_recovery_codes", "list_sign_ins", "answer_sign_in"}
     ),
     "logins": frozenset({"knows"}),
     "federation": frozenset({"start", "come_back", "finish", "redirect_uri"}),

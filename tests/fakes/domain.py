@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, event
+from tests.fakes.factors import proofs
 from tests.fakes.inventory import EntryTrail, MemoryBackups
 from tests.fakes.oidc import FakeProvider
 
@@ -202,7 +203,7 @@ def open_region(
     guard.gated_by(ApprovalGate(directory_, store, log, clock, REGION))
     snapshot.refresh()
     tokens = Tokens(JoseCodec(SigningKey(bytes(32))), directory_, snapshot.refresh, clock, REGION, StoreBook(store))
-    iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION)
+    iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION, proofs())
     federation = Federation(
         guard, directory_, store, tokens, PlainHasher(), clock, REGION, FakeProvider(clock), Secret(bytes(32)),
         "https://keys.example",

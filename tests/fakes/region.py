@@ -94,6 +94,8 @@ class Region:
         self.began: Json = {}
         self.passwords = {"olivia": "correct horse"}
         self.tokens: dict[str, str] = {}
+        self.factors_asked: list[str] = []  # after the password
+        self.asked_in_vain = 0  # how often nobody has answered yet
         self.scripts: dict[str, list[tuple[int, str]]] = {}
         self.fail_jobs: dict[str, tuple[str, str]] = {}
         self.results: dict[str, dict[str, str]] = {}
@@ -226,14 +228,23 @@ def sign_in(ask: Request) -> tuple[int, Json]:
     region = ask.region
     if ask.body["tenancy"] != "acme" or region.passwords.get(ask.body["user"]) != ask.body["password"]:
         raise Refused(401, "SignInFailed", "tenancy, user or password is wrong")
+    if region.factors_asked:
+        error = Refused(401, "FactorRequired", "the password is right; a second factor is needed")
+        error.body |= {"challenge": "ksc_challenge", "factors": region.factors_asked}
+        raise error
+    return new_token(region, ask.body["user"])
+
+
+def new_token(region: "Region", user: str) -> tuple[int, Json]:
     token = f"token-{len(region.tokens) + 1}"
-    region.tokens[token] = ask.body["user"]
+    region.tokens[token] = user
     return 201, {
         "token": token,
         "token_id": region.new_id("token"),
         "expires_at": "2026-01-31T13:00:00.000Z",
         "user_id": region.olivia["id"],
         "tenancy_id": region.tenancy,
+        "device": "",
     }
 
 
@@ -284,6 +295,82 @@ def list_sessions(ask: Request) -> Json:
 def end_session(ask: Request, session_id: str) -> tuple[int, None]:
     assert session_id == SESSION
     return 204, None
+
+
+@route("POST", "/auth/factors/actions/begin")
+def begin_factor(ask: Request) -> Json:
+    return {"number": "42" if ask.body["factor"] == "click" else "", "options": ""}
+
+
+@route("POST", "/auth/factors")
+def prove_factor(ask: Request) -> tuple[int, Json]:
+    if ask.body["factor"] == "click" and ask.region.asked_in_vain:
+        ask.region.asked_in_vain -= 1
+        raise Refused(401, "FactorPending", "nobody has answered yet")
+    if ask.body["factor"] != "click" and ask.body["code"] != "123456":
+        raise Refused(401, "FactorWrong", "the code or proof is wrong, or was used before")
+    return new_token(ask.region, "olivia")
+
+
+def kept_factor(region: "Region", kind: str, name: str, state: str = "PENDING") -> Json:
+    made = region.keep("factor", kind=kind, name=name, state=state, last_used_at=None)
+    del made["version"]
+    return made
+
+
+@route("POST", "/auth/totp")
+def enrol_totp(ask: Request) -> tuple[int, Json]:
+    uri = "otpauth://totp/olivia?secret=EXAMPLE"
+    return 201, {**kept_factor(ask.region, "totp", ask.body["name"]), "uri": uri, "already_shown": False}
+
+
+@route("POST", "/auth/webauthn")
+def enrol_webauthn(ask: Request) -> tuple[int, Json]:
+    return 201, {**kept_factor(ask.region, "webauthn", ask.body["name"]), "options": "{}"}
+
+
+@route("POST", "/auth/factors/actions/confirm")
+def confirm_factor(ask: Request) -> Json:
+    found = ask.region.get("factor", ask.body["factor_id"])
+    found |= {"state": "ACTIVE", "last_used_at": MOMENT}
+    return found
+
+
+@route("POST", "/auth/recovery-codes")
+def recovery_codes(ask: Request) -> tuple[int, Json]:
+    return 201, {"codes": ["abcd-efgh-jkmn-pqrs"], "already_shown": False}
+
+
+@route("GET", "/auth/sign-ins")
+def list_sign_ins(ask: Request) -> Json:
+    one = {"id": f"ks1.signin.main.home.{'a' * 32}", "source": "203.0.113.9", "asked_at": MOMENT, "until": MOMENT}
+    return {"items": [one]}
+
+
+@route("POST", "/auth/sign-ins/actions/answer")
+def answer_sign_in(ask: Request) -> Json:
+    return {"approved": ask.body["number"] == "42"}
+
+
+@route("GET", "/users/{user_id}/factors")
+def list_factors(ask: Request, user_id: str) -> Json:
+    return {"items": list(ask.region.things.get("factor", {}).values())}
+
+
+@route("DELETE", "/users/{user_id}/factors/{factor_id}")
+def remove_factor(ask: Request, user_id: str, factor_id: str) -> tuple[int, None]:
+    del ask.region.things["factor"][factor_id]
+    return 204, None
+
+
+@route("GET", "/sign-in-settings")
+def sign_in_settings(ask: Request) -> Json:
+    return {"factor_from": "low", "refuse_from": "never"}
+
+
+@route("PUT", "/sign-in-settings")
+def update_sign_in_settings(ask: Request) -> Json:
+    return dict(ask.body)
 
 
 @route("DELETE", "/auth/tokens/current")
@@ -1320,7 +1407,7 @@ class _Handler(BaseHTTPRequestHandler):
             open_to_all = (
                 path == "/health"
                 or (path.startswith("/seal") and path != "/seal/actions/seal")
-                or (self.command, path) == ("POST", "/auth/tokens")
+                or (self.command == "POST" and path in ("/auth/tokens", "/auth/factors", "/auth/factors/actions/begin"))
                 or path.startswith("/auth/federation/")
             )
             token = shown_token(ask.headers)

@@ -27,7 +27,7 @@ from keystead.databases.hierarchy import StoreKey
 if TYPE_CHECKING:
     from tests.faults.region import Region
 
-PURPOSES = ("vault-store", "token-signing", "authority", "state-backup", "audit", "data-keys")
+PURPOSES = ("vault-store", "token-signing", "authority", "state-backup", "audit", "data-keys", "sign-in")
 ALLOWED = (
     r"{base}/root\.key",  # the key file
     r"{base}/credentials\.json",  # asked for with --credentials-file

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.domain import PASSWORD, REGION, DomainRegion, PlainHasher, make_region
+from tests.fakes.factors import proofs
 
 from keystead.audit.service import AuditLog
 from keystead.core.errors import Refusal
@@ -72,7 +73,8 @@ class Counting(PlainHasher):
 
 def iam_with(region: DomainRegion, hasher: PlainHasher) -> Iam:
     log = AuditLog(region.journal)
-    return Iam(region.guard, region.snapshot.directory, region.store, region.tokens, hasher, log, region.clock, REGION)
+    given = (region.guard, region.snapshot.directory, region.store, region.tokens, hasher, log, region.clock, REGION)
+    return Iam(*given, proofs())
 
 
 @pytest.mark.parametrize("what", WRONG)

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.factors import proofs
 from tests.fakes.inventory import EntryTrail, MemoryBackups
 from tests.fakes.oidc import FakeProvider
 from tests.fakes.seal import FakeSeal
@@ -192,7 +193,7 @@ def open_region(directory: Path) -> Region:
     associations = Associations(guard, snapshot, vaults, clock, REGION)
     machine, machine_key = new_id("machine", REGION), SigningKey.generate()
     placement = Placement(machine, "127.0.0.1", range(33100, 33900), range(0))
-    iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION)
+    iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION, proofs())
     federation = Federation(
         guard, directory_, store, tokens, PlainHasher(), clock, REGION, FakeProvider(clock), Secret(bytes(32)),
         "https://keys.example",
@@ -273,6 +274,8 @@ def _things(region: Region) -> None:
         user, _ = services.iam.create_user(caller, "someone")
         auth_token, _ = services.iam.create_auth_token(caller, user.id, "first")
         api_key = services.iam.create_api_key(caller, user.id, "first", API_KEYS[0])
+        someone = Principal(user.id, "user", user.name, user.tenancy, user.tenancy)
+        factor, _ = services.iam.enrol_totp(Caller(someone, "setup", "setup"), "phone")
         group = services.iam.create_group(caller, "Some")
         services.iam.add_member(caller, group.id, user.id)
         emergency = services.iam.create_group(caller, "Emergency")
@@ -323,6 +326,7 @@ def _things(region: Region) -> None:
                 "auth_token_id": auth_token.id,
                 "api_key_id": api_key.id,
                 "session_id": caller.session,
+                "factor_id": factor.id,
                 "group_id": group.id,
                 "break_glass_id": begun.id,
                 "approval_rule_id": rule.id,

@@ -14,8 +14,21 @@ from keystead.web.operations import Operation
 
 OPERATIONS = {operation.name: operation for operation in TABLE}
 # Open to everybody, or to whoever is signed in: nothing to refuse.
-PUBLIC = {"GetJwks", "GetHealth", "GetOpenApi", "SignIn", "GetSeal", "Unseal", "ResetUnseal"}
-OWN = {"WhoAmI", "SignOut", "ExchangeToken", "RefreshToken", "ListSessions", "EndSession"}
+PUBLIC = {
+    "GetJwks",
+    "GetHealth",
+    "GetOpenApi",
+    "SignIn",
+    "BeginFactor",
+    "ProveFactor",
+    "GetSeal",
+    "Unseal",
+    "ResetUnseal",
+}
+OWN = {
+    "WhoAmI", "SignOut", "ExchangeToken", "RefreshToken", "ListSessions", "EndSession", "EnrolTotp", "EnrolWebAuthn",
+    "ConfirmFactor", "CreateRecoveryCodes", "ListSignIns", "AnswerSignIn",
+}  # fmt: skip
 PUBLIC |= {"StartFederatedSignIn", "FederatedSignInCallback", "FinishFederatedSignIn"}
 GUARDED = [name for name in OPERATIONS if name not in PUBLIC | OWN]
 # Acts that only a key with two halves can do: they are tried on one.
@@ -39,6 +52,7 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
         "CreateApiKey": {"name": "new", "public_key": API_KEYS[1]},
         "ExchangeToken": {"audience": "databases"},
         "CreateGroup": {"name": "New"},
+        "UpdateSignInSettings": {"factor_from": "medium", "refuse_from": "never"},
         "UpdateGroup": {"break_glass_minutes": 60},
         "BeginBreakGlass": {"user_id": ids["user_id"], "seconds": 60, "reason": "because"},
         "CreateDynamicGroup": {"name": "new", "matching_rule": "ALL {resource.type = 'mysqldbsystem'}"},

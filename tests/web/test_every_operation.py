@@ -154,7 +154,7 @@ ORDER = [
     "CreateApprovalRule", "UpdateApprovalRule", "DeleteApprovalRule", "Approve", "Reject", "WithdrawApproval",
     "UpdateGroup", "RemoveGroupMember", "BeginBreakGlass", "EndBreakGlass",
     "CreateCompartment", "CreateUser", "UpdateUser", "CreateAuthToken", "DeleteAuthToken",
-    "CreateApiKey", "DeleteApiKey", "ResetPassword",
+    "CreateApiKey", "DeleteApiKey", "UpdateSignInSettings", "RemoveFactor", "ResetPassword",
     "RevokeUserTokens", "CreateGroup",
     "AddGroupMember", "CreateIdentityProvider", "LinkFederatedUser", "UpdateIdentityProvider",
     "CreatePolicy", "UpdatePolicy", "DeletePolicy", "DeleteGroup",

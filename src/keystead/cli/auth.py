@@ -13,7 +13,9 @@ import typer
 
 from keystead.cli.client import Client
 from keystead.cli.command import command
+from keystead.cli.devices import DeviceFile
 from keystead.cli.exits import NOT_SIGNED_IN, UNAVAILABLE, CliError, usage
+from keystead.cli.factors import Given, with_factor
 from keystead.cli.loopback import Loopback, open_browser
 from keystead.cli.profile import Profile, SavedToken
 from keystead.cli.proof import SessionKey
@@ -30,6 +32,10 @@ Default = Annotated[
 ProviderName = Annotated[
     str | None, typer.Option("--provider", metavar="NAME", help="Sign in by way of this identity provider.")
 ]
+FactorOption = Annotated[
+    str | None,
+    typer.Option("--factor", metavar="NAME[:CODE]", help="Which second factor: totp, recovery or click; and its code."),
+]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 
 Bearer = Annotated[bool, typer.Option("--bearer", help="Take a token that is bound to no key, for scripts.")]
@@ -44,7 +50,7 @@ def add_to(app: typer.Typer) -> None:
     command(app, "status")(status)
 
 
-def login(
+def login(  # noqa: PLR0913, PLR0917 (each is an option)
     session: Session,
     url: Url = None,
     ca: Ca = None,
@@ -55,12 +61,13 @@ def login(
     bearer: Bearer = False,
     refresh: Refresh = False,
     provider: ProviderName = None,
+    factor: FactorOption = None,
 ) -> None:
     """Sign in, and remember where and as whom in the profile.
 
-    What is not given is taken from the profile, or asked for. The token is valid for one hour; bound to a key that is
-    kept beside it, it is of no use without that, and is followed by new ones for 24 hours while it is used. With
-    --provider, the browser shows the sign-in of an identity provider.
+    What is not given is taken from the profile, or asked for, a second factor too. The token is valid for one hour;
+    bound to a key that is kept beside it, it is of no use without that, and is followed by new ones for 24 hours while
+    it is used. With --provider, the browser shows the sign-in of an identity provider.
     """
     if refresh:
         _refresh(session)
@@ -69,8 +76,11 @@ def login(
     profile = _asked(session.profile, url, ca, tenancy, known, compartment)
     client = connect(profile.url, profile.ca)
     if provider is None:
-        asked = {"tenancy": profile.tenancy, "user": profile.user, "password": _password(profile, password_stdin)}
-        answer = client.post("/auth/tokens", asked).data
+        device = DeviceFile(session.profile_name)
+        shown, password = device.load(profile.url, profile.user), _password(profile, password_stdin)
+        answer = with_factor(session.console, client, profile, password, shown, Given.of(factor))
+        if answer.get("device"):
+            device.save(profile.url, profile.user, answer["device"])
     else:
         answer = by_provider(session, client, profile.tenancy, provider)
         who = connect(profile.url, profile.ca, answer["token"]).get("/auth/whoami").data

@@ -247,5 +247,8 @@ def _refused(answer: http.client.HTTPResponse, raw: bytes) -> CliError:
         message, code, hint = str(told["message"]), str(told["code"]), str(told.get("hint") or "")
         request_id = str(told.get("request_id") or request_id)
     except (ValueError, TypeError, KeyError):
+        told = {}
         message, code, hint = f"the server answered {answer.status} {answer.reason}", "", ""
-    return CliError(message, hint=hint, code=code, request_id=request_id, exit_code=of_status(answer.status))
+    error = CliError(message, hint=hint, code=code, request_id=request_id, exit_code=of_status(answer.status))
+    error.told = told
+    return error

@@ -10,6 +10,7 @@ A script can tell what happened without reading a word:
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 OK = 0
 FAILED = 1
@@ -56,6 +57,7 @@ class CliError(Exception):
         self.code = code
         self.request_id = request_id
         self.exit_code = exit_code
+        self.told: Mapping[str, Any] = {}  # all that the region answered
 
 
 def of_status(status: int) -> int:

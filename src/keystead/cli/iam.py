@@ -209,12 +209,16 @@ def update_group(
     break_glass: Annotated[
         str | None, typer.Option("--break-glass", metavar="TIME", help="It lasts at most so long: 4h, 30m; 0: never.")
     ] = None,
+    require_factor: Annotated[
+        bool | None,
+        typer.Option("--require-factor/--no-require-factor", help="Members may do nothing without a second factor."),
+    ] = None,
     description: Description = None,
     if_match: IfMatch = None,
 ) -> None:
     """Change what is decided about a group."""
     minutes = None if break_glass is None else seconds_of("--break-glass", break_glass) // 60
-    given = {"description": description, "break_glass_minutes": minutes}
+    given = {"description": description, "break_glass_minutes": minutes, "require_factor": require_factor}
     body = {key: value for key, value in given.items() if value is not None}
     path = f"/groups/{session.resolve('group', name)}"
     session.console.show(session.client.send(Call("PATCH", path, body=body, if_match=if_match)).data)

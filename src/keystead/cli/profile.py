@@ -84,12 +84,12 @@ class Profiles:
     def default_name(self) -> str:
         """`$KEYSTEAD_PROFILE`, else what the file says, else `default`."""
         chosen = os.environ.get("KEYSTEAD_PROFILE") or self._read().get("default_profile", "default")
-        return _checked_name(chosen)
+        return checked_name(chosen)
 
     def load(self, name: str) -> Profile:
         """The profile `name`; an empty one when the file does not have it."""
         sections = self._read().get("profiles", {})
-        found = sections.get(_checked_name(name), {}) if isinstance(sections, dict) else None
+        found = sections.get(checked_name(name), {}) if isinstance(sections, dict) else None
         if not isinstance(found, dict):
             raise usage(f"{self.path}: [profiles.{name}] is not a table")
         known = {item.name for item in fields(Profile)}
@@ -102,7 +102,7 @@ class Profiles:
 
     def save(self, name: str, profile: Profile) -> None:
         """Write `profile` as section `name`, when it differs from what is there."""
-        name = _checked_name(name)
+        name = checked_name(name)
         with _alone(self.path.parent):
             self._save(name, profile)
 
@@ -117,7 +117,7 @@ class Profiles:
         wanted.setdefault("profiles", {})[name] = told
         if _parsed(changed) != wanted:
             raise usage(f"{self.path}: cannot change [profiles.{name}] by itself", "write it as a table of its own")
-        _write(self.path, changed)
+        write_privately(self.path, changed)
 
     def _read(self) -> dict[str, object]:
         try:
@@ -136,7 +136,7 @@ class TokenFile:
     """The token of one profile."""
 
     def __init__(self, name: str) -> None:
-        self.path = home() / "tokens" / f"{_checked_name(name)}.json"
+        self.path = home() / "tokens" / f"{checked_name(name)}.json"
         self.key_path = self.path.with_suffix(".key")
 
     def load(self) -> SavedToken | None:
@@ -159,12 +159,12 @@ class TokenFile:
     def save(self, token: SavedToken) -> None:
         """Keep `token`, readable by this user alone."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write(self.path, json.dumps(asdict(token)) + "\n")
+        write_privately(self.path, json.dumps(asdict(token)) + "\n")
 
     def save_key(self, pem: str) -> None:
         """Keep the key that the token is bound to, beside it and as closely."""
         self.key_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write(self.key_path, pem)
+        write_privately(self.key_path, pem)
 
     def load_key(self) -> str:
         """The key that the token is bound to. Raises: CliError: it is gone, or other people may read it."""
@@ -199,7 +199,8 @@ def _alone(directory: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _checked_name(name: object) -> str:
+def checked_name(name: object) -> str:
+    """`name` itself when it can name a profile. Raises: CliError."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise usage(f"{name!r} is not a profile name", "letters, digits, - and _")
     return name
@@ -225,7 +226,7 @@ def _replace_section(text: str, section: str, body: str) -> str:
     return "".join(lines[:start]) + f"[{section}]\n{body}" + "".join(lines[end:])
 
 
-def _write(path: Path, text: str) -> None:
+def write_privately(path: Path, text: str) -> None:
     """Replace `path` as a whole, mode 0600."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

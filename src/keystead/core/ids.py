@@ -40,6 +40,8 @@ JobId = NewType("JobId", str)
 IdentityProviderId = NewType("IdentityProviderId", str)
 MachineId = NewType("MachineId", str)
 LoginMappingId = NewType("LoginMappingId", str)
+FactorId = NewType("FactorId", str)
+SignInId = NewType("SignInId", str)
 
 ResourceType = Literal[
     "tenancy",
@@ -69,6 +71,8 @@ ResourceType = Literal[
     "apikey",
     "entry",
     "request",
+    "factor",
+    "signin",
 ]
 TYPES: frozenset[str] = frozenset(get_args(ResourceType))
 

@@ -5,6 +5,8 @@ from keystead.core.clock import Clock
 from keystead.core.errors import not_found
 from keystead.core.ids import CompartmentId, parse_id
 from keystead.iam.directory import Directory
+from keystead.iam.factors.attempts import Attempts
+from keystead.iam.factors.ports import Proofs
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Group, Policy, Principal, Target, User
 from keystead.iam.policy.check import policy_types
@@ -25,6 +27,7 @@ class Base:
         log: AuditLog,
         clock: Clock,
         region: str,
+        proofs: Proofs,
     ) -> None:
         self._guard = guard
         self._directory = directory
@@ -34,6 +37,8 @@ class Base:
         self._log = log
         self._clock = clock
         self._region = region
+        self._proofs = proofs
+        self._attempts = Attempts(store, proofs.marks)
 
     def _unchanged(self, user: User) -> Principal | None:
         """The principal, unless it was blocked, deleted or given another password while we looked at this one."""

@@ -50,6 +50,7 @@ class Directory:
         self._machines: dict[str, Machine] = {}
         self._revoked: dict[str, datetime] = {}
         self._api_keys: dict[tuple[str, str], tuple[ApiKey, PublicJwk]] = {}
+        self._factor_groups: frozenset[str] = frozenset()
         self._lock = Lock()
 
     def apply(self, changes: IdentityChanges) -> None:
@@ -118,6 +119,10 @@ class Directory:
         if principal in self._ending:
             held |= self._not_over(principal)
         return frozenset(group for group in held if group in self._groups)
+
+    def factor_required(self, principal: str) -> bool:
+        """Whether a group that a user is in now lets nobody in without a second factor."""
+        return bool(self._factor_groups) and not self._factor_groups.isdisjoint(self.groups_of(principal))
 
     def membership_until(self, principal: str, group: str) -> datetime | None:
         """Until when a user is in a group: None, not a member now; `LATEST`, without an end.
@@ -232,6 +237,9 @@ class Directory:
             self._principals.pop(user.id, None)
 
     def _put_group(self, group: Group, deleted: bool) -> None:
+        one = frozenset({group.id})
+        required = group.require_factor and not deleted
+        self._factor_groups = self._factor_groups | one if required else self._factor_groups - one
         if deleted:
             self._groups.pop(group.id, None)
         else:

@@ -22,6 +22,8 @@ from keystead.iam.actions import SERVICE_GRANTS, inspect_permission, kind_of
 from keystead.iam.approvals.gate import USED, ApprovalGate
 from keystead.iam.approvals.operations import APPROVABLE
 from keystead.iam.directory import Directory
+from keystead.iam.factors.model import SECOND_FACTORS
+from keystead.iam.factors.risk import level_of
 from keystead.iam.model import Associated, Caller, Target
 from keystead.iam.policy.compile import decide_across
 from keystead.iam.policy.question import Decision, Question
@@ -131,7 +133,8 @@ class Guard:
 
     def may(self, caller: Caller, permission: str, target: Target) -> bool:
         """Whether the caller would be permitted. Records nothing: for hints and previews, never instead of `permit`."""
-        return self._decide(caller, permission, target).allowed and not self._unreached(caller, target)
+        allowed = self._decide(caller, permission, target).allowed and not self._unreached(caller, target)
+        return allowed and not self._lacks_factor(caller)
 
     def record(
         self,
@@ -218,12 +221,28 @@ class Guard:
         Raises:
             Refusal: not permitted; recorded.
         """
+        self._refresh()
+        if self._lacks_factor(caller):
+            self.refuse(caller, permission, target, operation, _factor_needed())
         decision = self._decide(caller, permission, target, newborn, operation)
         why = self._unreached(caller, target)
         if why:
             self._hide(caller, permission, target, operation, why)
         if not decision.allowed:
             self.refuse(caller, permission, target, operation, self._refusal(caller, permission, target, decision))
+
+    def _lacks_factor(self, caller: Caller) -> bool:
+        """Whether a group asks for a second factor that this session was begun without. Never from memory.
+
+        A job that goes on for somebody has no session; it was asked for with one that was looked at.
+        """
+        who = caller.principal
+        return (
+            who.type == "user"
+            and bool(caller.token_id)
+            and caller.factors.isdisjoint(SECOND_FACTORS)
+            and self._directory.factor_required(who.id)
+        )
 
     def _hide(self, caller: Caller, permission: str, target: Target, operation: str, why: str) -> NoReturn:
         """Record why a target is not reached, and answer that there is none; resources are told, they know theirs."""
@@ -405,6 +424,8 @@ class _Variables:
                 found = principal.id if is_user else None
             case "user.name":
                 found = principal.name if is_user else None
+            case "user.mfatotpverified" | "risk.level":
+                found = self._sign_in(name) if is_user and self._caller.token_id else None
             case "groups.id":
                 found = tuple(self._directory.groups_of(principal.id)) if is_user else None
             case "permission":
@@ -428,6 +449,11 @@ class _Variables:
             case _:
                 pass
         return found
+
+    def _sign_in(self, name: str) -> str:
+        if name == "risk.level":
+            return level_of(self._caller.risk)
+        return "false" if self._caller.factors.isdisjoint(SECOND_FACTORS) else "true"
 
     def _associated(self, name: str) -> str | tuple[str, ...] | None:
         """What a key is used for: what the target says, or the resource itself that uses it."""
@@ -456,6 +482,15 @@ class _Variables:
                 return tuple(self._target.attributes.get(name, "").split())
             case _:
                 return self._target.attributes.get(name)
+
+
+def _factor_needed() -> Refusal:
+    return Refusal(
+        "FactorNeeded",
+        "a group you are in asks for a second factor, and this session was begun without one",
+        hint="sign in with one: keystead login; who has none yet enrols first: keystead factor enrol-totp NAME",
+        kind="denied",
+    )
 
 
 def _noun(kind: str) -> str:

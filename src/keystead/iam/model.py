@@ -84,7 +84,7 @@ class AuthToken:
 @dataclass(frozen=True, slots=True)
 class Group:
     """Users who are granted things together. `break_glass_minutes`: how long a membership in an emergency may last at
-    most (approvals/break_glass.py); 0: there is none.
+    most (approvals/break_glass.py); 0: there is none. `require_factor`: with a second factor, or nothing.
     """
 
     id: GroupId
@@ -94,6 +94,7 @@ class Group:
     created_at: datetime
     version: int = 1
     break_glass_minutes: int = BREAK_GLASS_MINUTES
+    require_factor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A security token as its owner gets it, once. `token` is a secret: never logged, never stored."""
+    """A security token as its owner gets it, once. `token` is a secret: never logged, never stored.
+
+    `device`: what the client shows at the next sign-in to be known again, when it asked for one; a secret as well.
+    """
 
     token: str = field(repr=False)
     token_id: str = ""
@@ -229,3 +233,4 @@ class IssuedToken:
     tenancy: str = ""
     session: str = ""
     key_bound: bool = False
+    device: str = field(default="", repr=False)

@@ -11,6 +11,7 @@ from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.iam.approvals.model import Rule
 from keystead.iam.approvals.ports import ApprovalRows
+from keystead.iam.factors.ports import FactorRows
 from keystead.iam.model import (
     AuthToken,
     Compartment,
@@ -149,6 +150,8 @@ class IamTx(Protocol):
     @property
     def iam(self) -> IamRows: ...
     @property
+    def factors(self) -> FactorRows: ...
+    @property
     def approvals(self) -> ApprovalRows: ...
     @property
     def sessions(self) -> SessionRows: ...
@@ -160,7 +163,8 @@ class IamTx(Protocol):
 class IamStore(Protocol):
     """Where identity is kept. A write carries its audit entries and cannot be had without one (law 2).
 
-    `reserve`: it takes access away, and may use the space that is kept for that when the disk is full.
+    `reserve`: it takes access away, and may use the space that is kept for that when the disk is full. `note` is for
+    what is no act of anybody's, or has its entry in the log already: budgets of attempts, sign-ins under way.
     """
 
     def read(self) -> AbstractContextManager[IamTx]: ...

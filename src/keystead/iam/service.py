@@ -14,14 +14,14 @@ from keystead.iam.approvals.acts import ApprovalActs
 from keystead.iam.approvals.break_glass import LONGEST_MINUTES, BreakGlassActs, end_in, ended_alert
 from keystead.iam.approvals.model import How
 from keystead.iam.auth_tokens import AuthTokens
+from keystead.iam.factors.click import Clicks
+from keystead.iam.factors.enrolment import Enrolment
 from keystead.iam.model import (
     Caller,
     Compartment,
     Group,
-    IssuedToken,
     Member,
     Policy,
-    Principal,
     Target,
     User,
     UserState,
@@ -40,42 +40,8 @@ from keystead.iam.tokens import Proof
 MAX_STATEMENTS = 50
 
 
-class Iam(RuleActs, TenancyActs, ApprovalActs, BreakGlassActs, Sessions, ApiKeys, AuthTokens):
+class Iam(RuleActs, TenancyActs, ApprovalActs, BreakGlassActs, Enrolment, Clicks, Sessions, ApiKeys, AuthTokens):
     """Who there is, and what they may do."""
-
-    def sign_in(self, tenancy_name: str, user_name: str, password: Secret, source: str, request_id: str) -> IssuedToken:
-        """Exchange a password for a security token of one hour.
-
-        An unknown user costs as much time as a wrong password.
-
-        Raises:
-            Refusal: `NotAuthenticated`, for every cause alike.
-        """
-        self._guard.refresh()
-        began = self._clock.now()
-        tenancy = self._directory.tenancy_named(tenancy_name)
-        found = None
-        if tenancy is not None:
-            with self._store.read() as tx:
-                found = tx.iam.user_by_name(tenancy.id, user_name)
-        right = self._hasher.decoy(password) if found is None else self._hasher.verify(found[1], password)
-        principal = self._unchanged(found[0]) if found is not None else None
-        place = (CompartmentId(tenancy.id),) if tenancy is not None else ()
-        who = principal or Principal("", "user", user_name[:64], tenancy.id if tenancy else "", "")  # type: ignore[arg-type]
-        caller = Caller(who, request_id, source)
-        target = Target("users", who.id, who.name, who.tenancy, place)
-        if principal is None or not right:
-            refusal = Refusal(
-                "NotAuthenticated",
-                "tenancy, user or password is wrong",
-                hint="an administrator can set a new password: keystead user reset-password",
-                kind="unauthenticated",
-            )
-            self._guard.refuse(caller, "SIGN_IN", target, "SignIn", refusal)
-        # As of the beginning: a revocation that came while the password was looked at counts.
-        issued = self._tokens.issue(principal, began, factors=("password",), source=source)
-        self._guard.record(caller, "SIGN_IN", target, "SignIn", "allowed", detail={"token_id": issued.token_id})
-        return issued
 
     def authenticate(self, token: str, source: str, request_id: str, proof: Proof | None = None) -> Caller:
         """The caller a security token stands for. Raises: Refusal `NotAuthenticated`."""
@@ -185,6 +151,7 @@ class Iam(RuleActs, TenancyActs, ApprovalActs, BreakGlassActs, Sessions, ApiKeys
         with self._store.write(entry, reserve=True) as tx:
             if not tx.iam.set_user_state(user, "DELETED"):
                 raise stale()
+            tx.factors.forget_user(user.tenancy, user.id)
 
     def reset_password(self, caller: Caller, user_id: str) -> Secret:
         """A new password, shown once; security tokens issued before are void, and auth tokens are deleted."""
@@ -196,6 +163,7 @@ class Iam(RuleActs, TenancyActs, ApprovalActs, BreakGlassActs, Sessions, ApiKeys
             if not tx.iam.set_password(user, encoded):
                 raise stale()
             self._void(tx, user)
+            tx.factors.forget_seen(user.tenancy, user.id)
         return password
 
     def _void(self, tx: IamTx, user: User) -> None:
@@ -238,10 +206,15 @@ class Iam(RuleActs, TenancyActs, ApprovalActs, BreakGlassActs, Sessions, ApiKeys
         description: str | None = None,
         break_glass_minutes: int | None = None,
         if_match: int | None = None,
+        require_factor: bool | None = None,
     ) -> Group:
-        """Change what is given."""
+        """Change what is given. `require_factor`: whether members may do nothing without a second factor."""
         group = self._group(caller, group_id)
-        given = {"description": description, "break_glass_minutes": break_glass_minutes}
+        given = {
+            "description": description,
+            "break_glass_minutes": break_glass_minutes,
+            "require_factor": require_factor,
+        }
         changes = {name: value for name, value in given.items() if value is not None}
         detail = {name: str(value) for name, value in changes.items()}
         entry = self._guard.permit_change(caller, "GROUP_UPDATE", self._at_group(group), "UpdateGroup", detail)

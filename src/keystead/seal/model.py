@@ -34,7 +34,7 @@ MAX_FILE_BYTES: Final = 256 * 1024
 
 SlotKind = Literal["key-file", "passphrase", "shares", "recipient", "pkcs11", "external"]
 KINDS: Final[tuple[SlotKind, ...]] = get_args(SlotKind)
-Purpose = Literal["vault-store", "token-signing", "authority", "state-backup", "audit", "data-keys"]
+Purpose = Literal["vault-store", "token-signing", "authority", "state-backup", "audit", "data-keys", "sign-in"]
 PURPOSES: frozenset[str] = frozenset(get_args(Purpose))
 # What a slot of each kind calls its means in the file, and their fields.
 MEANS: Final[Mapping[SlotKind, str]] = {

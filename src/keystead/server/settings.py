@@ -184,6 +184,18 @@ class FederationSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     ] = msgspec.field(default_factory=list)
 
 
+class SignInSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Who this region is to the authenticators of its users (WebAuthn). Changing `domain` makes theirs useless."""
+
+    domain: Annotated[
+        str, Meta(min_length=1, description="Domain that credentials are made for: the region's name, or one above it.")
+    ] = "localhost"
+    origins: Annotated[
+        tuple[str, ...],
+        Meta(description="Where pages that sign in are served, e.g. `https://keystead.example:8470`; empty: here."),
+    ] = ()
+
+
 class LimitsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Bounds of one HTTP worker."""
 
@@ -207,6 +219,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     hsm: HsmSection = HsmSection()
     external: ExternalSection = ExternalSection()
     federation: FederationSection = msgspec.field(default_factory=FederationSection)
+    sign_in: SignInSection = SignInSection()
     limits: LimitsSection = LimitsSection()
 
 

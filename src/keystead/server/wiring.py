@@ -29,17 +29,21 @@ from keystead.adapters.sql.idempotency import SqlIdempotency
 from keystead.adapters.sql.key_trail import IndexedKeyTrail
 from keystead.adapters.sql.reserve import Reserve
 from keystead.adapters.sql.store import SqlStore
+from keystead.adapters.totp import PyTotp
+from keystead.adapters.webauthn import WebAuthnAuthenticators
 from keystead.adapters.write_events import watch_state
 from keystead.audit.service import AuditLog
 from keystead.core.clock import Clock, SteadyClock, SystemClock
 from keystead.core.ids import CompartmentId, PrincipalId, TenancyId, new_id
 from keystead.core.secret import Secret
 from keystead.crypto import kdf, passwords
+from keystead.crypto.envelope import Kek
 from keystead.crypto.sign import SigningKey
 from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.placement import Placement
 from keystead.iam.approvals.gate import ApprovalGate
 from keystead.iam.directory import Directory
+from keystead.iam.factors.ports import Proofs
 from keystead.iam.federation.login import Federation
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Principal
@@ -157,7 +161,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
         log=log,
         snapshot=snapshot,
         guard=guard,
-        iam=Iam(guard, directory, store, tokens, Argon2id(), log, clock, region),
+        iam=Iam(guard, directory, store, tokens, Argon2id(), log, clock, region, _proofs(effective, root)),
         federation=Federation(
             guard,
             directory,
@@ -377,6 +381,19 @@ def _names(effective: Effective) -> frozenset[str]:
     """The names that proofs may be made for: those of the certificate, and where it listens."""
     listen = effective.settings.listen
     return frozenset(name.lower() for name in [*authority.machine_names(listen.names), listen.host])
+
+
+def _proofs(effective: Effective, root: RootKey) -> Proofs:
+    """What second factors need. Secrets of code generators are sealed by a key that comes from the root key."""
+    given, key = effective.settings.sign_in, root.subkey("sign-in").reveal()
+    port = effective.settings.listen.port
+    origins = given.origins or (f"https://{given.domain}:{port}", f"http://{given.domain}:{port}")
+    return Proofs(
+        PyTotp(),
+        WebAuthnAuthenticators(given.domain, origins, f"Keystead {effective.settings.region.name}"),
+        Kek(key, "sign-in", 1),
+        Secret(kdf.subkey(key, "sign-in/marks")),
+    )
 
 
 def _placement(effective: Effective) -> Placement:

@@ -31,6 +31,7 @@ PARAMETERS: dict[str, ResourceType] = {
     "auth_token_id": "authtoken",
     "api_key_id": "apikey",
     "session_id": "session",
+    "factor_id": "factor",
     "group_id": "group",
     "break_glass_id": "breakglass",
     "approval_rule_id": "approvalrule",

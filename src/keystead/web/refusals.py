@@ -13,6 +13,7 @@ import msgspec
 
 from keystead.core.errors import Fault, KeystoreUnavailable, Kind, Refusal, Unavailable
 from keystead.iam.approvals.rules import ApprovalRequired
+from keystead.iam.factors.model import FactorRequired
 
 STATUS: dict[Kind, int] = {
     "bad_request": 400,
@@ -66,6 +67,13 @@ class ErrorReply(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str
 
 
+class FactorRequiredReply(ErrorReply, frozen=True, kw_only=True):
+    """The password was right and a second factor is needed (or, `FactorPending`, nobody has answered yet)."""
+
+    challenge: str
+    factors: list[str]
+
+
 def status_of(error: BaseException) -> int:
     """The HTTP status that words `error`."""
     match error:
@@ -97,6 +105,15 @@ def headers_of(error: BaseException, status: int, now: datetime) -> list[tuple[b
 def reply_to(error: BaseException, request_id: str) -> ErrorReply:
     """The body that tells of `error`."""
     match error:
+        case FactorRequired():
+            return FactorRequiredReply(
+                code=error.code,
+                message=error.message,
+                hint=error.hint,
+                request_id=request_id,
+                challenge=error.challenge,
+                factors=list(error.factors),
+            )
         case Refusal() | KeystoreUnavailable():
             return ErrorReply(code=error.code, message=error.message, hint=error.hint, request_id=request_id)
         case Fault() if error.code == "AuditUnavailable":

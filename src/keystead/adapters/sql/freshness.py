@@ -114,10 +114,10 @@ def _identity(connection: sqlite3.Connection, since: int) -> IdentityChanges:
             )
         ],
         groups=[
-            (Group(i, tenancy, name, text, _moment(at), version, minutes), bool(deleted))
-            for i, tenancy, name, text, at, version, minutes, deleted in _rows(
+            (Group(i, tenancy, name, text, _moment(at), version, minutes, bool(factor)), bool(deleted))
+            for i, tenancy, name, text, at, version, minutes, factor, deleted in _rows(
                 connection,
-                "id, tenancy, name, description, created_at, version, break_glass_minutes, deleted",
+                "id, tenancy, name, description, created_at, version, break_glass_minutes, require_factor, deleted",
                 "groups",
                 since,
             )

@@ -100,6 +100,7 @@ class SqlIamRows:
             group,
             description=changed.description,
             break_glass_minutes=changed.break_glass_minutes,
+            require_factor=changed.require_factor,
         )
 
     def delete_group(self, group: Group) -> bool:

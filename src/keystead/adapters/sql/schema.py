@@ -163,6 +163,7 @@ groups = sa.Table(
     _text("name"),
     _text("description"),
     _flag("deleted"),
+    _flag("require_factor"),
     _moment("created_at"),
     _int("version", 1),
     _int("break_glass_minutes", 240),
@@ -478,6 +479,7 @@ audit_heads = sa.Table(
 # The tables of other files, part of the same metadata.
 from keystead.adapters.sql import (  # noqa: E402
     schema_approvals,  # noqa: F401
+    schema_factors,  # noqa: F401
     schema_federation,  # noqa: F401
     schema_logins,  # noqa: F401
     schema_policy,  # noqa: F401

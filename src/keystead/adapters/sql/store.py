@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.approvals import SqlApprovalRows
 from keystead.adapters.sql.databases import SqlDatabaseRows
+from keystead.adapters.sql.factors import SqlFactorRows
 from keystead.adapters.sql.federation import SqlFederationRows, SqlProvisioningRows
 from keystead.adapters.sql.iam import SqlIamRows
 from keystead.adapters.sql.jobs import SqlJobRows
@@ -39,6 +40,7 @@ class SqlTx:
         self.connection = connection
         self.generation = generation
         self.iam = SqlIamRows(connection, generation)
+        self.factors = SqlFactorRows(connection)
         self.vault = SqlVaultRows(connection, generation)
         self.policy = SqlPolicyRows(connection, generation)
         self.jobs = SqlJobRows(connection)

@@ -16,6 +16,7 @@ VARIABLES: Mapping[str, str] = {
     "request.user.id": "id of the user who asks",
     "request.user.name": "name of the user who asks",
     "request.user.mfatotpverified": "`true` when a second factor was given",
+    "request.risk.level": "how unusual the sign-in was: `low`, `medium` or `high`",
     "request.groups.id": "ids of the groups the user is in",
     "request.permission": "the permission asked for",
     "request.operation": "the operation asked for, e.g. `CreateKey`",

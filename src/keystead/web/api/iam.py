@@ -7,13 +7,16 @@ from msgspec import Meta
 
 from keystead.core.secret import Secret
 from keystead.iam.approvals.break_glass import LONGEST_MINUTES
-from keystead.iam.model import Compartment, Group, Member, Policy, User
+from keystead.iam.model import Compartment, Group, IssuedToken, Member, Policy, User
 from keystead.web.api.shared import paged
 from keystead.web.messages import CompartmentRef, Description, Listing, Message, Name, NamedListing
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
 
 Password = Annotated[str, Meta(max_length=1024, description="Shown once, when it is made; null in a replay.")]
+Device = Annotated[
+    str, Meta(max_length=128, description="What a sign-in before gave to this client; empty: give me one.")
+]
 Statement = Annotated[str, Meta(max_length=4000, description="One statement of the policy language.")]
 
 
@@ -23,6 +26,7 @@ class SignIn(Message):
     tenancy: Annotated[str, Meta(max_length=100, description="Name of the tenancy.")]
     user: Annotated[str, Meta(max_length=100, description="Name of the user.")]
     password: Annotated[str, Meta(max_length=1024, description="The user's password.")]
+    device: Device | None = None
 
 
 class TokenReply(Message):
@@ -33,6 +37,9 @@ class TokenReply(Message):
     expires_at: datetime
     user_id: str
     tenancy_id: str
+    device: Annotated[
+        str, Meta(description="A secret for the next sign-in from this client, when it asked for one.")
+    ] = ""
 
 
 class WhoAmI(Message):
@@ -47,7 +54,14 @@ class WhoAmI(Message):
 
 def sign_in(services: Services, call: Call[SignIn, NoBody]) -> TokenReply:
     body = call.body
-    issued = services.iam.sign_in(body.tenancy, body.user, Secret(body.password.encode()), call.source, call.request_id)
+    password = Secret(body.password.encode())
+    return shown_token(
+        services.iam.sign_in(body.tenancy, body.user, password, call.source, call.request_id, body.device)
+    )
+
+
+def shown_token(issued: IssuedToken) -> TokenReply:
+    """A token as its owner gets it."""
     assert issued.expires_at is not None  # noqa: S101 (a token that was just issued expires)
     return TokenReply(
         token=issued.token,
@@ -55,6 +69,7 @@ def sign_in(services: Services, call: Call[SignIn, NoBody]) -> TokenReply:
         expires_at=issued.expires_at,
         user_id=issued.principal_id,
         tenancy_id=issued.tenancy,
+        device=issued.device,
     )
 
 
@@ -268,6 +283,7 @@ class UpdateGroup(Message):
     break_glass_minutes: (
         Annotated[int, Meta(ge=0, le=LONGEST_MINUTES, description="Break glass into it lasts at most so long.")] | None
     ) = None
+    require_factor: Annotated[bool, Meta(description="Members may do nothing without a second factor.")] | None = None
 
 
 class MemberReply(UserReply):
@@ -334,7 +350,12 @@ def delete_group(services: Services, call: Call[NoBody, NoBody]) -> None:
 def update_group(services: Services, call: Call[UpdateGroup, NoBody]) -> GroupReply:
     body = call.body
     changed = services.iam.update_group(
-        call.caller, call.path["group_id"], body.description, body.break_glass_minutes, call.if_match
+        call.caller,
+        call.path["group_id"],
+        body.description,
+        body.break_glass_minutes,
+        call.if_match,
+        body.require_factor,
     )
     return shown_group(changed)
 

@@ -98,6 +98,70 @@ def _tokens() -> None:
 
 def _factors() -> None:
     """Second factors, recovery codes, sign-ins seen before."""
+    op.add_column("groups", sa.Column("require_factor", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.create_table(
+        "factors",
+        *_keys("tenancy", "id"),
+        *_strings("user", length=128),
+        *_strings("kind", "name", "state"),
+        *_moments("created_at"),
+        *_moments("last_used_at", nullable=True),
+        *_blobs("sealed", "credential", "public_key"),
+        *_counts("counter"),
+    )
+    op.create_index("factors_by_user", "factors", ["tenancy", "user"])
+    op.create_table("recovery_codes", *_keys("tenancy", "user"), _mark("digest"))
+    op.create_table(
+        "pending_sign_ins",
+        *_keys("tenancy", "id"),
+        *_strings("user", "session", length=128),
+        *_strings("state", "source", "number", "answer", "answered_from"),
+        *_moments("created_at", "expires_at"),
+        *_moments("asked_at", "done_at", nullable=True),
+        *_blobs("digest", "device", "nonce"),
+        *_counts("user_version", "risk", "tries"),
+    )
+    op.create_index("pending_sign_ins_by_user", "pending_sign_ins", ["tenancy", "user", "created_at"])
+    op.create_table(
+        "sign_in_budgets",
+        sa.Column("kind", sa.String(16), primary_key=True),
+        _mark("mark"),
+        *_counts("spent"),
+        *_moments("at", "until"),
+    )
+    op.create_index("ix_sign_in_budgets_at", "sign_in_budgets", ["at"])
+    op.create_table(
+        "seen_sign_ins",
+        *_keys("tenancy", "user"),
+        sa.Column("kind", sa.String(16), primary_key=True),
+        _mark("mark"),
+        *_moments("first_at", "last_at"),
+    )
+    op.create_table("sign_in_settings", *_keys("tenancy"), *_strings("factor_from", "refuse_from"))
+
+
+def _keys(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.String(128), primary_key=True) for name in names]
+
+
+def _mark(name: str) -> sa.Column[bytes]:
+    return sa.Column(name, sa.LargeBinary(), primary_key=True)
+
+
+def _strings(*names: str, length: int | None = None) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.String(length) if length else sa.Text(), nullable=False) for name in names]
+
+
+def _moments(*names: str, nullable: bool = False) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.String(32), nullable=nullable) for name in names]
+
+
+def _blobs(*names: str) -> list[sa.Column[bytes]]:
+    return [sa.Column(name, sa.LargeBinary(), nullable=False) for name in names]
+
+
+def _counts(*names: str) -> list[sa.Column[int]]:
+    return [sa.Column(name, sa.BigInteger(), nullable=False) for name in names]
 
 
 def _federation() -> None:
