@@ -104,8 +104,8 @@ def _factors() -> None:
         *_keys("tenancy", "id"),
         *_strings("user", length=128),
         *_strings("kind", "name", "state"),
-        *_moments("created_at"),
-        *_moments("last_used_at", nullable=True),
+        *_times("created_at"),
+        *_times("last_used_at", nullable=True),
         *_blobs("sealed", "credential", "public_key"),
         *_counts("counter"),
     )
@@ -116,8 +116,8 @@ def _factors() -> None:
         *_keys("tenancy", "id"),
         *_strings("user", "session", length=128),
         *_strings("state", "source", "number", "answer", "answered_from"),
-        *_moments("created_at", "expires_at"),
-        *_moments("asked_at", "done_at", nullable=True),
+        *_times("created_at", "expires_at"),
+        *_times("asked_at", "done_at", nullable=True),
         *_blobs("digest", "device", "nonce"),
         *_counts("user_version", "risk", "tries"),
     )
@@ -127,7 +127,7 @@ def _factors() -> None:
         sa.Column("kind", sa.String(16), primary_key=True),
         _mark("mark"),
         *_counts("spent"),
-        *_moments("at", "until"),
+        *_times("at", "until"),
     )
     op.create_index("ix_sign_in_budgets_at", "sign_in_budgets", ["at"])
     op.create_table(
@@ -135,7 +135,7 @@ def _factors() -> None:
         *_keys("tenancy", "user"),
         sa.Column("kind", sa.String(16), primary_key=True),
         _mark("mark"),
-        *_moments("first_at", "last_at"),
+        *_times("first_at", "last_at"),
     )
     op.create_table("sign_in_settings", *_keys("tenancy"), *_strings("factor_from", "refuse_from"))
 
@@ -152,7 +152,7 @@ def _strings(*names: str, length: int | None = None) -> list[sa.Column[str]]:
     return [sa.Column(name, sa.String(length) if length else sa.Text(), nullable=False) for name in names]
 
 
-def _moments(*names: str, nullable: bool = False) -> list[sa.Column[str]]:
+def _times(*names: str, nullable: bool = False) -> list[sa.Column[str]]:
     return [sa.Column(name, sa.String(32), nullable=nullable) for name in names]
 
 
