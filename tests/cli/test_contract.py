@@ -94,6 +94,11 @@ policy list
 policy show p
 policy update p -s z --if-match 1
 policy add-statement p w
+policy explain ada KEY_DECRYPT prod
+policy who-can KEY_DECRYPT prod
+policy simulate -s x --replace p
+policy unused --days 30
+policy duties
 policy delete p -y
 dynamic-group create apps ALL{resource.type='mysqldbsystem'} --description y
 dynamic-group list

@@ -570,12 +570,26 @@ FEDERATION: Mapping[str, Call] = {
     ),
 }
 
+INSIGHT: Mapping[str, Call] = {
+    "explain": _read(lambda r, c, t: r.insight.explain(c, c.principal.id, "KEY_DECRYPT", t.compartment), "compartment"),
+    "who_can": _read(lambda r, c, t: r.insight.who_can(c, "use keys", t.key), "key"),
+    "simulate": _read(
+        lambda r, c, t: r.insight.simulate(
+            c, t.compartment, (f"Allow group Some to use keys in compartment id {t.compartment}",)
+        ),
+        "compartment",
+    ),
+    "unused": _read(lambda r, c, t: r.insight.unused(c, 30)),
+    "duties": _read(lambda r, c, t: r.insight.duties(c)),
+}
+
 SERVICES: Mapping[str, Mapping[str, Call]] = {
     "iam": IAM,
     "federation": FEDERATION,
     "vaults": VAULTS,
     "databases": DATABASES,
     "jobs": JOBS,
+    "insight": INSIGHT,
     "desk": DESK,
     "logins": LOGINS,
 }

@@ -19,6 +19,7 @@ from keystead.adapters.jose import JoseCodec
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.engine import sqlite_engine
 from keystead.adapters.sql.freshness import SqliteFreshness
+from keystead.adapters.sql.resources import SqlResources
 from keystead.adapters.sql.store import SqlStore
 from keystead.audit.model import Entry
 from keystead.audit.service import AuditLog
@@ -37,6 +38,7 @@ from keystead.iam.approvals.gate import ApprovalGate
 from keystead.iam.directory import Directory
 from keystead.iam.federation.login import Federation
 from keystead.iam.guard import Guard
+from keystead.iam.insight.service import Insight
 from keystead.iam.model import Caller, Compartment, Group, Policy, Principal, Target, Tenancy, User
 from keystead.iam.ports import Machine, Membership
 from keystead.iam.service import Iam
@@ -120,6 +122,7 @@ class DomainRegion:
     desk: HostDesk
     logins: LoginDesk
     jobs: Jobs
+    insight: Insight
     machine: MachineId
     tenancy: TenancyId
     admin: Caller
@@ -195,7 +198,8 @@ def open_region(
     """The region in `directory`, in (so to speak) another process: it shares the file and nothing else."""
     journal = ListJournal()
     path = directory / "state.db"
-    store = SqlStore(_engine(path), clock)
+    engine = _engine(path)
+    store = SqlStore(engine, clock)
     directory_ = Directory(clock)
     snapshot = Snapshot(directory_, Keyring(Secret(bytes(range(32))), directory_, REGION), SqliteFreshness(path))
     log = AuditLog(journal)
@@ -224,10 +228,11 @@ def open_region(
     desk = HostDesk(guard, snapshot, store, associations, NoCertificates(), clock, REGION)
     logins = LoginDesk(guard, snapshot, store, iam, clock)
     jobs = Jobs(guard, directory_, store)
+    usage = EntryTrail(partial(_entries, store, journal))
+    insight = Insight(guard, directory_, SqlResources(engine, directory_), usage, clock)
     return DomainRegion(
         clock, journal, store, snapshot, guard, iam, federation, tokens, vaults, associations, databases, desk, logins,
-        jobs,
-        machine, tenancy, admin, path, files,
+        jobs, insight, machine, tenancy, admin, path, files,
     )  # fmt: skip
 
 

@@ -44,6 +44,14 @@ class EntryTrail:
     def __init__(self, entries: Callable[[], Sequence[Entry]]) -> None:
         self._entries = entries
 
+    def acts(self, tenancy: str, since: datetime) -> set[tuple[str, str]]:
+        """`Usage` of insight."""
+        return {
+            (entry.principal_id, entry.action)
+            for entry in self._entries()
+            if entry.tenancy == tenancy and entry.at >= since and entry.outcome != "refused"
+        }
+
     def uses(self, tenancy: str, key: str, since: datetime) -> Sequence[Use]:
         found: dict[tuple[str, str, str], list[Entry]] = {}
         for entry in self._entries():

@@ -25,6 +25,7 @@ from keystead.adapters.seen import OwnSeen
 from keystead.adapters.sql import schema, schema_approvals
 from keystead.adapters.sql.engine import sqlite_engine
 from keystead.adapters.sql.freshness import SqliteFreshness
+from keystead.adapters.sql.resources import SqlResources
 from keystead.adapters.sql.store import SqlStore
 from keystead.audit.query import EntryFilter, matches
 from keystead.core.clock import ManualClock
@@ -48,6 +49,7 @@ from keystead.iam.directory import Directory
 from keystead.iam.federation.login import Federation
 from keystead.iam.federation.service import ProviderSettings
 from keystead.iam.guard import Guard
+from keystead.iam.insight.service import Insight
 from keystead.iam.model import Caller, Compartment, Group, Policy, Principal, Target, Tenancy, User
 from keystead.iam.ports import Machine, Membership
 from keystead.iam.service import Iam
@@ -198,9 +200,11 @@ def open_region(directory: Path) -> Region:
         guard, directory_, store, tokens, PlainHasher(), clock, REGION, FakeProvider(clock), Secret(bytes(32)),
         "https://keys.example",
     )  # fmt: skip
+    resources = SqlResources(engine, directory_)
     services = Services(
         iam=iam,
         federation=federation,
+        insight=Insight(guard, directory_, resources, EntryTrail(lambda: log.entries), clock),
         vaults=vaults,
         databases=Databases(guard, snapshot, store, vaults, associations, placement, b"PEM", clock, REGION),
         jobs=Jobs(guard, directory_, store),

@@ -55,6 +55,13 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
         "UpdateSignInSettings": {"factor_from": "medium", "refuse_from": "never"},
         "UpdateGroup": {"break_glass_minutes": 60},
         "BeginBreakGlass": {"user_id": ids["user_id"], "seconds": 60, "reason": "because"},
+        "ExplainPolicy": {
+            "principal_id": ids["user_id"],
+            "action": "KEY_DECRYPT",
+            "resource_id": ids["key_id"],
+        },
+        "WhoCan": {"action": "use keys", "resource_id": ids["compartment_id"]},
+        "SimulatePolicy": place | {"statements": [here.format("use")]},
         "CreateDynamicGroup": {"name": "new", "matching_rule": "ALL {resource.type = 'mysqldbsystem'}"},
         "UpdateDynamicGroup": {"matching_rule": "ANY {resource.type = 'mysqldbsystem'}"},
         "CreateNetworkSource": {"name": "new", "networks": ["192.0.2.0/24"]},

@@ -153,6 +153,7 @@ ORDER = [
     "DecideLogin", "CheckLogins", "ReportMappings", "MapLogin", "UnmapLogin",
     "CreateApprovalRule", "UpdateApprovalRule", "DeleteApprovalRule", "Approve", "Reject", "WithdrawApproval",
     "UpdateGroup", "RemoveGroupMember", "BeginBreakGlass", "EndBreakGlass",
+    "ExplainPolicy", "WhoCan", "SimulatePolicy",
     "CreateCompartment", "CreateUser", "UpdateUser", "CreateAuthToken", "DeleteAuthToken",
     "CreateApiKey", "DeleteApiKey", "UpdateSignInSettings", "RemoveFactor", "ResetPassword",
     "RevokeUserTokens", "CreateGroup",

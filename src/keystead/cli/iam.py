@@ -267,7 +267,7 @@ def create_policy(
     body = {
         "compartment_id": session.compartment(compartment),
         "name": name,
-        "statements": _statements(statement, file),
+        "statements": read_statements(statement, file),
         "description": description,
     }
     session.console.show(session.client.create("/policies", body).data)
@@ -299,7 +299,7 @@ def update_policy(
 ) -> None:
     """Replace the statements of a policy."""
     path = f"/policies/{session.resolve('policy', name, compartment)}"
-    body: Json = {"statements": _statements(statement, file)}
+    body: Json = {"statements": read_statements(statement, file)}
     session.console.show(session.client.send(Call("PUT", path, body=body, if_match=if_match)).data)
 
 
@@ -347,7 +347,7 @@ def _text_of(file: Path) -> str:
         raise usage(f"cannot read {file}: {error}") from error
 
 
-def _statements(given: list[str] | None, file: Path | None) -> list[str]:
+def read_statements(given: list[str] | None, file: Path | None) -> list[str]:
     found = list(given or [])
     if file is not None:
         lines = (line.strip() for line in _text_of(file).splitlines())

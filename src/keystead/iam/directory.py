@@ -205,15 +205,20 @@ class Directory:
         found = self._compiled.get(tenancy)
         return found if found is not None else self._compile(tenancy)
 
+    def sources(self, tenancy: str) -> list[PolicySource]:
+        """The tenancy's policies as they are compiled."""
+        held = tuple(self._policies.get(tenancy, {}).values())
+        return [PolicySource(policy.id, policy.compartment, policy.statements) for policy in held]
+
+    def principals_in(self, tenancy: str) -> Iterable[Principal]:
+        """Every active user and living identity of a resource."""
+        return [found for found in tuple(self._principals.values()) if found.tenancy == tenancy]
+
     def _compile(self, tenancy: str) -> PolicySet:
         with self._lock:
             found = self._compiled.get(tenancy)
             if found is None:
-                sources = [
-                    PolicySource(policy.id, policy.compartment, policy.statements)
-                    for policy in self._policies.get(tenancy, {}).values()
-                ]
-                found = compile_policies(sources, TenancyNames(self, tenancy))
+                found = compile_policies(self.sources(tenancy), TenancyNames(self, tenancy))
                 self._compiled[tenancy] = found
             return found
 

@@ -28,6 +28,7 @@ from keystead.adapters.sql.heads import SqlHeads
 from keystead.adapters.sql.idempotency import SqlIdempotency
 from keystead.adapters.sql.key_trail import IndexedKeyTrail
 from keystead.adapters.sql.reserve import Reserve
+from keystead.adapters.sql.resources import SqlResources
 from keystead.adapters.sql.store import SqlStore
 from keystead.adapters.totp import PyTotp
 from keystead.adapters.webauthn import WebAuthnAuthenticators
@@ -46,6 +47,7 @@ from keystead.iam.directory import Directory
 from keystead.iam.factors.ports import Proofs
 from keystead.iam.federation.login import Federation
 from keystead.iam.guard import Guard
+from keystead.iam.insight.service import Insight
 from keystead.iam.model import Caller, Principal
 from keystead.iam.service import Iam
 from keystead.iam.sessions.service import StoreBook
@@ -201,6 +203,9 @@ def services(region: Region) -> "Services":
     return Services(
         iam=region.iam,
         federation=region.federation,
+        insight=Insight(
+            guard, snapshot.directory, SqlResources(region.engine, snapshot.directory), region.index, clock
+        ),
         vaults=region.vaults,
         databases=Databases(
             guard,
@@ -241,6 +246,7 @@ def sealed_services(effective: Effective, log: AuditLog) -> "Services":
     return Services(
         iam=closed,
         federation=closed,
+        insight=closed,
         vaults=closed,
         databases=closed,
         jobs=closed,

@@ -216,6 +216,17 @@ class AuditIndex:
         with _translated():
             return Page(self._read(shown.items), shown.next)
 
+    def acts(self, tenancy: str, since: datetime) -> set[tuple[str, str]]:
+        """Every (principal id, permission) that was not refused since then. Raises: Unavailable."""
+        with self._lock, _translated():
+            rows = self._connection.execute(
+                "select distinct p.text, a.text from entries e join terms p on p.id = e.principal"
+                " join terms a on a.id = e.action join terms o on o.id = e.outcome"
+                " where e.tenancy = (select id from terms where text = ?) and e.at >= ? and o.text != 'refused'",
+                (tenancy, _microseconds(since)),
+            ).fetchall()
+        return {(str(principal), str(action)) for principal, action in rows}
+
     def calls(self, tenancy: str, key: str, since: datetime) -> list[Calls]:
         """Calls for a key from the day of `since` on, by principal, operation and outcome. Raises: Unavailable."""
         with self._lock, _translated():

@@ -113,9 +113,9 @@ class PolicySet:
             if each.rule.effect == effect and wanted & each.meaning.actions
         )
 
-    def grants(self) -> Iterable[tuple[StatementRef, Rule]]:
-        """Every statement but definitions, with its tree."""
-        return ((each.ref, each.rule) for each in self._statements)
+    def grants(self) -> Iterable[tuple[StatementRef, Rule, Meaning]]:
+        """Every statement but definitions, with its tree and what its names stand for."""
+        return ((each.ref, each.rule, each.meaning) for each in self._statements)
 
     def _path(self, question: Question) -> tuple[str, ...]:
         """Where the target lies, as statements about more than one tenancy see it."""

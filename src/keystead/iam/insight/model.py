@@ -1,0 +1,71 @@
+"""What insight answers."""
+
+from dataclasses import dataclass
+
+from keystead.iam.model import Principal
+from keystead.iam.policy.question import Consideration, StatementRef
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why somebody may, or may not. `depends`: the answer may differ in a request (time, network, factor).
+
+    `statement` decided; `considered` are all statements about the permission, with what each means here.
+    """
+
+    allowed: bool
+    depends: bool
+    statement: StatementRef | None
+    reasons: tuple[str, ...]
+    considered: tuple[Consideration, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Somebody who may, by a statement."""
+
+    principal: Principal
+    statement: StatementRef | None
+    depends: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that one principal could do after a change and not before, or the other way round."""
+
+    principal: Principal
+    permission: str
+    target_type: str
+    target_id: str
+    target_name: str
+    opens: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What a change would do; `examined` combinations were looked at."""
+
+    differences: tuple[Difference, ...]
+    examined: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """A statement that allows more than was used. `used` and `unused` are permissions that are asked for here."""
+
+    statement: StatementRef
+    used: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """Two duties in one hand: somebody who can use or manage keys, and manage databases."""
+
+    principal: Principal
+    key_permission: str
+    key_place: str
+    key_statement: StatementRef | None
+    database_permission: str
+    database_place: str
+    database_statement: StatementRef | None
