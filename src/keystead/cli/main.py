@@ -44,7 +44,6 @@ groups = {
     "user": iam.users,
     "group": iam.groups,
     "factor": factors.factors,
-    "policy": iam.policies,
     "policy": insight.policies,
     "dynamic-group": rules.dynamic_groups,
     "network-source": rules.network_sources,
