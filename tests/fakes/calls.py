@@ -597,7 +597,15 @@ SERVICES: Mapping[str, Mapping[str, Call]] = {
 # Public, but not for callers: what the services offer one another, and what comes before there is a caller.
 INNER: Mapping[str, frozenset[str]] = {
     "iam": frozenset(
-        {"sign_in", "sign_in_with_auth_token", "authenticate", "authenticate_for_databases", "sign_out", "place"}
+        {
+            "sign_in",
+            "sign_in_with_auth_token",
+            "authenticate_auth_token",
+            "authenticate",
+            "authenticate_for_databases",
+            "sign_out",
+            "place",
+        }
         | {
             "authenticate_by_key",
             "list_sessions",

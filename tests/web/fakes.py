@@ -116,6 +116,7 @@ def fake_services(**given: Any) -> Services:
     generation = given.pop("generation", lambda: 1)
     held: dict[str, Any] = {
         "federation": None,
+        "provisioning": None,
         "iam": FakeIam(),
         "vaults": None,
         "databases": None,

@@ -47,6 +47,7 @@ from keystead.iam.approvals.gate import ApprovalGate
 from keystead.iam.approvals.model import Approval, Rule, Term, Vote
 from keystead.iam.directory import Directory
 from keystead.iam.federation.login import Federation
+from keystead.iam.federation.provisioning import Provisioning
 from keystead.iam.federation.service import ProviderSettings
 from keystead.iam.guard import Guard
 from keystead.iam.insight.service import Insight
@@ -205,6 +206,7 @@ def open_region(directory: Path) -> Region:
         iam=iam,
         federation=federation,
         insight=Insight(guard, directory_, resources, EntryTrail(lambda: log.entries), clock),
+        provisioning=Provisioning(guard, store, PlainHasher(), clock, REGION),
         vaults=vaults,
         databases=Databases(guard, snapshot, store, vaults, associations, placement, b"PEM", clock, REGION),
         jobs=Jobs(guard, directory_, store),

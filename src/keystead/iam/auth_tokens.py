@@ -19,6 +19,7 @@ from keystead.core.secret import Secret
 from keystead.iam.base import Base
 from keystead.iam.model import AuthToken, Caller, IssuedToken, Principal, Target
 from keystead.iam.names import check_name
+from keystead.iam.tokens import invalid_token
 
 PREFIX = "ksa_"
 SECRET_BYTES = 32
@@ -77,6 +78,23 @@ class AuthTokens(Base):
         with self._store.write(entry, reserve=True) as tx:
             if not tx.iam.delete_auth_token(user.tenancy, user.id, auth_token_id):
                 raise not_found("auth token")
+
+    def authenticate_auth_token(self, text: Secret, source: str, request_id: str) -> Caller:
+        """The user of an auth token as a caller, for protocols whose clients know one secret only.
+
+        Raises:
+            Refusal: `NotAuthenticated`, for every cause alike.
+        """
+        self._guard.refresh()
+        token_id, secret = _parts(text, self._region)
+        with self._store.read() as tx:
+            found = tx.iam.auth_token(token_id)
+        held, digest = found if found is not None else (None, _NO_DIGEST)
+        right = secrets.compare_digest(_digest(secret), digest)
+        principal = self._directory.principal(held.user) if held is not None and right else None
+        if held is None or principal is None or self._clock.now() >= held.expires_at:
+            raise invalid_token()
+        return Caller(principal, request_id, source, token_id, expires_at=held.expires_at)
 
     def sign_in_with_auth_token(self, user_id: str, text: Secret, source: str, request_id: str) -> IssuedToken:
         """Exchange an auth token of this user for a security token of one hour.

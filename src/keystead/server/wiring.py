@@ -46,6 +46,7 @@ from keystead.iam.approvals.gate import ApprovalGate
 from keystead.iam.directory import Directory
 from keystead.iam.factors.ports import Proofs
 from keystead.iam.federation.login import Federation
+from keystead.iam.federation.provisioning import Provisioning
 from keystead.iam.guard import Guard
 from keystead.iam.insight.service import Insight
 from keystead.iam.model import Caller, Principal
@@ -206,6 +207,7 @@ def services(region: Region) -> "Services":
         insight=Insight(
             guard, snapshot.directory, SqlResources(region.engine, snapshot.directory), region.index, clock
         ),
+        provisioning=Provisioning(guard, store, Argon2id(), clock, name),
         vaults=region.vaults,
         databases=Databases(
             guard,
@@ -247,6 +249,7 @@ def sealed_services(effective: Effective, log: AuditLog) -> "Services":
         iam=closed,
         federation=closed,
         insight=closed,
+        provisioning=closed,
         vaults=closed,
         databases=closed,
         jobs=closed,

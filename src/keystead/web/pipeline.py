@@ -469,7 +469,12 @@ class Pipeline:
 
     async def _send(self, exchange: Exchange, answer: Answer, send: Send) -> None:
         body = answer.body
-        headers = self._headers(exchange, JSON)
+        said = any(name == b"content-type" for name, _ in answer.headers)  # a foreign protocol's own
+        headers = (
+            [NO_STORE, NO_SNIFF, (b"x-request-id", exchange.request_id.encode())]
+            if said
+            else (self._headers(exchange, JSON))
+        )
         headers.append((b"content-length", b"%d" % len(body)))
         headers.extend(answer.headers)
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})

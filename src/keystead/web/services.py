@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keystead.databases.logins.desk import LoginDesk
     from keystead.databases.service import Databases
     from keystead.iam.federation.login import Federation
+    from keystead.iam.federation.provisioning import Provisioning
     from keystead.iam.insight.service import Insight
     from keystead.iam.service import Iam
     from keystead.iam.sessions.ports import SeenProofs
@@ -67,6 +68,7 @@ class Services:
     iam: "Iam"
     federation: "Federation"
     insight: "Insight"
+    provisioning: "Provisioning"
     vaults: "Vaults"
     databases: "Databases"
     jobs: "Jobs"

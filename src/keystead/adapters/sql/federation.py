@@ -222,9 +222,11 @@ class SqlProvisioningRows:
         changes = {"name": name, "version": version + 1, "generation": self._generation}
         return self._table(schema.groups).update(where, **changes) == 1
 
-    def groups_of_all(self, tenancy: str) -> Sequence[tuple[str, str]]:
+    def groups_of_all(self, tenancy: str, group_id: str = "") -> Sequence[tuple[str, str]]:
         table = schema.memberships
         query = sa.select(table.c.group_id, table.c.user_id).where(
-            table.c.tenancy == tenancy, table.c.deleted.is_(False)
+            table.c.tenancy == tenancy, table.c.deleted.is_(False), table.c.expires_at.is_(None)
         )
+        if group_id:
+            query = query.where(table.c.group_id == group_id)
         return [(row.group_id, row.user_id) for row in self._connection.execute(query)]

@@ -96,11 +96,11 @@ class IdentityProviders:
         self._outside = provider
         self._sealing = Kek(kdf.subkey(key.reveal(), "sealing"), SEALING_KEY, 1)
         self._deriving = kdf.subkey(key.reveal(), "sign-ins")
-        self._base = base.rstrip("/")
+        self.base = base.rstrip("/")
 
     def redirect_uri(self, provider: IdentityProvider) -> str:
         """Where the provider sends people back to: one address for each, so that no answer is taken for another's."""
-        return f"{self._base}/keystead/v1/auth/federation/{provider.id}/callback"
+        return f"{self.base}/keystead/v1/auth/federation/{provider.id}/callback"
 
     def create_identity_provider(
         self, caller: Caller, name: str, issuer: str, settings: ProviderSettings

@@ -5,10 +5,11 @@ every act is a call of the same services with the same caller as our own API, so
 records, and what is disabled through one protocol is disabled in all of them at once.
 """
 
+from keystead.web.dialects.scim import ScimFace
 from keystead.web.dialects.vault import VaultFace
 from keystead.web.exchange import Face
 
 
 def faces() -> tuple[Face, ...]:
     """The protocols that are spoken, for one worker."""
-    return (VaultFace(),)
+    return (VaultFace(), ScimFace())
