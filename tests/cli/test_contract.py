@@ -48,6 +48,7 @@ session list
 session token --minutes 5
 session end current
 login --refresh
+login --device
 group create dbas
 group list
 group show dbas

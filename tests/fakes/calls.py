@@ -611,6 +611,10 @@ INNER: Mapping[str, frozenset[str]] = {
             "list_sessions",
             "end_session",
             "refresh_token",
+            "begin_device_login",
+            "login_signed_in",
+            "decide_login",
+            "redeem_login",
             "exchange_token",
             "public_keys",
         }  # of one's own

@@ -96,6 +96,7 @@ class Region:
         self.tokens: dict[str, str] = {}
         self.factors_asked: list[str] = []  # after the password
         self.asked_in_vain = 0  # how often nobody has answered yet
+        self.asked_logins = 2  # the third is answered
         self.scripts: dict[str, list[tuple[int, str]]] = {}
         self.fail_jobs: dict[str, tuple[str, str]] = {}
         self.results: dict[str, dict[str, str]] = {}
@@ -254,6 +255,36 @@ def exchange_token(ask: Request) -> tuple[int, Json]:
     who = region.tokens.pop(shown) if ask.body.get("public_key") else region.tokens[shown]
     token = f"token-{len(region.tokens) + 1}"
     region.tokens[token] = who
+    return 201, {
+        "token": token,
+        "token_id": region.new_id("token"),
+        "token_type": "DPoP" if ask.body.get("public_key") else "Bearer",
+        "expires_at": "2026-01-31T13:00:00.000Z",
+        "user_id": region.olivia["id"],
+        "tenancy_id": region.tenancy,
+        "session_id": SESSION,
+    }
+
+
+@route("POST", "/auth/device")
+def begin_device_login(ask: Request) -> tuple[int, Json]:
+    return 201, {
+        "device_code": "device-code",
+        "user_code": "BCDF-GHJK",
+        "verification_path": "/login/device",
+        "expires_at": MOMENT,
+        "interval": 0,
+    }
+
+
+@route("POST", "/auth/logins")
+def redeem_login(ask: Request) -> tuple[int, Json]:
+    region = ask.region
+    region.asked_logins += 1
+    if ask.body["way"] == "device" and region.asked_logins < 3:
+        raise Refused(409, "LoginPending", "nobody has allowed it yet")
+    token = f"token-{len(region.tokens) + 1}"
+    region.tokens[token] = "olivia"
     return 201, {
         "token": token,
         "token_id": region.new_id("token"),
@@ -1440,7 +1471,11 @@ class _Handler(BaseHTTPRequestHandler):
             open_to_all = (
                 path == "/health"
                 or (path.startswith("/seal") and path != "/seal/actions/seal")
-                or (self.command == "POST" and path in ("/auth/tokens", "/auth/factors", "/auth/factors/actions/begin"))
+                or (
+                    self.command == "POST"
+                    and path
+                    in ("/auth/tokens", "/auth/device", "/auth/logins", "/auth/factors", "/auth/factors/actions/begin")
+                )
                 or path.startswith("/auth/federation/")
             )
             token = shown_token(ask.headers)

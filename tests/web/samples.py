@@ -15,6 +15,8 @@ from keystead.web.operations import Operation
 OPERATIONS = {operation.name: operation for operation in TABLE}
 # Open to everybody, or to whoever is signed in: nothing to refuse.
 PUBLIC = {
+    "BeginDeviceLogin",
+    "RedeemLogin",
     "GetJwks",
     "GetHealth",
     "GetOpenApi",

@@ -3,6 +3,7 @@
 import base64
 import getpass
 import hashlib
+import os
 import secrets
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from keystead.cli.browser import in_browser, on_device
 from keystead.cli.client import Client
 from keystead.cli.command import command
 from keystead.cli.devices import DeviceFile
@@ -38,6 +40,8 @@ FactorOption = Annotated[
 ]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 
+AskPassword = Annotated[bool, typer.Option("--password", help="Ask for the password here, not in a browser.")]
+Device = Annotated[bool, typer.Option("--device", help="Show a code, to be typed in on a page elsewhere.")]
 Bearer = Annotated[bool, typer.Option("--bearer", help="Take a token that is bound to no key, for scripts.")]
 Refresh = Annotated[bool, typer.Option("--refresh", help="Only take a new token for the session at hand.")]
 
@@ -58,6 +62,8 @@ def login(  # noqa: PLR0913, PLR0917 (each is an option)
     user: UserName = None,
     compartment: Default = None,
     password_stdin: FromStdin = False,
+    password: AskPassword = False,
+    device: Device = False,
     bearer: Bearer = False,
     refresh: Refresh = False,
     provider: ProviderName = None,
@@ -65,37 +71,41 @@ def login(  # noqa: PLR0913, PLR0917 (each is an option)
 ) -> None:
     """Sign in, and remember where and as whom in the profile.
 
-    What is not given is taken from the profile, or asked for, a second factor too. The token is valid for one hour;
-    bound to a key that is kept beside it, it is of no use without that, and is followed by new ones for 24 hours while
-    it is used. With --provider, the browser shows the sign-in of an identity provider.
+    What is not given is taken from the profile, or asked for, a second factor too. You sign in in the browser, where
+    there is one; with --device, in one elsewhere; with --password, here; with --provider, the browser shows the sign-in
+    of an identity provider. The token is valid for one hour; bound to a key that is kept beside it, it is of no use
+    without that, and is followed by new ones for 24 hours while it is used.
     """
     if refresh:
         _refresh(session)
         return
+    here = password or password_stdin or not (device or _has_browser())
     known = user if provider is None else user or session.profile.user or "-"
-    profile = _asked(session.profile, url, ca, tenancy, known, compartment)
+    profile = _asked(session.profile, url, ca, tenancy, known, compartment, here=here or provider is not None)
     client = connect(profile.url, profile.ca)
-    if provider is None:
-        device = DeviceFile(session.profile_name)
-        shown, password = device.load(profile.url, profile.user), _password(profile, password_stdin)
-        answer = with_factor(session.console, client, profile, password, shown, Given.of(factor))
-        if answer.get("device"):
-            device.save(profile.url, profile.user, answer["device"])
-    else:
-        answer = by_provider(session, client, profile.tenancy, provider)
-        who = connect(profile.url, profile.ca, answer["token"]).get("/auth/whoami").data
-        profile = replace(profile, user=who["name"])
     key = None if bearer else SessionKey.generate()
-    if key is not None:
-        bound = connect(profile.url, profile.ca, answer["token"])
-        answer = bound.post("/auth/tokens/exchange", {"public_key": key.public}).data
+    if provider is not None:
+        answer = by_provider(session, client, profile.tenancy, provider)
+        profile = _named(profile, answer, None)
+        answer = _bound(profile, answer, key)
+    elif here:
+        known_here = DeviceFile(session.profile_name)
+        shown, given = known_here.load(profile.url, profile.user), _password(profile, password_stdin)
+        answer = with_factor(session.console, client, profile, given, shown, Given.of(factor))
+        if answer.get("device"):
+            known_here.save(profile.url, profile.user, answer["device"])
+        answer = _bound(profile, answer, key)
+    else:
+        way = on_device if device else in_browser
+        answer = way(client, profile, key.public if key is not None else "", session.console)
+        profile = _named(profile, answer, key)
     token = SavedToken(
         url=profile.url,
         token=answer["token"],
         token_id=answer["token_id"],
         expires_at=answer["expires_at"],
         tenancy_id=answer["tenancy_id"],
-        tenancy=profile.tenancy,
+        tenancy=profile.tenancy or answer["tenancy_id"],
         user_id=answer["user_id"],
         user=profile.user,
         bound=key is not None,
@@ -130,6 +140,26 @@ def by_provider(session: Session, client: Client, tenancy: str, provider: str) -
         message = f"the identity provider did not sign you in ({code})"
         raise CliError(message, hint=hint, code=code, exit_code=NOT_SIGNED_IN)
     return client.post("/auth/federation/tokens", {"code": said["code"], "code_verifier": verifier}).data
+
+
+def _bound(profile: Profile, answer: Json, key: SessionKey | None) -> Json:
+    """The token in `answer`, bound to the key if there is one."""
+    if key is None:
+        return answer
+    return (
+        connect(profile.url, profile.ca, answer["token"]).post("/auth/tokens/exchange", {"public_key": key.public}).data
+    )
+
+
+def _named(profile: Profile, answer: Json, key: SessionKey | None) -> Profile:
+    """The profile with the names of who signed in on the page."""
+    client = Client(profile.url, profile.ca, answer["token"], key)
+    user = client.get("/auth/whoami").data["name"]
+    return replace(profile, user=user)
+
+
+def _has_browser() -> bool:
+    return sys.stdin.isatty() and any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
 
 
 def _refresh(session: Session) -> None:
@@ -200,7 +230,14 @@ def _about(token: SavedToken) -> Json:
 
 
 def _asked(
-    known: Profile, url: str | None, ca: str | None, tenancy: str | None, user: str | None, compartment: str | None
+    known: Profile,
+    url: str | None,
+    ca: str | None,
+    tenancy: str | None,
+    user: str | None,
+    compartment: str | None,
+    *,
+    here: bool,
 ) -> Profile:
     """The profile as it will be: options first, then what is known, then questions."""
     told = {"url": url, "tenancy": tenancy, "user": user, "compartment": compartment}
@@ -208,7 +245,7 @@ def _asked(
     if ca is not None:
         profile = replace(profile, ca=str(Path(ca).expanduser().absolute()))
     for name, question in (("url", "URL of the region"), ("tenancy", "Tenancy"), ("user", "User")):
-        if not getattr(profile, name):
+        if not getattr(profile, name) and (here or name == "url"):
             if not sys.stdin.isatty():
                 raise usage(f"--{name} is missing")
             profile = replace(profile, **{name: typer.prompt(question, err=True)})

@@ -32,6 +32,7 @@ from keystead.iam.policy.check import check_statements
 from keystead.iam.ports import IamTx, Membership, Revocation
 from keystead.iam.rules import RuleActs
 from keystead.iam.sessions.keys import ApiKeys
+from keystead.iam.sessions.logins import Logins
 from keystead.iam.sessions.model import FOR_EVER
 from keystead.iam.sessions.service import Sessions
 from keystead.iam.tenancies import TenancyActs
@@ -40,7 +41,9 @@ from keystead.iam.tokens import Proof
 MAX_STATEMENTS = 50
 
 
-class Iam(RuleActs, TenancyActs, ApprovalActs, BreakGlassActs, Enrolment, Clicks, Sessions, ApiKeys, AuthTokens):
+class Iam(
+    RuleActs, TenancyActs, ApprovalActs, BreakGlassActs, Enrolment, Clicks, Logins, Sessions, ApiKeys, AuthTokens
+):
     """Who there is, and what they may do."""
 
     def authenticate(self, token: str, source: str, request_id: str, proof: Proof | None = None) -> Caller:

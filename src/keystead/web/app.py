@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 
 from keystead.web.api import TABLE
 from keystead.web.dialects import faces
+from keystead.web.login import LoginFace
 from keystead.web.pipeline import Entrance, Limits, Pipeline, Receive, Scope, Send
 from keystead.web.services import Services
 
@@ -45,4 +46,4 @@ class App:
 
 def make_app(services: Services, limits: Limits | None = None, entrance: Entrance = "") -> App:
     """The application of one worker."""
-    return App(Pipeline(services, TABLE, limits or Limits(), faces(), entrance))
+    return App(Pipeline(services, TABLE, limits or Limits(), (LoginFace(), *faces()), entrance))

@@ -5,10 +5,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from keystead.adapters.sql.rows import Table
-from keystead.adapters.sql.schema_tokens import api_keys, sessions
+from keystead.adapters.sql.rows import Table, values
+from keystead.adapters.sql.schema_tokens import api_keys, login_grants, sessions
 from keystead.core.page import PageRequest
-from keystead.iam.sessions.model import ApiKey, Session
+from keystead.iam.sessions.model import ApiKey, Login, Session
 
 
 class SqlSessionRows:
@@ -18,6 +18,7 @@ class SqlSessionRows:
         self._connection = connection
         self._generation = generation
         self._sessions = Table(connection, sessions)
+        self._logins = Table(connection, login_grants)
         self._keys = Table(connection, api_keys)
 
     def begin(self, session: Session) -> None:
@@ -58,6 +59,25 @@ class SqlSessionRows:
 
     def end_all(self, tenancy: str, principal: str, at: datetime) -> None:
         self._sessions.update({"tenancy": tenancy, "principal": principal, "ended_at": None}, ended_at=at)
+
+    def add_login(self, login: Login) -> None:
+        self._logins.insert(login)
+
+    def login(self, login_id: str) -> Login | None:
+        return self._logins.one(Login, id=login_id)
+
+    def login_by_code(self, kind: str, code: str) -> Login | None:
+        return self._logins.one(Login, kind=kind, code=code)
+
+    def change_login(self, before: Login, after: Login) -> bool:
+        changes = {name: value for name, value in values(after).items() if name != "id"}
+        return self._logins.update({"id": before.id, "state": before.state}, **changes) == 1
+
+    def count_logins(self) -> int:
+        return int(self._connection.execute(sa.select(sa.func.count()).select_from(login_grants)).scalar_one())
+
+    def forget_logins(self, before: datetime) -> None:
+        self._connection.execute(login_grants.delete().where(login_grants.c.expires_at < before))
 
     def add_api_key(self, key: ApiKey) -> None:
         self._keys.insert(key, deleted=False, generation=self._generation)

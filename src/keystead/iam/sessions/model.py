@@ -1,7 +1,9 @@
 """What is kept of a sign-in, and of a key that signs requests."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from keystead.core.ids import TenancyId, UserId
 
@@ -28,6 +30,24 @@ class Session:
     refreshed_at: datetime
     limit_at: datetime
     ended_at: datetime | None = None
+
+
+LoginState = Literal["OPEN", "SIGNED_IN", "GRANTED", "DENIED", "DONE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A login under way in a browser or for a device: marks (SHA-256) of its codes, what was asked, what was given."""
+
+    id: str
+    kind: Literal["browser", "device"]
+    code: str
+    state: LoginState
+    asked: Mapping[str, str]
+    given: Mapping[str, str]
+    tries: int
+    polled_at: datetime | None
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

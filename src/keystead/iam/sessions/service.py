@@ -98,7 +98,7 @@ class Sessions(Base):
         if principal.type == "service":
             refusal = Refusal("NotAuthorized", "a service has no tokens of its own", hint="", kind="denied")
             self._guard.refuse(caller, "", self._own(caller), "ExchangeToken", refusal)
-        key = _given_key(public_key) if public_key else None
+        key = given_key(public_key) if public_key else None
         lifetime = timedelta(minutes=minutes)
         if not caller.key_bound and caller.expires_at is not None:
             lifetime = min(lifetime, caller.expires_at - now)
@@ -147,7 +147,7 @@ class StoreBook:
             return
 
 
-def _given_key(text: str) -> PublicJwk:
+def given_key(text: str) -> PublicJwk:
     """Raises: Refusal `InvalidKey`."""
     return _key(text) if text.lstrip().startswith("{") else PublicJwk.from_pem(text)
 

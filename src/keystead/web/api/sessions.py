@@ -40,6 +40,27 @@ class NewTokenReply(Message):
     session_id: str
 
 
+class DeviceLoginReply(Message):
+    """What a device shows, and asks again with (RFC 8628)."""
+
+    device_code: Annotated[str, Meta(description="A secret of the device's: ask with it.")]
+    user_code: Annotated[str, Meta(description="To be typed in on the page.")]
+    verification_path: Annotated[str, Meta(description="The page, at the region's address.")]
+    expires_at: datetime
+    interval: Annotated[int, Meta(description="Seconds between two askings.")]
+
+
+class RedeemLogin(Message):
+    """A code, and what shows whose it is."""
+
+    way: Annotated[Literal["browser", "device"], Meta(description="`browser`: the redirect's code; `device`: its own.")]
+    code: Annotated[str, Meta(max_length=200)]
+    code_verifier: Annotated[str, Meta(max_length=128, description="PKCE (RFC 7636); for a browser's code.")] = ""
+    public_key: Annotated[
+        str, Meta(max_length=4096, description="Bind the token to this key: PEM, or JWK as text.")
+    ] = ""
+
+
 class KeySet(Message):
     """A JWK set (RFC 7517)."""
 
@@ -115,6 +136,23 @@ def refresh_token(services: Services, call: Call[NoBody, NoBody]) -> NewTokenRep
     return shown_token(services.iam.refresh_token(call.caller))
 
 
+def begin_device_login(services: Services, call: Call[NoBody, NoBody]) -> DeviceLoginReply:
+    made = services.iam.begin_device_login(call.source, call.request_id)
+    return DeviceLoginReply(
+        device_code=made.device_code,
+        user_code=made.user_code,
+        verification_path="/login/device",
+        expires_at=made.expires_at,
+        interval=5,
+    )
+
+
+def redeem_login(services: Services, call: Call[RedeemLogin, NoBody]) -> NewTokenReply:
+    body, iam = call.body, services.iam
+    issued = iam.redeem_login(body.way, body.code, body.code_verifier, body.public_key, call.source, call.request_id)
+    return shown_token(issued)
+
+
 def get_jwks(services: Services, _call: Call[NoBody, NoBody]) -> KeySet:
     return KeySet(keys=[dict(each) for each in services.iam.public_keys()])
 
@@ -175,6 +213,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "RefreshToken", "POST", "/auth/tokens/refresh", "A new token for a session that is bound to a key",
         refresh_token, "auth", reply=NewTokenReply, status=201,
         description="For 24 hours after the sign-in at most.",
+    ),
+    Operation(
+        "BeginDeviceLogin", "POST", "/auth/device", "Codes for a device that somebody lets in on the page",
+        begin_device_login, "auth", reply=DeviceLoginReply, status=201, auth=False,
+    ),
+    Operation(
+        "RedeemLogin", "POST", "/auth/logins", "Exchange the code of an allowed login for a security token",
+        redeem_login, "auth", request=RedeemLogin, reply=NewTokenReply, status=201, auth=False,
+        description="`LoginPending` and `SlowDown` (409): ask again later.",
     ),
     Operation(
         "GetJwks", "GET", "/auth/jwks", "The keys by which others verify this region's tokens", get_jwks, "auth",
