@@ -74,6 +74,7 @@ test-faults: install .bench-venv/.locked ## killed at every write (1,100 trials)
 .PHONY: fuzz
 fuzz: .venv/.installed .fuzz/.installed ## fuzz every parser of foreign bytes, FUZZ_SECONDS (60) each
 	@PYTHONPATH=.fuzz:. $(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(BIN)/pytest -q tests/native
 
 .PHONY: format
 format: .venv/.installed ## format the code and mend what can be mended by itself
@@ -86,8 +87,8 @@ format: .venv/.installed ## format the code and mend what can be mended by itsel
 demo: install .demo/.installed ## the whole main job on real data, with proofs
 	@tools/demo.sh
 
-.PHONY: bench bench-unwrap bench-vault bench-revoke bench-tde
-bench: bench-vault bench-revoke bench-tde ## every benchmark; JSON lines on standard output
+.PHONY: bench bench-unwrap bench-vault bench-revoke bench-tde bench-login
+bench: bench-vault bench-revoke bench-tde bench-login ## every benchmark; JSON lines on standard output
 
 bench-unwrap: .venv/.installed bench-tools ## unwrap of a data key against OpenBao transit
 	@$(BIN)/python -m bench.unwrap
@@ -97,6 +98,9 @@ bench-vault: .venv/.installed bench-tools ## the vault's hot path: unwrap, RSA, 
 
 bench-revoke: install ## from "disable" to process gone and restart refused; healing
 	@$(BIN)/python -m bench.revoke
+
+bench-login: install ## logins to a database with a token against a password
+	@$(BIN)/python -m bench.login
 
 bench-tde: install bench-tools ## sysbench on an encrypted system against plain MariaDB
 	@$(BIN)/python -m bench.tde

@@ -42,7 +42,7 @@ def _sign_in(port: int, tenancy: str, user: str, password: str) -> Api:
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
     return {**kept, **settings}
 
 

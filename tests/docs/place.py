@@ -54,7 +54,7 @@ class Place:
         self.port = free_port()
         first_uid = 62000 + secrets.randbelow(3000)
         self.environment = {
-            **{name: os.environ[name] for name in ("LANG", "TZ") if name in os.environ},
+            **{name: os.environ[name] for name in ("LANG", "TZ", "PYTHONPATH") if name in os.environ},
             "HOME": str(base),
             "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
             "KEYSTEAD_LISTEN_PORT": str(self.port),

@@ -59,13 +59,17 @@ class LoginRegion:
             "init",
             *("--state", str(place.state), "--key-file", str(directory / "outside/root.key")),
             *("--credentials-file", str(directory / "credentials.json"), "--port", str(port)),
-            *("--set", f"databases.endpoint_port={endpoint}", "--set", f"databases.ports={server}-{server}", "--json"),
+            *("--set", f"databases.endpoint_port={endpoint}", "--set", f"databases.ports={server}-{server + 3}", "--json"),
         )
         assert made.returncode == 0, made.stderr
         place.up()
         region = cls(place, place.sign_in())
-        region.root = region.call("GET", "/auth/whoami")["tenancy_id"]
-        region.make_system(memory_mb)
+        try:
+            region.root = region.call("GET", "/auth/whoami")["tenancy_id"]
+            region.make_system(memory_mb)
+        except BaseException:
+            region.close()
+            raise
         return region
 
     def call(self, method: str, path: str, body: object = None, token: str = "") -> Any:
@@ -102,7 +106,7 @@ class LoginRegion:
         return int(self.system["port"])
 
     def await_state(self, state: str) -> None:
-        wait_for(lambda: self.call("GET", self.path)["state"] == state, 90)
+        wait_for(lambda: self.call("GET", self.path)["state"] == state, 40)
 
     def person(self, name: str) -> Person:
         made = self.call("POST", "/users", {"name": name, "description": ""})

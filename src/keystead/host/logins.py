@@ -17,7 +17,7 @@ import queue
 import socket
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -40,6 +40,8 @@ THREADS = 4
 WAITING = 512
 SECONDS = 2.0
 WATCH_SECONDS = 1.0
+UNDECIDED_SECONDS = 2.5
+"""Longer than the plugin waits for a decision."""
 MAX_MESSAGE = 64 << 10
 NOTES_KEPT = 4096
 KINDS: dict[bytes, ClientKind] = {b"t": "token", b"o": "oci", b"p": "openid"}
@@ -137,6 +139,8 @@ class Door:
         self._books: dict[str, Book] = {}
         self._connections: dict[int, str] = {}
         self._notes = 0
+        self._seen: dict[int, float] = {}
+        self._entered: dict[int, float] = {}
         self._listening: socket.socket | None = None
         self._calls: queue.SimpleQueue[socket.socket | None] = queue.SimpleQueue()
         self._waiting = threading.BoundedSemaphore(WAITING)
@@ -164,19 +168,19 @@ class Door:
 
     def watch(self) -> None:
         """End the sessions that have nothing to rest upon any more. Raises: Unavailable: the server does not answer."""
-        found = self._node.token_sessions()
-        with self._lock:
+        with self._lock:  # before we look who is there: who comes in between is in neither
             books = dict(self._books)
             mine = {number: books[key] for number, key in self._connections.items() if key in books}
-        ended = self._ended(found, mine)
-        strangers = [number for number in found if number not in mine and not self._known(number)]
+        found = self._node.token_sessions()
+        ended = self._ended(mine)
+        strangers = self._strangers(found)
         doomed = [number for number, book in mine.items() if book.key in ended and number in found]
         if doomed or strangers:
             self._node.end_sessions([*doomed, *strangers])
             self._log("sessions were ended", system=self.system, ended=len(doomed), unknown=len(strangers))
         self._forget(found, mine)
 
-    def _ended(self, found: Sequence[int] | object, mine: dict[int, Book]) -> dict[str, str]:
+    def _ended(self, mine: dict[int, Book]) -> dict[str, str]:
         """By key, why. What expired needs no answer from anybody."""
         now = self._clock.now()
         books = {book.key: book for book in mine.values()}
@@ -190,17 +194,22 @@ class Door:
                 ended |= {each.key: each.reason for each in answers}
         return ended
 
-    def _known(self, number: int) -> bool:
-        with self._lock:  # it may have come in since we looked
-            return number in self._connections
+    def _strangers(self, found: Collection[int]) -> list[int]:
+        """Sessions that are in no book. A server lists people by name before we have decided about them."""
+        now = self._clock.monotonic()
+        with self._lock:
+            unknown = {number for number in found if number not in self._connections}
+        self._seen = {number: self._seen.get(number, now) for number in unknown}
+        return [number for number, since in self._seen.items() if now - since > UNDECIDED_SECONDS]
 
-    def _forget(self, found: object, mine: dict[int, Book]) -> None:
+    def _forget(self, found: Collection[int], mine: dict[int, Book]) -> None:
         """Leave out of the books what has gone. One that came in since is not in `mine`, and stays."""
-        present = set(found)  # type: ignore[call-overload]
+        now = self._clock.monotonic()
         with self._lock:
             for number in mine:
-                if number not in present:
+                if number not in found and now - self._entered.get(number, 0.0) > UNDECIDED_SECONDS:
                     self._connections.pop(number, None)
+                    self._entered.pop(number, None)
             keys = set(self._connections.values())
             self._books = {key: book for key, book in self._books.items() if key in keys}
             renew = self._notes > NOTES_KEPT + 2 * len(self._connections)
@@ -227,6 +236,7 @@ class Door:
             self._notes += 1
             self._books[book.key] = book
             self._connections[number] = book.key
+            self._entered[number] = self._clock.monotonic()
 
     # the socket
 

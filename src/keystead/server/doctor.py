@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import typer
 
+from keystead.adapters.mariadb.plugins import login_plugin
 from keystead.core.errors import KeysteadError
 from keystead.server import settings
 from keystead.server.process import confine, probe
@@ -155,6 +156,12 @@ def _programs(_effective: Effective) -> Found:
     return "ok", f"MariaDB {version[1] if version else 'of unknown version'} with {PLUGIN.name}"
 
 
+def _logins(_effective: Effective) -> Found:
+    if login_plugin() is None:
+        return "warning", "no login plugin: systems run without logins by token (make native; gcc, libmariadb-dev)"
+    return "ok", "database systems take logins by token"
+
+
 def _tmpfs(effective: Effective) -> Found:
     path = Path(effective.settings.databases.tmpfs_dir)
     kind = file_system(path)
@@ -270,6 +277,7 @@ CHECKS: dict[str, Callable[[Effective], Found]] = {
     "state": _schema,
     "ports": _ports,
     "MariaDB": _programs,
+    "logins": _logins,
     "tmpfs": _tmpfs,
     "user ids": _uids,
     "core dumps": _core_dumps,
