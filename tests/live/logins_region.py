@@ -59,7 +59,8 @@ class LoginRegion:
             "init",
             *("--state", str(place.state), "--key-file", str(directory / "outside/root.key")),
             *("--credentials-file", str(directory / "credentials.json"), "--port", str(port)),
-            *("--set", f"databases.endpoint_port={endpoint}", "--set", f"databases.ports={server}-{server + 3}", "--json"),
+            *("--set", f"databases.endpoint_port={endpoint}"),
+            *("--set", f"databases.ports={server}-{server + 3}", "--json"),
         )
         assert made.returncode == 0, made.stderr
         place.up()
