@@ -63,9 +63,21 @@ class Associations:
         """Check that the caller may associate this key, now. Raises: Refusal (recorded)."""
         self._snapshot.refresh()  # a job's step has no request that did so
         entry = self._vaults.entry_of(caller, key_id)
-        self._guard.require(caller, PERMISSION, entry.delegate, operation, newborn=newborn)
+        if not self._may_name(caller, entry):
+            self._guard.require(caller, PERMISSION, entry.delegate, operation, newborn=newborn)
         self._require(caller, entry, operation, None, to)
         return entry
+
+    def _may_name(self, caller: Caller, entry: Entry) -> bool:
+        """Whether a person may name this key for a system without using it: as in OCI, whoever may read it may, unless
+        that is denied. What uses the key is the system, with its own right.
+        """
+        if caller.principal.type != "user":
+            return False
+        decision = self._guard.decide(caller, PERMISSION, entry.delegate)
+        if decision.allowed or decision.statement is not None:  # it may anyway, or it is denied
+            return False
+        return self._guard.may(caller, "KEY_READ", entry.target)
 
     def seal(
         self, caller: Caller, key_id: str, material: Secret, purpose: Purpose, resource: str, *, newborn: bool = False
