@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from keystead.adapters.jose import JoseCodec
+from keystead.adapters.seen import OwnSeen
 from keystead.audit.model import Head
 from keystead.audit.segment import Broken, open_segment, scan
 from keystead.core.clock import ManualClock, isoformat, parse_moment
@@ -26,6 +27,7 @@ from keystead.crypto import asymmetric, byok, ecdsa, kdf, portable, public, reci
 from keystead.crypto.asymmetric import PrivateKey, PublicKey
 from keystead.crypto.encapsulate import Encapsulated
 from keystead.crypto.envelope import Binding, Kek, peek
+from keystead.crypto.proofkey import PublicJwk
 from keystead.crypto.sign import SigningKey
 from keystead.crypto.stream import Reader, decrypt_stream, encrypt_stream, read_header
 from keystead.crypto.suites import CURRENT, suite_of
@@ -33,6 +35,7 @@ from keystead.crypto.wrap import AesKwp
 from keystead.iam.directory import Directory
 from keystead.iam.policy.model import text as statement_text
 from keystead.iam.policy.parse import parse
+from keystead.iam.sessions.proofs import Request, dpop, signed
 from keystead.iam.tokens import Tokens
 from keystead.seal.model import decode
 from keystead.seal.openers import Identity, KeyFile, RecipientFile
@@ -413,6 +416,26 @@ def token(data: bytes) -> None:
         raise AssertionError("a token of nobody is taken")
 
 
+_PROVED = PublicJwk.from_pem(SigningKey(KEY).public.pem().decode())
+
+
+def proof(data: bytes) -> None:
+    """What a client sends beside its token, or in place of one; the first letter says which."""
+    text, now = data[1:].decode("latin-1"), ManualClock().now()
+    request = Request("POST", "/x?y=1", [(b"host", b"test"), (b"date", text.encode("latin-1"))], frozenset(), now)
+    with fine():
+        if data[:1] == b"d":
+            assert not dpop(text, "token", request, _PROVED, OwnSeen()), "a proof of nobody is taken"
+        else:
+            assert not signed(text, request).shows(_PROVED, OwnSeen()), "a signature of nobody is taken"
+
+
+def proof_seeds() -> Iterator[bytes]:
+    head = base64.urlsafe_b64encode(b'{"typ":"dpop+jwt","alg":"EdDSA","jwk":%b}' % _PROVED.text.encode())
+    yield b"d" + head + b".e30.AAAA"
+    yield b"s" + b'Signature version="1",keyId="a/b/c",algorithm="ed25519",headers="date host",signature="AAAA"'
+
+
 def token_seeds() -> Iterator[bytes]:
     for claims in map(json.loads, claims_seeds()):
         yield _CODEC.sign(claims).encode()
@@ -534,6 +557,7 @@ TARGETS: Mapping[str, Target] = {
     "signature": Target(signatures, signature_seeds),
     "policy": Target(policy, policy_seeds, _POLICY),
     "token": Target(token, token_seeds, (b".", b"eyJ")),
+    "proof": Target(proof, proof_seeds, (b".", b'headers="', b"eyJ")),
     "claims": Target(claims, claims_seeds, _JSON),
     "network": Target(network, network_seeds, (b"/32", b"::ffff:", b"private")),
     "words": Target(words, words_seeds),
