@@ -87,14 +87,17 @@ format: .venv/.installed ## format the code and mend what can be mended by itsel
 demo: install .demo/.installed ## the whole main job on real data, with proofs
 	@tools/demo.sh
 
-.PHONY: bench bench-unwrap bench-vault bench-revoke bench-tde bench-login
-bench: bench-vault bench-revoke bench-tde bench-login ## every benchmark; JSON lines on standard output
+.PHONY: bench bench-unwrap bench-vault bench-policy bench-revoke bench-tde bench-login
+bench: bench-vault bench-policy bench-revoke bench-tde bench-login ## every benchmark; JSON lines on standard output
 
 bench-unwrap: .venv/.installed bench-tools ## unwrap of a data key against OpenBao transit
 	@$(BIN)/python -m bench.unwrap
 
 bench-vault: .venv/.installed bench-tools ## the vault's hot path: unwrap, RSA, batches, many keys and statements
 	@$(BIN)/python -m bench.vault
+
+bench-policy: .venv/.installed ## what a decision costs, by the number of policy statements
+	@$(BIN)/python -m bench.policy
 
 bench-revoke: install ## from "disable" to process gone and restart refused; healing
 	@$(BIN)/python -m bench.revoke

@@ -1,8 +1,7 @@
 """`make bench-policy`: what a decision costs, in process, by the number of statements. No server, no peer.
 
-Each a JSON line; `value` in microseconds, the least of several rounds: `decide_10`, `decide_1000`, `decide_10000`
-(compiled policies alone, a condition that has to be read), `memo` (the Guard remembers), and `candidates_10000`, how
-many conditional statements one decision looked at.
+Each a JSON line; `value` in microseconds, the least of several rounds: `decide_10`, `decide_1000`, `decide_10000`:
+compiled policies, each statement with a condition that has to be read.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 A new one comes with its root compartment, a group of administrators that may do everything in it, a policy that says
 so, and the first administrator. Only the region's first tenancy, whose operators made the region, can make others, if
-its policies let somebody; whoever has root on the machine can too (`keystead tenancy found`).
+its policies let somebody.
 """
 
 from dataclasses import dataclass, field

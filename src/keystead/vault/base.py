@@ -8,6 +8,7 @@ from dataclasses import replace
 from keystead.core.clock import Clock
 from keystead.core.errors import Refusal, Unavailable, not_found
 from keystead.core.ids import CompartmentId, check_region, parse_id
+from keystead.iam.actions import TYPE_BY_NAME
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Target
 from keystead.vault.lifecycle.table import Use, permits, usable, vault_as_of
@@ -15,6 +16,9 @@ from keystead.vault.memory.keyring import Entry, Keyring
 from keystead.vault.memory.snapshot import Snapshot
 from keystead.vault.model import Key, Vault
 from keystead.vault.ports import Dependants, KeyTrail, Survey, VaultStore
+
+# What can be done with a key of another tenancy, when both let it.
+_SHARED = TYPE_BY_NAME["keys"].permissions("manage")
 
 
 class Base:
@@ -100,9 +104,18 @@ class Base:
             check_region(key_id, self._region)
             raise not_found("key")
         key = entry.key
-        if key.tenancy != caller.principal.tenancy or (key.managed_by and key.managed_by != caller.principal.id):
+        if key.managed_by and key.managed_by != caller.principal.id:
+            raise not_found("key")
+        if key.tenancy != caller.principal.tenancy and not self._shared_with(caller, entry):
             raise not_found("key")
         return entry
+
+    def _shared_with(self, caller: Caller, entry: Entry) -> bool:
+        """Whether both tenancies let the caller do anything with a key of another one; else it looks absent."""
+        if caller.principal.type == "service":
+            return False
+        may = self._guard.may
+        return any(may(caller, each, entry.target) for each in _SHARED) or may(caller, "KEY_ASSOCIATE", entry.delegate)
 
     def _vault(self, caller: Caller, vault_id: str) -> tuple[Vault, Target]:
         parse_id(vault_id, "vault")

@@ -138,7 +138,8 @@ class Associations:
         if directory.principal(principal.id) is None:
             return Access(False, "identity_deleted", f"the identity of {principal.name} is deleted", changed_at)
         entry = self._snapshot.keyring.get(key_id)
-        if entry is None or entry.key.tenancy != principal.tenancy:
+        foreign = entry is not None and entry.key.tenancy != principal.tenancy
+        if entry is None or (foreign and not self._guard.may(Caller(principal, ""), PERMISSION, entry.delegate)):
             return Access(False, "key_gone", "its key does not exist", changed_at)
         refusal = self._unusable(entry, version, "open")
         if isinstance(refusal, NotUsable):
