@@ -7,7 +7,10 @@ import sys
 import pytest
 from tests.docs.place import ROOT, place
 
-PAGES = ("README.md", "docs/tutorial.md", "docs/operations.md", "docs/database-login.md", "docs/dialects/vault.md")
+PAGES = (
+    "README.md", "docs/tutorial.md", "docs/operations.md", "docs/database-login.md", "docs/dialects/vault.md",
+    "docs/approvals.md",
+)  # fmt: skip
 NOBODY = 65534
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
