@@ -10,6 +10,7 @@ where the target may not be reached; the audit log alone has the reason.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NoReturn
 
@@ -20,7 +21,7 @@ from keystead.core.errors import Refusal, not_found
 from keystead.core.ids import IdSeries
 from keystead.iam.actions import SERVICE_GRANTS, inspect_permission, kind_of
 from keystead.iam.approvals.gate import USED, ApprovalGate
-from keystead.iam.approvals.operations import APPROVABLE
+from keystead.iam.approvals.operations import APPROVABLE, NEVER_ALONE
 from keystead.iam.directory import Directory
 from keystead.iam.factors.model import SECOND_FACTORS
 from keystead.iam.factors.risk import level_of
@@ -71,7 +72,7 @@ class Guard:
         Raises:
             Refusal: not permitted; recorded.
         """
-        self.require(caller, permission, target, operation)
+        self.require(caller, permission, target, operation, gated=True)
         if operation in APPROVABLE and self._gate is not None:
             detail = self._approved(self._gate, caller, permission, target, operation, detail)
             if detail is not None and USED in detail:
@@ -97,7 +98,7 @@ class Guard:
         Raises:
             Refusal: not permitted, or not without others; recorded.
         """
-        self.require(caller, permission, asked_at or target, operation)
+        self.require(caller, permission, asked_at or target, operation, gated=True)
         if self._gate is not None:
             detail = self._approved(self._gate, caller, permission, target, operation, detail, also)
         return self.entry(caller, permission, target, operation, "allowed", detail=detail)
@@ -212,11 +213,20 @@ class Guard:
         )
 
     def require(
-        self, caller: Caller, permission: str, target: Target, operation: str, *, newborn: bool = False
+        self,
+        caller: Caller,
+        permission: str,
+        target: Target,
+        operation: str,
+        *,
+        newborn: bool = False,
+        gated: bool = False,
     ) -> None:
         """Only decide, and record a refusal: for an act of several permissions, or one that is recorded when done.
 
-        `newborn`: the caller is the identity of a resource that the act itself will create.
+        `newborn`: the caller is the identity of a resource that the act itself will create. `gated`: whoever asks looks
+        whether others have approved; otherwise what would undo a rule of approval is refused here, as nothing would use
+        an approval up.
 
         Raises:
             Refusal: not permitted; recorded.
@@ -230,6 +240,8 @@ class Guard:
             self._hide(caller, permission, target, operation, why)
         if not decision.allowed:
             self.refuse(caller, permission, target, operation, self._refusal(caller, permission, target, decision))
+        if not gated and permission in NEVER_ALONE and self._gate is not None:
+            self._approved(self._gate, replace(caller, asked=None), permission, target, operation, None)
 
     def _lacks_factor(self, caller: Caller) -> bool:
         """Whether a group asks for a second factor that this session was begun without. Never from memory.

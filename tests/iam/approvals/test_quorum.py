@@ -230,6 +230,20 @@ def test_nothing_around_it(world: World) -> None:
     region.iam.remove_member(olivia, world.group, ada)
 
 
+def test_another_way_into_the_group_is_closed_too(world: World) -> None:
+    """A directory elsewhere that keeps groups asks for the same permission, by another operation."""
+    region = world.region
+    group = region.iam._at_group(region.iam._group(region.admin, world.group))
+    caller = world.asks("olivia", "anything")
+    assert code(region.guard.require, caller, "GROUP_UPDATE", group, "PatchScimGroup") == "ApprovalRequired"
+    waiting = world.ask()
+    world.approve(waiting, "ada", "bob")
+    named = world.asks("olivia", "delete finance", waiting)
+    assert code(region.guard.require, named, "GROUP_UPDATE", group, "PatchScimGroup") == "ApprovalRequired"
+    other = region.iam._at_group(region.iam._group(region.admin, group_of(region, "Keepers")))
+    region.guard.require(caller, "GROUP_UPDATE", other, "PatchScimGroup")
+
+
 def test_a_vault_elsewhere_whose_key_is_covered_is_covered(world: World) -> None:
     region = world.region
     free = region.iam.create_compartment(region.admin, region.tenancy, "Free")

@@ -29,6 +29,7 @@ MOVES = frozenset({"MoveKey", "MoveVault"})
 TAKING_OUT = frozenset({"RemoveGroupMember", "EndBreakGlass", "BreakGlassEnded"})
 OF_GROUPS = frozenset({"GROUP_UPDATE", "GROUP_DELETE"})
 TAKING_OVER = frozenset({"USER_UIPASS_SET", "USER_UIPASS_RESET", "USER_AUTHTOKEN_SET", "USER_APIKEY_ADD"})
+NEVER_ALONE = OF_GROUPS | TAKING_OVER
 
 # What destroying a vault does to each key in it.
 OF_ITS_KEYS: Mapping[str, str] = {
