@@ -118,6 +118,7 @@ def fake_services(**given: Any) -> Services:
         "federation": None,
         "provisioning": None,
         "iam": FakeIam(),
+        "insight": None,
         "vaults": None,
         "databases": None,
         "jobs": None,
