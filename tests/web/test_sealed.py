@@ -56,7 +56,8 @@ def test_everything_else_is_refused_with_a_hint(region: Region, client: Client, 
         assert "keystead unseal" in reply.json["hint"]
         assert reply.headers["retry-after"]
     said = region.log.entries[before:]
-    assert [(entry.operation, entry.outcome, entry.code) for entry in said] == [(name, "refused", "Sealed")] * 2
+    told = [(name, "refused", "Sealed")] * 2 if OPERATIONS[name].recorded else []
+    assert [(entry.operation, entry.outcome, entry.code) for entry in said] == told
 
 
 def test_shares_come_one_by_one(client: Client) -> None:
