@@ -322,3 +322,23 @@ def test_a_service_may_what_statements_of_the_tenancy_grant_it(region: DomainReg
     assert not region.guard.may(service, "AUTHENTICATION_INSPECT", foreign)
     region.iam.delete_policy(region.admin, policy.id)
     assert not region.guard.may(service, "AUTHENTICATION_INSPECT", target)
+
+
+def test_only_the_group_made_with_the_tenancy_is_exempt_from_denials(region: DomainRegion) -> None:
+    region.allow("Allow any-user to manage keys in tenancy", "Deny any-user to manage keys in tenancy")
+    assert region.guard.may(region.admin, "KEY_READ", key_in(region))
+    assert not region.guard.may(ann(region), "KEY_READ", key_in(region))
+    impostor = region.user("eve", "Administrators2")
+    assert not region.guard.may(impostor, "KEY_READ", key_in(region))
+
+
+def test_dynamic_groups_and_named_networks_hold_from_the_next_request_on(region: DomainRegion) -> None:
+    source = region.iam.create_network_source(region.admin, "office", ("192.0.2.0/24",))
+    region.allow("Allow group Team to read keys in tenancy where request.networkSource.name = 'office'")
+    here, there = (replace(ann(region), source=address) for address in ("192.0.2.9", "198.51.100.1"))
+    assert region.guard.may(here, "KEY_READ", key_in(region))
+    assert not region.guard.may(there, "KEY_READ", key_in(region))
+    region.iam.update_network_source(region.admin, source.id, ("198.51.100.0/24",))
+    assert region.guard.may(there, "KEY_READ", key_in(region)) and not region.guard.may(
+        here, "KEY_READ", key_in(region)
+    )

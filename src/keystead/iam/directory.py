@@ -174,10 +174,10 @@ class Directory:
         found = self._networks.get(tenancy)
         return found.names_of(address) if found is not None else ()
 
-    def is_administrator(self, principal: str, tenancy: str) -> bool:
-        """Whether a user is in the group that no deny statement of the tenancy is meant for."""
+    def administrators(self, tenancy: str) -> str:
+        """The group that no deny statement of the tenancy is meant for; empty when there is none."""
         found = self._tenancies.get(tenancy)
-        return found is not None and found.administrators != "" and found.administrators in self.groups_of(principal)
+        return found.administrators if found is not None else ""
 
     def machine(self, machine: str) -> Machine | None:
         return self._machines.get(machine)

@@ -322,10 +322,8 @@ class Guard:
     def _question(self, caller: Caller, permission: str, target: Target, newborn: bool, operation: str) -> Question:
         principal, directory = caller.principal, self._directory
         if principal.type == "user":
-            groups, exempt = (
-                directory.groups_of(principal.id),
-                directory.is_administrator(principal.id, principal.tenancy),
-            )
+            groups = directory.groups_of(principal.id)
+            exempt = directory.administrators(principal.tenancy) in groups
         else:
             exempt = False
             groups = directory.dynamic_groups_for(principal) if newborn else directory.dynamic_groups_of(principal.id)
