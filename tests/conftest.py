@@ -24,7 +24,8 @@ LONG = frozenset({
     "tests/iam/test_agreement.py", "tests/iam/test_federation.py", "tests/test_one_door.py",
     "tests/web/test_every_operation.py", "tests/dialects/test_every_operation.py",
     "tests/adapters/sql/test_audit_index.py", "tests/vault/lifecycle/test_upkeep.py",
-    "tests/server/state/test_state.py", "tests/server/test_main.py", "tests/server/process/test_supervise.py", "tests/vault/transfer/test_backups.py",
+    "tests/server/state/test_state.py", "tests/server/test_main.py", "tests/server/process/test_supervise.py",
+    "tests/vault/transfer/test_backups.py",
     "tests/vault/transfer/test_importing.py", "tests/vault/insight/test_inventory.py", "tests/vault/test_networks.py",
     "tests/vault/lifecycle/test_whole_life.py",
 })  # fmt: skip
