@@ -34,24 +34,30 @@ def region() -> Iterator[LoginRegion]:
         yield found
 
 
+def furnish_region(found: LoginRegion) -> None:
+    """A table, four people, and mappings of both kinds."""
+    with found.admin() as admin:
+        rows(admin, "CREATE DATABASE shop")
+        rows(admin, "CREATE TABLE shop.orders (id INT PRIMARY KEY)")
+        rows(admin, "INSERT INTO shop.orders VALUES (1)")
+    people = {name: found.person(name) for name in ("ann", "bob", "carol", "dan")}
+    found.policy("login", STATEMENT)
+    found.policy("use", "ALLOW any-user TO use mysql-instances IN TENANCY where request.principal.type = 'user'")
+    found.map("user", people["ann"].id, grants=["SELECT, INSERT ON shop.*"])
+    analysts = found.group("Analysts", people["bob"], people["carol"])
+    found.map("group", analysts, roles=["analyst"], precedence=50)
+    with found.admin() as admin:
+        rows(admin, "GRANT SELECT ON shop.* TO analyst")
+
+
 @contextlib.contextmanager
-def opened() -> Iterator[LoginRegion]:
+def opened(memory_mb: int = 256, *, furnish: bool = True) -> Iterator[LoginRegion]:
     directory = Path(tempfile.mkdtemp(prefix="ks-logins-"))  # pytest closes its own to the systems' uids
     directory.chmod(0o711)
-    found = LoginRegion.open(directory)
+    found = LoginRegion.open(directory, memory_mb)
     try:
-        with found.admin() as admin:
-            rows(admin, "CREATE DATABASE shop")
-            rows(admin, "CREATE TABLE shop.orders (id INT PRIMARY KEY)")
-            rows(admin, "INSERT INTO shop.orders VALUES (1)")
-        people = {name: found.person(name) for name in ("ann", "bob", "carol", "dan")}
-        found.policy("login", STATEMENT)
-        found.policy("use", "ALLOW any-user TO use mysql-instances IN TENANCY where request.principal.type = 'user'")
-        found.map("user", people["ann"].id, grants=["SELECT, INSERT ON shop.*"])
-        analysts = found.group("Analysts", people["bob"], people["carol"])
-        found.map("group", analysts, roles=["analyst"], precedence=50)
-        with found.admin() as admin:
-            rows(admin, "GRANT SELECT ON shop.* TO analyst")
+        if furnish:
+            furnish_region(found)
         yield found
     finally:
         found.close()

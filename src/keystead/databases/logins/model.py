@@ -13,7 +13,7 @@ The account's text (its authentication string) is JSON: {"mapping", "tenancy"} a
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -34,7 +34,7 @@ MAX_ROLES, MAX_GRANTS, MAX_PRECEDENCE = 16, 64, 1000
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,79}")
 _ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_GRANT = re.compile(r"([A-Za-z ,]+?)\s+ON\s+`?([A-Za-z0-9_$-]{1,64})`?\.(?:(\*)|`?([A-Za-z0-9_$-]{1,64})`?)", re.I)
+_GRANT = re.compile(r"([A-Za-z ,]+?)\s+ON\s+([A-Za-z0-9_$-]{1,64})\.(?:(\*)|([A-Za-z0-9_$-]{1,64}))", re.IGNORECASE)
 _TAKEN = ("root", "mysql", "mariadb.sys", "public", "none")
 
 
@@ -80,7 +80,7 @@ class LoginRequest:
     user: str
     account_text: str
     nonce: bytes
-    payload: bytes
+    payload: bytes = field(repr=False)
     address: str
     connection: int
 
