@@ -8,8 +8,10 @@ import pytest
 from tests.iam.approvals.world import World, code, group_of, make_world
 
 from keystead.core.errors import Refusal
+from keystead.core.ids import UserId
 from keystead.core.page import PageRequest
 from keystead.iam.approvals.acts import RuleTerms
+from keystead.iam.approvals.model import Vote
 
 _page = PageRequest(10)
 
@@ -104,6 +106,19 @@ def _join(world: World, user: str) -> None:
     with world.region.store.write(entry) as tx:
         tx.iam.set_membership(Membership(world.region.tenancy, world.group, user, False))
     world.region.snapshot.refresh()
+
+
+def test_a_vote_of_somebody_who_joined_later_counts_for_nothing_even_where_it_stands(world: World) -> None:
+    waiting, region = world.ask(), world.region
+    late = region.user("late").principal
+    _join(world, late.id)
+    world.approve(waiting, "ada")
+    with region.store.note() as tx:
+        found = tx.approvals.approval(region.tenancy, waiting)
+        assert found is not None
+        tx.approvals.add_vote(found, Vote(UserId(str(late.id)), "late", "approve", "", region.clock.now()))
+    assert code(world.delete, approval=waiting) == "ApprovalRequired"
+    assert state(world, waiting) == "PENDING"
 
 
 def test_a_group_of_the_same_name_elsewhere_does_not_count(world: World) -> None:
