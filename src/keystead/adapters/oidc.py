@@ -52,6 +52,7 @@ class _Known:
     why: str = ""
     keys: KeySet | None = None
     keys_at: float = -1e9
+    anew_at: float = -1e9
 
 
 class OidcProviders:
@@ -135,9 +136,10 @@ class OidcProviders:
 
     def _keys(self, provider: IdentityProvider, *, anew: bool) -> KeySet:
         known, now = self._of(provider), time.monotonic()
-        age = now - known.keys_at
-        if known.keys is not None and (age < KEYS_AGAIN_SECONDS if anew else age < KEPT_SECONDS):
-            return known.keys
+        if known.keys is not None:
+            if now - known.anew_at < KEYS_AGAIN_SECONDS if anew else now - known.keys_at < KEPT_SECONDS:
+                return known.keys
+            known.anew_at = now if anew else known.anew_at
         uri = self._discovered(provider).get("jwks_uri")
         status, said = self._call(provider, "GET", uri, {"Accept": "application/json"})
         listed = said.get("keys") if status == 200 and isinstance(said, dict) else None

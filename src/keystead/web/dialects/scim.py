@@ -47,12 +47,15 @@ class ScimFace:
         return raw_path.startswith(b"/scim/")
 
     def route(self, exchange: Exchange) -> Operation:
-        found = self._router.find(exchange.method, exchange.raw_path.decode("latin-1").rstrip("/"))
+        path = exchange.raw_path.decode("latin-1").rstrip("/")
+        found = self._router.find(exchange.method, path)
         if found is None:
             raise HttpRefusal(404, "NoSuchOperation", "nothing is served at this path")
         if found.operation is None:
             raise HttpRefusal(405, "MethodNotAllowed", "this method is not served at this path")
         exchange.parameters = dict(zip(found.operation.parameters, found.values, strict=False))
+        if path.endswith("/.search"):
+            exchange.parameters["kind"] = path.split("/")[3]
         return found.operation
 
     def caller(self, services: Services, exchange: Exchange) -> Caller:
@@ -175,6 +178,22 @@ def list_users(services: Services, call: Call[NoBody, Query]) -> Answer:
     return _list(services, call, services.provisioning.list_users(call.caller, call.query.get("filter", "")))
 
 
+def search(services: Services, call: Call[dict[str, Any], Query]) -> Answer:
+    """A list, asked for by a body (RFC 7644, 3.4.3)."""
+    body = {str(name).lower(): value for name, value in call.body.items()}
+    asked = {name: body.get(name.lower()) for name in ("filter", "startIndex", "count")}
+    asked |= {name: ",".join(body.get(name.lower()) or []) for name in ("attributes", "excludedAttributes")}
+    call.query = {name: str(value) for name, value in asked.items() if value not in (None, "")}
+    match call.path["kind"]:
+        case "Groups":
+            return list_groups(services, call)
+        case "Users":
+            return list_users(services, call)
+        case _:
+            text, acts = call.query.get("filter", ""), services.provisioning
+            return _list(services, call, [*acts.list_users(call.caller, text), *acts.list_groups(call.caller, text)])
+
+
 def replace_user(services: Services, call: Call[dict[str, Any], Query]) -> Answer:
     found = services.provisioning.replace_user(call.caller, call.path["id"], call.body, call.if_match)
     return _shown(services, call, found)
@@ -265,6 +284,9 @@ TABLE: tuple[Operation, ...] = (
     _op("ScimPatchUser", "PATCH", "/Users/{id}", "Change a user", patch_user, "USER_UPDATE", takes_access=True),
     _op("ScimDeleteUser", "DELETE", "/Users/{id}", "Delete a user", delete_user, "USER_DELETE", status=204,
         takes_access=True),
+    _op("ScimSearchUsers", "POST", "/Users/.search", "List users", search, "USER_INSPECT"),
+    _op("ScimSearch", "POST", "/.search", "List users and groups", search, "USER_INSPECT"),
+    _op("ScimSearchGroups", "POST", "/Groups/.search", "List groups", search, "GROUP_INSPECT"),
     _op("ScimCreateGroup", "POST", "/Groups", "Create a group", create_group, "GROUP_CREATE", status=201),
     _op("ScimListGroups", "GET", "/Groups", "List groups", list_groups, "GROUP_INSPECT"),
     _op("ScimGetGroup", "GET", "/Groups/{id}", "Show a group", get_group, "GROUP_INSPECT"),
