@@ -21,7 +21,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 LONG = frozenset({
     "tests/cli/test_databases.py", "tests/crypto/test_passwords.py", "tests/databases/test_backups.py",
     "tests/databases/test_flows.py", "tests/dialects/test_vault.py", "tests/iam/test_parse.py",
-    "tests/iam/test_agreement.py", "tests/iam/test_federation.py", "tests/test_one_door.py",
+    "tests/iam/test_agreement.py", "tests/iam/approvals/test_quorum.py", "tests/web/test_approvals.py",
+    "tests/iam/test_federation.py", "tests/test_one_door.py",
     "tests/web/test_every_operation.py", "tests/dialects/test_every_operation.py",
     "tests/adapters/sql/test_audit_index.py", "tests/vault/lifecycle/test_upkeep.py",
     "tests/server/state/test_state.py", "tests/server/test_main.py", "tests/server/process/test_supervise.py",
