@@ -11,12 +11,11 @@ where the target may not be reached; the audit log alone has the reason.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import NoReturn
 
 from keystead.audit.model import NO_DETAIL, Entry, Outcome
 from keystead.audit.service import AuditLog
-from keystead.core.clock import Clock, isoformat
+from keystead.core.clock import Clock
 from keystead.core.errors import Refusal, not_found
 from keystead.core.ids import IdSeries
 from keystead.iam.actions import SERVICE_GRANTS, inspect_permission, kind_of
@@ -24,11 +23,11 @@ from keystead.iam.approvals.gate import USED, ApprovalGate
 from keystead.iam.approvals.operations import APPROVABLE, NEVER_ALONE
 from keystead.iam.directory import Directory
 from keystead.iam.factors.model import SECOND_FACTORS
-from keystead.iam.factors.risk import level_of
-from keystead.iam.model import Associated, Caller, Target
+from keystead.iam.model import Caller, Target
 from keystead.iam.policy.compile import decide_across
 from keystead.iam.policy.question import Decision, Question
 from keystead.iam.policy.suggest import suggest
+from keystead.iam.request import RequestVariables
 
 MEMO_LIMIT = 50_000
 # What the identity of a resource is called where a statement associates keys with it.
@@ -334,7 +333,7 @@ class Guard:
             groups,
             permission,
             target.path,
-            _Variables(caller, permission, target, directory, self._clock.now(), self._region, operation),
+            RequestVariables(caller, permission, target, directory, self._clock.now(), self._region, operation),
             principal.tenancy,
             exempt,
         )
@@ -388,110 +387,6 @@ def _others(home: str, target: Target) -> tuple[str, ...]:
     if associated is None or associated.tenancy in (home, target.tenancy):
         return () if target.tenancy == home else (target.tenancy,)
     return (associated.tenancy,) if target.tenancy == home else (target.tenancy, associated.tenancy)
-
-
-class _Variables:
-    """The where-variables of one request, looked up only when a statement asks. Absent ones are None."""
-
-    __slots__ = ("_caller", "_directory", "_now", "_operation", "_permission", "_region", "_target")
-
-    def __init__(
-        self,
-        caller: Caller,
-        permission: str,
-        target: Target,
-        directory: Directory,
-        now: datetime,
-        region: str,
-        operation: str,
-    ) -> None:
-        self._caller = caller
-        self._permission = permission
-        self._target = target
-        self._directory = directory
-        self._now = now
-        self._region = region
-        self._operation = operation
-
-    def __call__(self, name: str) -> str | tuple[str, ...] | None:
-        side, _, rest = name.partition(".")
-        match side:
-            case "request":
-                return self._request(rest)
-            case "target":
-                return self._of_target(rest)
-            case "associated":
-                return self._associated(rest)
-            case _:
-                return None
-
-    def _request(self, name: str) -> str | tuple[str, ...] | None:
-        principal = self._caller.principal
-        is_user = principal.type == "user"
-        found: str | tuple[str, ...] | None = None
-        match name:
-            case "user.id":
-                found = principal.id if is_user else None
-            case "user.name":
-                found = principal.name if is_user else None
-            case "user.mfatotpverified" | "risk.level":
-                found = self._sign_in(name) if is_user and self._caller.token_id else None
-            case "groups.id":
-                found = tuple(self._directory.groups_of(principal.id)) if is_user else None
-            case "permission":
-                found = self._permission
-            case "operation":
-                found = self._operation or None
-            case "networksource.name":
-                found = self._directory.network_sources_of(principal.tenancy, self._caller.source)
-            case "region":
-                found = self._region
-            case "principal.type":
-                found = principal.type
-            case "principal.id":
-                found = principal.id
-            case "principal.compartment.id":
-                found = principal.compartment
-            case "resource.compartment.id":
-                found = None if is_user else principal.compartment
-            case "utc-timestamp":
-                found = isoformat(self._now)
-            case _:
-                pass
-        return found
-
-    def _sign_in(self, name: str) -> str:
-        if name == "risk.level":
-            return level_of(self._caller.risk)
-        return "false" if self._caller.factors.isdisjoint(SECOND_FACTORS) else "true"
-
-    def _associated(self, name: str) -> str | tuple[str, ...] | None:
-        """What a key is used for: what the target says, or the resource itself that uses it."""
-        found, principal = self._target.associated, self._caller.principal
-        if found is None:
-            kind = _AS_RESOURCE.get(principal.type)
-            place = self._directory.compartment(principal.tenancy, principal.compartment) if kind else None
-            if kind is None or place is None:
-                return None
-            found = Associated(kind, principal.tenancy, place.path)
-        return found.type if name == "type" else found.path
-
-    def _of_target(self, name: str) -> str | tuple[str, ...] | None:
-        match name:
-            case "compartment.id":
-                return self._target.path[-1] if self._target.path else None
-            case "compartment.name":
-                found = self._directory.compartment(self._target.tenancy, self._target.path[-1])
-                return found.name if found else None
-            case "group.member":
-                group = self._target.attributes.get("group.id")
-                if group is None:
-                    return None
-                return "true" if group in self._directory.groups_of(self._caller.principal.id) else "false"
-            case "policy.type":
-                return tuple(self._target.attributes.get(name, "").split())
-            case _:
-                return self._target.attributes.get(name)
 
 
 def _factor_needed() -> Refusal:

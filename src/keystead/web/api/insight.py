@@ -7,7 +7,7 @@ from msgspec import Meta, field
 from keystead.iam.insight.model import Difference, Holder, Meeting, Unused
 from keystead.iam.model import Principal
 from keystead.iam.policy.question import Consideration, StatementRef
-from keystead.web.api.iam import Statement
+from keystead.web.api.policies import Statement
 from keystead.web.messages import CompartmentRef, Message
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
