@@ -30,8 +30,6 @@ from keystead.iam.policy.suggest import suggest
 from keystead.iam.request import RequestVariables
 
 MEMO_LIMIT = 50_000
-# What the identity of a resource is called where a statement associates keys with it.
-_AS_RESOURCE = {"mysqldbsystem": "mysql-instances"}
 UNREACHED = "NotReachableFromThere"
 
 
