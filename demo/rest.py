@@ -14,12 +14,12 @@ _BASE = "/keystead/v1"
 
 
 class Rest:
-    """Requests as `who`, with the token that their sign-in left in their profile."""
+    """Requests as `who`, with a bearer token: that of their sign-in is bound to a key that their profile keeps."""
 
     def __init__(self, stage: Stage, who: str) -> None:
         url = urlsplit(stage.region["url"])
         context = ssl.create_default_context(cafile=str(stage.state / "ca.pem"))
-        token = json.loads((stage.place.home / "tokens" / f"{who}.json").read_text())["token"]
+        token = stage.run(who, "session", "token", "--for", "api", "--minutes", "10").data["token"]
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._connection = http.client.HTTPSConnection(str(url.hostname), url.port, context=context, timeout=30)
         self._connection.connect()

@@ -94,8 +94,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def free_block(count: int, first: int = 23600, last: int = 32000) -> range:
-    """`count` consecutive ports that nobody listens on, below those that the kernel hands out."""
+def free_block(count: int) -> range:
+    """`count` consecutive ports that nobody listens on, below those that the kernel hands out.
+
+    Nobody listens yet at those that another worker has just found, so each worker looks in a part of its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4
+    first = 23600 + worker * 2000
+    last = first + 2000
     start = first + (os.getpid() * 37 + time.monotonic_ns() // 1000) % (last - first)
     for base in (*range(start, last - count), *range(first, start)):
         if all(_bindable(port) for port in range(base, base + count)):

@@ -94,6 +94,7 @@ def test_one_to_one(region: LoginRegion) -> None:
             rows(connection, "DELETE FROM shop.orders")
         with pytest.raises(pymysql.MySQLError, match="denied"):
             rows(connection, "SELECT * FROM mysql.global_priv")
+    wait_for(lambda: last_entry(region, "allowed", "ann")["detail"]["connection"] == str(number), 10)
     entry = last_entry(region, "allowed", "ann")
     assert (entry["principal_id"], entry["resource_id"]) == (ann.id, region.system["id"])
     detail = entry["detail"]

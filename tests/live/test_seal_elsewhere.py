@@ -154,7 +154,7 @@ def test_a_kms_that_is_away_at_the_start_opens_it_later(place: Place, tmp_path: 
             assert warden.ask(runtime, do="status")["sealed"]
             server.unseal()
             program = (
-                "import sys, time\nfrom pathlib import Path\nfrom keystead.server import warden\n"
+                "import sys, time\nfrom pathlib import Path\nfrom keystead.server.sealing import warden\n"
                 f"while warden.ask(Path({str(runtime)!r}), do='status')['sealed']: time.sleep(0.2)\n"
             )
             subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

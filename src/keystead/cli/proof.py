@@ -8,16 +8,19 @@ import hashlib
 import json
 import secrets
 import time
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from keystead.core.secret import Secret
-from keystead.crypto.sign import SigningKey
+
+if TYPE_CHECKING:
+    from keystead.crypto.sign import SigningKey
 
 
 class SessionKey:
     """An Ed25519 key of this sign-in alone."""
 
-    def __init__(self, key: SigningKey) -> None:
+    def __init__(self, key: "SigningKey") -> None:
         self._key = key
         public = key.public.jwk()
         self._jwk = {name: public[name] for name in ("kty", "crv", "x")}
@@ -25,11 +28,15 @@ class SessionKey:
     @classmethod
     def generate(cls) -> "SessionKey":
         """A new one."""
+        from keystead.crypto.sign import SigningKey
+
         return cls(SigningKey.generate())
 
     @classmethod
     def from_pem(cls, text: str) -> "SessionKey":
         """The one that was kept. Raises: Refusal `InvalidKey`."""
+        from keystead.crypto.sign import SigningKey
+
         return cls(SigningKey.from_pem(Secret(text.encode())))
 
     def reveal_pem(self) -> str:

@@ -185,7 +185,7 @@ def _success(operation: Operation) -> dict[str, Any]:
 
 def _refusals(operation: Operation) -> dict[str, Any]:
     wanted = {"400", "405", "413", "429", "503"}
-    if operation.auth or operation.runs == "sign_in":
+    if operation.auth or operation.recorded:  # of the others some ask for a proof of their own
         wanted |= {"401"}
     if operation.auth:
         wanted |= {"403", "404", "409"}
