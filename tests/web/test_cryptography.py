@@ -38,7 +38,7 @@ def new_key(region: Region, client: Client, name: str, algorithm: str) -> str:
 
 
 def test_slow_keys_are_used_off_the_loop(region: Region, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = new_key(region, client, "slow", "RSA-2048")
+    key = new_key(region, client, "slow", "RSA-3072")
     sealed = client.post(f"/keys/{key}/actions/wrap", {"key_material": b64(b"k" * 32)}).json["ciphertext"]
     ran: list[str] = []
     unwrap = PrivateKey.unwrap
