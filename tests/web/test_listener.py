@@ -58,7 +58,7 @@ class Echo:
         await send({"type": "http.response.body"})
 
 
-def run(work: Callable[[Echo, "Client"], Awaitable[None]], clients: int = 1) -> None:
+def run(work: Callable[[Echo, "Client"], Awaitable[None]]) -> None:
     async def limited() -> None:
         async with asyncio.timeout(PATIENCE):
             app = Echo()
@@ -156,8 +156,19 @@ def test_what_cannot_be_served_at_once_now_goes_the_long_way() -> None:
     run(work)
 
 
+def test_a_client_that_says_it_stays_is_served_at_once_too() -> None:
+    async def work(app: Echo, client: Client) -> None:
+        for _ in range(2):
+            client.send(post(b"/fast", b"same", b"Connection: keep-alive"))
+            await client.answer()
+        assert app.at_once_count == 1
+
+    run(work)
+
+
 @pytest.mark.parametrize(
-    "field", [b"Transfer-Encoding: chunked", b"Connection: close", b"Expect: 100-continue", b"Upgrade: h2c"]
+    "field",
+    [b"Transfer-Encoding: chunked", b"Connection: close", b"Expect: 100-continue", b"Upgrade: h2c", b"DPoP: a.b.c"],
 )
 def test_a_head_that_frames_otherwise_is_not_remembered(field: bytes) -> None:
     async def work(_app: Echo, client: Client) -> None:

@@ -59,6 +59,10 @@ def test_secrets_do_not_travel_in_targets() -> None:
             assert not {"password", "token", "plaintext"} & set(operation.query.__struct_fields__)
 
 
+def test_who_is_asked_about_a_sign_in_is_not_told_its_number(found: dict[str, Any]) -> None:
+    assert set(found["components"]["schemas"]["WaitingSignIn"]["properties"]) == {"id", "source", "asked_at", "until"}
+
+
 def test_it_is_served_without_a_token(tmp_path: Path, found: dict[str, Any]) -> None:
     client: Client = open_region(tmp_path).client("")
     reply = client.get("/openapi.json")

@@ -12,7 +12,7 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -23,7 +23,7 @@ import msgspec
 
 from keystead.adapters.jose import JoseCodec
 from keystead.core.clock import Clock, isoformat
-from keystead.core.errors import Fault, Refusal, Unavailable
+from keystead.core.errors import Fault, Kind, Refusal, Unavailable
 from keystead.databases.desk import HostView, Opened, Report
 from keystead.databases.logins.model import EndedLogin, HeldLogin, LoginAnswer, LoginRequest, MappingReport
 from keystead.iam.tokens import MACHINE_LIFETIME, machine_claims
@@ -35,7 +35,14 @@ LOGIN_SECONDS = 1.8
 TOLERANCE = timedelta(seconds=5)
 Read = TypeVar("Read")
 _ENDED = msgspec.json.Decoder(dict[str, list[EndedLogin]])
-_KINDS = {400: "bad_request", 401: "unauthenticated", 403: "denied", 404: "not_found", 409: "conflict", 412: "stale"}
+_KINDS: Mapping[int, Kind] = {
+    400: "bad_request",
+    401: "unauthenticated",
+    403: "denied",
+    404: "not_found",
+    409: "conflict",
+    412: "stale",
+}
 
 
 class ApiDesk:
@@ -193,4 +200,4 @@ def _error(status: int, answer: bytes) -> Exception:
     if status >= 500 or status == 429:
         return Unavailable(code, message, hint=hint)
     kind = _KINDS.get(status)
-    return Fault(code, message, hint=hint) if kind is None else Refusal(code, message, hint=hint, kind=kind)  # type: ignore[arg-type]
+    return Fault(code, message, hint=hint) if kind is None else Refusal(code, message, hint=hint, kind=kind)

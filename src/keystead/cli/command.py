@@ -70,7 +70,7 @@ def command(
         named = inspect.Parameter("approval", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Approval)
         own = (item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in others)
         shown = [context, *own, *([named] if approvable else []), ask]
-        run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]  # what typer reads
         run.__annotations__ = {item.name: item.annotation for item in shown}
         run.__doc__ = function.__doc__
         run.__name__ = function.__name__

@@ -100,7 +100,7 @@ class BackupSteps(Steps):
             current = tx.databases.backup(backup.tenancy, backup.id)
             if current is None or current.state != backup.state:
                 return False
-            return tx.databases.change_backup(current, replace(current, state=state, **changes))  # type: ignore[arg-type]
+            return tx.databases.change_backup(current, replace(current, state=state, **changes))  # type: ignore[arg-type]  # its fields
 
 
 class TakeBackup(BackupSteps):

@@ -76,7 +76,7 @@ class SystemFlow:
         if permission is None:
             return
         found = self.snapshot.directory.principal(job.requester)
-        nobody = Principal(job.requester, "user", job.requester_name, job.tenancy, system.compartment)  # type: ignore[arg-type]
+        nobody = Principal(job.requester, "user", job.requester_name, job.tenancy, system.compartment)  # type: ignore[arg-type]  # an id as kept
         caller = Caller(found or nobody, request_id=job.id, source="work")
         kind = "mysql-backups" if permission.startswith("MYSQL_BACKUP") else "mysql-instances"
         self.guard.require(caller, permission, target_of(system, self.snapshot, kind), f"{job.kind} (job)")
@@ -104,7 +104,7 @@ class SystemFlow:
     def apply(self, step: str, system: DbSystem, progress: Progress, **arguments: str) -> Mapping[str, str]:
         """One step at the host. Raises: Waiting while the key may not be used."""
         try:
-            return self.host.apply(system.id, step, progress, **arguments)  # type: ignore[arg-type]
+            return self.host.apply(system.id, step, progress, **arguments)  # type: ignore[arg-type]  # texts
         except Refusal as refusal:
             if refusal.code in ACCESS_LOST:
                 raise Waiting(refusal.message) from refusal

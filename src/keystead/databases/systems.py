@@ -218,7 +218,7 @@ class SystemActs(Creation):
             if act == "delete" and current.deletion_protection:  # switched on since it was looked at
                 raise stale()
             if changes:
-                saved(tx, current, replace(current, reason="", reason_text="", **changes))  # type: ignore[arg-type]
+                saved(tx, current, replace(current, reason="", reason_text="", **changes))  # type: ignore[arg-type]  # its fields
             tx.jobs.add(job)
         return job
 

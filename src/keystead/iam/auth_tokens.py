@@ -115,7 +115,7 @@ class AuthTokens(Base):
             principal = self._unchanged(user)
         place = (CompartmentId(held.tenancy),) if held is not None and right else ()
         tenancy = held.tenancy if held is not None and right else ""
-        who = principal or Principal("", "user", user_id[:64], tenancy, "")  # type: ignore[arg-type]
+        who = principal or Principal("", "user", user_id[:64], tenancy, "")  # type: ignore[arg-type]  # nobody
         caller = Caller(who, request_id, source)
         target = Target("users", who.id, who.name, who.tenancy, place)
         if principal is None:

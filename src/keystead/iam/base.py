@@ -10,8 +10,17 @@ from keystead.iam.factors.ports import Proofs
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Group, Policy, Principal, Target, User
 from keystead.iam.policy.check import policy_types
-from keystead.iam.ports import IamStore, PasswordHasher
+from keystead.iam.ports import IamRows, IamStore, PasswordHasher
 from keystead.iam.tokens import Tokens
+
+
+def user_of(rows: IamRows, caller: Caller, user_id: str) -> User:
+    """A user of the caller's tenancy. Guards nothing by itself. Raises: Refusal `NotFound`."""
+    parse_id(user_id, "user")
+    found = rows.user(caller.principal.tenancy, user_id)
+    if found is None:
+        raise not_found("user")
+    return found
 
 
 class Base:
@@ -58,12 +67,8 @@ class Base:
         return found
 
     def _user(self, caller: Caller, user_id: str) -> User:
-        parse_id(user_id, "user")
         with self._store.read() as tx:
-            found = tx.iam.user(caller.principal.tenancy, user_id)
-        if found is None:
-            raise not_found("user")
-        return found
+            return user_of(tx.iam, caller, user_id)
 
     def _group(self, caller: Caller, group_id: str) -> Group:
         parse_id(group_id, "group")

@@ -15,7 +15,8 @@ from keystead.server.process import confine
 from keystead.server.sealing import mark
 from keystead.server.sealing.commands import Opening, given_for, read_counts, tell_shares
 from keystead.server.sealing.unseal import ask_passphrase, open_by_itself, open_root
-from keystead.server.settings import Effective, Settings
+from keystead.server.sections import SECTIONS, Settings
+from keystead.server.settings import Effective
 
 if TYPE_CHECKING:
     from keystead.cli.console import Console
@@ -153,8 +154,8 @@ def _settings(asked: Asked, state: Path) -> Settings:
         section, dot, field = name.partition(".")
         if not separator or not dot:
             raise Refusal("InvalidSettings", f"not a setting: {given!r}", hint="like --set listen.workers=1")
-        if section not in settings.SECTIONS:
-            hint = f"sections: {', '.join(settings.SECTIONS)}"
+        if section not in SECTIONS:
+            hint = f"sections: {', '.join(SECTIONS)}"
             raise Refusal("InvalidSettings", f"there is no section [{section}]", hint=hint)
         environment[f"KEYSTEAD_{section}_{field}".upper()] = value
     text = settings.render(settings.build(chosen)).encode()

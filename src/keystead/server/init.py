@@ -24,7 +24,8 @@ from keystead.seal.openers import KeyFile, Maker, NewShares, Passphrase
 from keystead.server import authority, machine
 from keystead.server.machine import ThisMachine
 from keystead.server.sealing.unseal import SEAL_NAME, read_recipient
-from keystead.server.settings import FILE_NAME, Effective, Settings, parse, render
+from keystead.server.sections import Settings
+from keystead.server.settings import FILE_NAME, Effective, parse, render
 from keystead.server.state.building import Building, building, write
 
 if TYPE_CHECKING:

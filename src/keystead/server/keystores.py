@@ -1,8 +1,7 @@
 """The keystores that the settings name, for one process. Nothing is asked of them yet."""
 
 from keystead.adapters.keystores.patience import Limits
-from keystead.core.errors import Refusal
-from keystead.server.settings import ExternalSection, HsmSection, Settings
+from keystead.server.sections import ExternalSection, HsmSection, Settings, invalid
 from keystead.vault.memory.software import SoftwareKeystore
 from keystead.vault.ports import Keystore
 
@@ -28,7 +27,7 @@ def _token(section: HsmSection, software: SoftwareKeystore) -> Keystore:
 
     uri = parse(section.uri)
     if not (uri.module_path or section.module):
-        raise _invalid("[hsm] uri names a token, but no module is set", "set [hsm] module, or module-path in the URI")
+        raise invalid("[hsm] uri names a token, but no module is set", "set [hsm] module, or module-path in the URI")
     limits = Limits(section.sessions, section.waiting, section.wait_seconds, section.call_seconds)
     return TokenKeystore(Token(uri, section.module, section.pin_file, limits), software.fingerprint)
 
@@ -38,7 +37,7 @@ def _external(section: ExternalSection) -> Keystore:
     from keystead.adapters.keystores.openbao import OpenBaoKms
 
     if not section.token_file:
-        raise _invalid("[external] url is set, but no token_file", "put its token into a file and name it")
+        raise invalid("[external] url is set, but no token_file", "put its token into a file and name it")
     limits = Limits(section.connections, section.waiting, section.wait_seconds, section.call_seconds)
     kms = OpenBaoKms(
         section.url,
@@ -49,7 +48,3 @@ def _external(section: ExternalSection) -> Keystore:
         timeout=section.call_seconds,
     )
     return ExternalKeystore(PatientKms(kms, limits))
-
-
-def _invalid(message: str, hint: str) -> Refusal:
-    return Refusal("InvalidSettings", message, hint=hint)

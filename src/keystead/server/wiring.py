@@ -287,7 +287,6 @@ def runners(region: Region) -> list[Runner]:
     from keystead.databases import backups, flows
 
     files = FileBackups(region.effective.backups)
-    files = FileBackups(region.effective.backups)
     host = SocketHost(region.effective.runtime / CONTROL_NAME)
     given = (
         region.guard,

@@ -359,9 +359,11 @@ class Connection(asyncio.Protocol):
         begun, self._begun = self._begun, b""
         end = begun.find(b"\r\n\r\n") + 4
         found = dict(headers)
-        special = (b"transfer-encoding", b"connection", b"expect", b"upgrade")
+        special = (b"transfer-encoding", b"expect", b"upgrade", b"dpop", b"x-date", b"date")
         length = found.get(b"content-length", b"")
-        if end < 4 or query or version != b"1.1" or not length.isdigit() or any(name in found for name in special):
+        stays = found.get(b"connection", b"keep-alive").strip().lower() == b"keep-alive"
+        usual = stays and not any(name in found for name in special)  # else framed otherwise, or signed and never again
+        if end < 4 or query or version != b"1.1" or not length.isdigit() or not usual:
             return
         self._listener.remember(begun[:end], Head(method, path, headers, int(length)))
 

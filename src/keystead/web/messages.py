@@ -198,3 +198,18 @@ def _wrong(place: str, wanted: str, rest: str) -> NoReturn:
 def unsupported_media_type() -> HttpRefusal:
     """The body is labelled as something else than JSON."""
     return HttpRefusal(415, "UnsupportedMediaType", "the body must be JSON", hint="send Content-Type: application/json")
+
+
+def read_if_match(raw: bytes) -> int | None:
+    """The version in an If-Match header; None for `*`.
+
+    Raises:
+        Refusal: not an ETag of ours.
+    """
+    text = raw.strip()
+    if text == b"*":
+        return None
+    digits = text[1:-1]
+    if len(text) < 3 or text[:1] != b'"' or text[-1:] != b'"' or not digits.isdigit() or len(digits) > 15:
+        raise Refusal("InvalidParameter", "the If-Match header is not an ETag of ours", hint='it looks like "3"')
+    return int(digits)

@@ -27,7 +27,7 @@ from keystead.web.asked import asked as asked_for
 from keystead.web.durable import Durable
 from keystead.web.exchange import Answer, Exchange, Face, Header, Wanted
 from keystead.web.listener import Answering, Head
-from keystead.web.messages import read_body, read_query, unsupported_media_type
+from keystead.web.messages import read_body, read_if_match, read_query, unsupported_media_type
 from keystead.web.operations import NOTHING, ROOT, Call, Operation, Router, read_parameters
 from keystead.web.patience import Patience
 from keystead.web.pools import Pool, busy, too_many_sign_ins
@@ -42,7 +42,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 Entrance = Literal["", "local", "private"]
-MET_LIMIT = 8192
 
 JSON: Header = (b"content-type", b"application/json")
 OCTETS: Header = (b"content-type", b"application/octet-stream")
@@ -99,8 +98,6 @@ class Pipeline:
         self._worker = secrets.token_hex(6)
         self._in_flight = 0
         self._refusing: set[asyncio.Task[None]] = set()
-        # The hot path: the targets of cryptography met before, so that finding them again is one look-up.
-        self._met: dict[tuple[str, bytes], tuple[Operation, dict[str, str]]] = {}
 
     def close(self) -> None:
         """Let what has begun end."""
@@ -263,10 +260,6 @@ class Pipeline:
 
     def _route(self, exchange: Exchange) -> Operation:
         raw = exchange.raw_path
-        met = self._met.get((exchange.method, raw))
-        if met is not None:
-            exchange.operation, exchange.parameters = met
-            return met[0]
         if len(raw) > self._limits.target_bytes:
             raise HttpRefusal(414, "TargetTooLong", "the request target is too long")
         found = self._router.find(exchange.method, raw.decode("latin-1"))
@@ -288,10 +281,6 @@ class Pipeline:
             )
         exchange.operation = found.operation
         exchange.parameters = read_parameters(found.operation, found.values)
-        if found.operation.runs == "loop":
-            if len(self._met) >= MET_LIMIT:
-                self._met.clear()
-            self._met[exchange.method, raw] = (found.operation, exchange.parameters)
         return found.operation
 
     def _authenticate(self, exchange: Exchange) -> Caller:
@@ -359,7 +348,7 @@ class Pipeline:
         elif body.strip() not in (b"", b"{}"):
             raise Refusal("InvalidParameter", "this operation takes no body", hint="send it without one")
         asked = read_query(operation.query, query) if query or operation.query is not None else NOTHING
-        seen = _if_match(wanted.if_match) if wanted.if_match and operation.moves else None
+        seen = read_if_match(wanted.if_match) if wanted.if_match and operation.moves else None
         call = Call(read, asked, exchange.parameters, seen, exchange.request_id, exchange.source, exchange.caller)
         if exchange.caller is not None and exchange.method != "GET" and operation.runs in ("pool", "stream"):
             call.signed_in = replace(exchange.caller, asked=asked_for(operation, call, wanted.approval))
@@ -489,18 +478,3 @@ async def _disconnected(receive: Receive) -> None:
 
 def _too_large(limit: int) -> HttpRefusal:
     return HttpRefusal(413, "TooLarge", f"the body is larger than {limit} bytes")
-
-
-def _if_match(raw: bytes) -> int | None:
-    """The version in an If-Match header; None for `*`.
-
-    Raises:
-        Refusal: not an ETag of ours.
-    """
-    text = raw.strip()
-    if text == b"*":
-        return None
-    digits = text[1:-1]
-    if len(text) < 3 or text[:1] != b'"' or text[-1:] != b'"' or not digits.isdigit() or len(digits) > 15:
-        raise Refusal("InvalidParameter", "the If-Match header is not an ETag of ours", hint='it looks like "3"')
-    return int(digits)

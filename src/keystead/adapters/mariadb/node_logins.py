@@ -9,6 +9,7 @@ The directory is ours and closed to the system's uid for writing, so that it can
 import contextlib
 import os
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 BACKLOG = 1024
 
 
-class NodeLogins:
+class NodeLogins(ABC):
     """What `MariaDbNode` has of the port `LoginNode`."""
 
     _system: DbSystem
@@ -34,8 +35,8 @@ class NodeLogins:
     _owner: Owner
     _server: "Server | None"
 
-    def _admin(self) -> "Admin":
-        raise NotImplementedError
+    @abstractmethod
+    def _admin(self) -> "Admin": ...
 
     @property
     def _login_socket(self) -> Path:

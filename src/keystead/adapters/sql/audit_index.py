@@ -30,6 +30,7 @@ import msgspec
 
 from keystead.adapters.segment_files import hash_at, list_segments, segment_path, verify_trail
 from keystead.adapters.sql.audit_calls import CALLS_SCHEMA, COUNTED, Calls, add_calls, counted_as, read_calls
+from keystead.adapters.sql.audit_terms import Terms, decoder, find_term
 from keystead.audit.model import Entry, Head
 from keystead.audit.query import EntryFilter
 from keystead.audit.rollback import AuditView
@@ -70,31 +71,6 @@ _TABLES = ("terms", "writers", "marks", "entries", "calls")
 _INSERT = "insert or ignore into entries values (null,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 
 
-class _Searched(msgspec.Struct, gc=False):
-    """What of an entry is searched by."""
-
-    id: str
-    at: datetime
-    tenancy: str
-    principal_id: str
-    principal_type: str
-    principal_name: str
-    action: str
-    operation: str
-    resource_id: str
-    resource_name: str
-    resource_type: str
-    outcome: str
-    generation: int
-
-
-class _Line(msgspec.Struct, gc=False):
-    entry: _Searched
-
-
-_decoder = msgspec.json.Decoder(_Line)
-
-
 @dataclass(frozen=True, slots=True)
 class Integrated:
     """What one pass did: new entries, and the problems of writers whose chain cannot be followed."""
@@ -120,26 +96,6 @@ class _Place:
         return Head(self.sequence, self.chain)
 
 
-class _Terms(dict[str, int]):
-    """The numbers that stand for texts; a text not met before gets one, in the transaction under way."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        super().__init__()
-        self._connection = connection
-
-    def __missing__(self, text: str) -> int:
-        self._connection.execute("insert or ignore into terms (text) values (?)", (text,))
-        number = _find_term(self._connection, text)
-        assert number is not None  # noqa: S101  # just inserted
-        self[text] = number
-        return number
-
-
-def _find_term(connection: sqlite3.Connection, text: str) -> int | None:
-    row = connection.execute("select id from terms where text = ?", (text,)).fetchone()
-    return None if row is None else int(row[0])
-
-
 class AuditIndex:
     """The index file at `path` over the segments in `directory`. Safe from every thread; one process integrates."""
 
@@ -156,7 +112,7 @@ class AuditIndex:
             for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_MS}"):
                 self._connection.execute(f"pragma {pragma}")
             self._prepare()
-        self._terms = _Terms(self._connection)
+        self._terms = Terms(self._connection)
 
     def close(self) -> None:
         with self._lock:
@@ -230,7 +186,7 @@ class AuditIndex:
     def calls(self, tenancy: str, key: str, since: datetime) -> list[Calls]:
         """Calls for a key from the day of `since` on, by principal, operation and outcome. Raises: Unavailable."""
         with self._lock, _translated():
-            terms = [_find_term(self._connection, text) for text in (tenancy, key)]
+            terms = [find_term(self._connection, text) for text in (tenancy, key)]
             return read_calls(self._connection, terms[0], terms[1], _microseconds(since))
 
     def heads(self) -> dict[str, Head]:
@@ -359,7 +315,7 @@ class AuditIndex:
         copied: set[str] = set()
         for start, end, line_hash in lines:
             try:
-                entry = _decoder.decode(data[start:end]).entry
+                entry = decoder.decode(data[start:end]).entry
             except msgspec.MsgspecError:
                 continue  # chained, so its writer wrote it; `verify` reports it
             generation = entry.generation
@@ -441,7 +397,7 @@ class AuditIndex:
         ):
             if not text and columns != ("tenancy",):
                 continue
-            term = _find_term(self._connection, text)
+            term = find_term(self._connection, text)
             if term is None:
                 return None
             parts.append("(" + " or ".join(f"e.{column} = ?" for column in columns) + ")")

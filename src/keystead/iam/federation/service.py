@@ -16,6 +16,7 @@ from keystead.core.page import Page, PageRequest, cut
 from keystead.core.secret import Secret
 from keystead.crypto import kdf
 from keystead.crypto.envelope import Binding, Kek
+from keystead.iam.base import user_of
 from keystead.iam.directory import Directory
 from keystead.iam.federation.model import (
     MAX_MAPPINGS,
@@ -258,12 +259,8 @@ class IdentityProviders:
         return found
 
     def _user(self, caller: Caller, user_id: str) -> User:
-        parse_id(user_id, "user")
         with self._store.read() as tx:
-            found = tx.iam.user(caller.principal.tenancy, user_id)
-        if found is None:
-            raise not_found("user")
-        return found
+            return user_of(tx.iam, caller, user_id)
 
     def _at(self, provider: IdentityProvider) -> Target:
         attributes = {"identity-provider.id": provider.id, "identity-provider.name": provider.name}

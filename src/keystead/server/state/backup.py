@@ -49,7 +49,8 @@ from keystead.seal.openers import Opener, Passphrase
 from keystead.seal.service import RootKey
 from keystead.server import authority, machine
 from keystead.server.sealing.unseal import SEAL_NAME, read_key_file
-from keystead.server.settings import FILE_NAME, Effective, UnsealSection, parse, render
+from keystead.server.sections import UnsealSection
+from keystead.server.settings import FILE_NAME, Effective, parse, render
 from keystead.server.state.building import Building, building, write
 from keystead.server.state.opening import INDEX_FILE, SEGMENTS, STATE_FILE
 from keystead.server.state.rollback import accept_state
