@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Keystead
-from tests.fakes.region import Region, Server, _Handler
+from tests.fakes.region import Handler, Region, Server
 
 from keystead.cli.client import Client
 from keystead.cli.exits import CliError
@@ -78,7 +78,7 @@ def test_a_unix_socket(keystead: Keystead, tmp_path: Path) -> None:
             connection, _ = super().get_request()
             return connection, ("local", 0)
 
-    server = UnixServer(str(path), _Handler)  # type: ignore[arg-type]
+    server = UnixServer(str(path), Handler)  # type: ignore[arg-type]
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
