@@ -144,12 +144,3 @@ def test_a_cut_vault_backup_restores_nothing(ready: Keystead, region: Region) ->
     Path("cut").write_bytes(whole[:-1])
     assert ready("vault", "restore", "cut").code == 2
     assert len(region.exchanges) == before
-
-
-def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(CliError):
-        material.write_new(tmp_path / "no" / "file", b"x")
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(CliError):
-        material.write_new(tmp_path / "taken", b"x")
-    assert [found.name for found in tmp_path.iterdir()] == ["taken"]

@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
-from keystead.cli.command import Description, IfMatch, InCompartment, Limit, NewName, Reference, Yes, command, group
+from keystead.cli.command import Description, IfMatch, InCompartment, Limit, NewName, Reference, command, group
 from keystead.cli.console import Column
+from keystead.cli.kinds import APPROVAL_RULE, GROUP
 from keystead.cli.session import Session
+from keystead.cli.standard import deletes, lists, shows
 from keystead.cli.wire import Call, Json
 
 approvals = group("Approvals: requests that wait until enough others agree, and the rules that ask for that.")
@@ -57,18 +59,8 @@ def create_rule(  # the options of a command
     session.console.show(session.client.create("/approval-rules", body).data)
 
 
-@command(rules, "list")
-def list_rules(session: Session, compartment: InCompartment = None, limit: Limit = None) -> None:
-    """List the rules of a compartment."""
-    inside = session.compartment(compartment)
-    found = list(session.client.items("/approval-rules", limit, compartment_id=inside))
-    session.console.table(found, _RULES, "no rules in it")
-
-
-@command(rules, "show")
-def show_rule(session: Session, name: Reference, compartment: InCompartment = None) -> None:
-    """Show one rule."""
-    session.console.show(session.client.get(f"/approval-rules/{_rule(session, name, compartment)}").data)
+lists(rules, APPROVAL_RULE, _RULES, "List the rules of a compartment.", "no rules in it")
+shows(rules, APPROVAL_RULE, "Show one rule.")
 
 
 @command(rules, "update", approvable=True)
@@ -85,25 +77,13 @@ def update_rule(  # the options of a command
     if_match: IfMatch = None,
 ) -> None:
     """Replace the terms of a rule; it takes the approval that the rule asks for as it is."""
-    path = f"/approval-rules/{_rule(session, name, compartment)}"
+    path = session.path(APPROVAL_RULE, name, compartment)
     terms = _terms(session, operation, approvers, needed, emergency, hours, description)
     body = {key: value for key, value in terms.items() if value is not None}
     session.console.show(session.client.send(Call("PUT", path, body=body, if_match=if_match)).data)
 
 
-@command(rules, "delete", approvable=True)
-def delete_rule(
-    session: Session,
-    name: Reference,
-    compartment: InCompartment = None,
-    yes: Yes = False,
-    if_match: IfMatch = None,
-) -> None:
-    """Delete a rule; it takes the approval that the rule asks for."""
-    found = _rule(session, name, compartment)
-    session.confirm(f"delete approval rule {name}", yes)
-    session.client.delete(f"/approval-rules/{found}", if_match=if_match)
-    _said(session, f"approval rule {name} is deleted", {"id": found, "deleted": True})
+deletes(rules, APPROVAL_RULE, "Delete a rule; it takes the approval that the rule asks for.", approvable=True)
 
 
 @command(approvals, "list")
@@ -143,13 +123,15 @@ def reject(session: Session, name: Request, comment: Comment = None) -> None:
 def withdraw(session: Session, name: Request) -> None:
     """Take back what you asked for."""
     found = session.client.post(f"/approvals/{name}/actions/withdraw").data
-    _said(session, f"{found['operation']} of {found['target_name']} is {found['state']}", found)
+    session.console.result(found, f"{found['operation']} of {found['target_name']} is {found['state']}")
 
 
 def _say(session: Session, name: str, choice: str, comment: str | None) -> None:
     body = {} if comment is None else {"comment": comment}
     found = session.client.post(f"/approvals/{name}/actions/{choice}", body).data
-    _said(session, f"{found['operation']} of {found['target_name']} is {found['state']}: {_votes(found)}", found)
+    session.console.result(
+        found, f"{found['operation']} of {found['target_name']} is {found['state']}: {_votes(found)}"
+    )
 
 
 def _votes(found: Json) -> str:
@@ -168,20 +150,9 @@ def _terms(
 ) -> Json:
     return {
         "operations": operations,
-        "group_id": session.resolve("group", approvers),
+        "group_id": session.resolve(GROUP, approvers),
         "needed": needed,
-        "emergency_group_id": None if emergency is None else session.resolve("group", emergency),
+        "emergency_group_id": None if emergency is None else session.resolve(GROUP, emergency),
         "hours": hours,
         "description": description,
     }
-
-
-def _rule(session: Session, name: str, compartment: str | None) -> str:
-    return session.resolve("approval rule", name, compartment)
-
-
-def _said(session: Session, said: str, told: Json) -> None:
-    if session.console.json:
-        session.console.document(told)
-    else:
-        session.console.say(said)

@@ -115,10 +115,9 @@ def login(  # noqa: PLR0913, PLR0917 (each is an option)
     if key is not None:
         session.token_file.save_key(key.reveal_pem())
     session.token_file.save(token)
-    if session.console.json:
-        session.console.document(_about(token))
-    else:
-        session.console.say(f"signed in to {token.url} as {token.user} of {token.tenancy} until {token.expires_at}")
+    session.console.result(
+        _about(token), f"signed in to {token.url} as {token.user} of {token.tenancy} until {token.expires_at}"
+    )
 
 
 def by_provider(session: Session, client: Client, tenancy: str, provider: str) -> Json:
@@ -170,10 +169,7 @@ def _refresh(session: Session) -> None:
     new = refreshed(signed_in(session.profile.ca, token, session.token_file), token, session.token_file)
     if new is None:
         raise CliError("the session is over", hint="run `keystead login`", code="NotSignedIn", exit_code=NOT_SIGNED_IN)
-    if session.console.json:
-        session.console.document(_about(new))
-    else:
-        session.console.say(f"signed in to {new.url} as {new.user} of {new.tenancy} until {new.expires_at}")
+    session.console.result(_about(new), f"signed in to {new.url} as {new.user} of {new.tenancy} until {new.expires_at}")
 
 
 def logout(session: Session) -> None:

@@ -4,10 +4,12 @@ from typing import Annotated
 
 import typer
 
-from keystead.cli.command import IfMatch, InCompartment, Limit, Reference, Wait, Yes, command, group
+from keystead.cli.command import IfMatch, InCompartment, Reference, Wait, Yes, command, group
 from keystead.cli.console import Column, moment
 from keystead.cli.databases import AdminName, CmkOption, Memory, started
+from keystead.cli.kinds import BACKUP, KEY, SYSTEM
 from keystead.cli.session import Session
+from keystead.cli.standard import lists, shows
 from keystead.cli.waiting import follow
 
 backups = group("Backups: each encrypted under a key of its own.")
@@ -35,9 +37,9 @@ def create(
 ) -> None:
     """Back up a running database system, whole. Without --key, under the key of the system."""
     body = {
-        "db_system_id": session.resolve("database system", system, compartment),
+        "db_system_id": session.resolve(SYSTEM, system, compartment),
         "name": name,
-        "key_id": None if key is None else session.resolve("key", key, compartment),
+        "key_id": None if key is None else session.resolve(KEY, key, compartment),
     }
     answer = session.client.create("/backups", body).data
     told = follow(session, answer, wait, ("backup", f"/backups/{answer['backup']['id']}"))
@@ -45,18 +47,8 @@ def create(
         session.console.show(told["backup"])
 
 
-@command(backups, "list")
-def list_backups(session: Session, compartment: InCompartment = None, limit: Limit = None) -> None:
-    """List the backups in a compartment."""
-    inside = session.compartment(compartment)
-    found = list(session.client.items("/backups", limit, compartment_id=inside))
-    session.console.table(found, _BACKUPS, "no backups in it")
-
-
-@command(backups, "show")
-def show(session: Session, name: Reference, compartment: InCompartment = None) -> None:
-    """Show one backup."""
-    session.console.show(session.client.get(f"/backups/{session.resolve('backup', name, compartment)}").data)
+lists(backups, BACKUP, _BACKUPS, "List the backups in a compartment.", "no backups in it")
+shows(backups, BACKUP, "Show one backup.")
 
 
 @command(backups, "delete", approvable=True)
@@ -69,7 +61,7 @@ def delete(
     wait: Wait = True,
 ) -> None:
     """Delete a backup."""
-    found = session.find("backup", name, compartment)
+    found = session.find(BACKUP, name, compartment)
     session.confirm(f"delete backup {found['name']}", yes)
     follow(session, session.client.delete(f"/backups/{found['id']}", if_match=if_match).data, wait)
     if wait:
@@ -91,9 +83,9 @@ def restore(
     body = {
         "compartment_id": session.compartment(compartment),
         "name": name,
-        "key_id": None if key is None else session.resolve("key", key, compartment),
+        "key_id": None if key is None else session.resolve(KEY, key, compartment),
         "admin_username": admin,
         "memory_mb": memory,
     }
-    path = f"/backups/{session.resolve('backup', backup, compartment)}/actions/restore"
+    path = session.path(BACKUP, backup, compartment) + "/actions/restore"
     started(session, session.client.create(path, body).data, wait)

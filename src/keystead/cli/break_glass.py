@@ -8,6 +8,7 @@ from keystead.cli.command import Limit, command, group
 from keystead.cli.console import Column
 from keystead.cli.exits import NOT_FOUND, CliError, usage
 from keystead.cli.given import seconds_of
+from keystead.cli.kinds import GROUP, USER
 from keystead.cli.session import Session
 
 glass = group("Break glass: who was in a group for a while, and why.")
@@ -24,19 +25,18 @@ def begin(session: Session, name: str, user: str, lasting: str | None, reason: s
     """Put a user into a group for a while."""
     if lasting is None or not (reason or "").strip():
         raise usage("break glass takes --for and --reason", 'for example: --for 30m --reason "flights is down"')
-    team, person = session.find("group", name), session.find("user", user)
+    team, person = session.find(GROUP, name), session.find(USER, user)
     body = {"user_id": person["id"], "seconds": seconds_of("--for", lasting), "reason": reason}
     begun = session.client.create(f"/groups/{team['id']}/break-glass", body).data
-    if session.console.json:
-        session.console.document(begun)
-    else:
-        session.console.say(f"{begun['user_name']} is a member of {begun['group_name']} until {begun['expires_at']}")
+    session.console.result(
+        begun, f"{begun['user_name']} is a member of {begun['group_name']} until {begun['expires_at']}"
+    )
 
 
 @command(glass, "list")
 def list_break_glass(session: Session, name: InGroup = None, limit: Limit = None) -> None:
     """List them, newest first; those that have ended too."""
-    wanted = None if name is None else session.resolve("group", name)
+    wanted = None if name is None else session.resolve(GROUP, name)
     found = list(session.client.items("/break-glass", limit, group_id=wanted))
     session.console.table(found, _GLASS, "no glass was broken")
 
@@ -48,13 +48,10 @@ def end_break_glass(
     user: Annotated[str, typer.Argument(metavar="USER", help="User: name or id.", show_default=False)],
 ) -> None:
     """End it now, before its time."""
-    inside = session.resolve("group", name)
+    inside = session.resolve(GROUP, name)
     for found in session.client.items("/break-glass", None, group_id=inside):
         if found["running"] and user in (found["user_name"], found["user_id"]):
             ended = session.client.post(f"/break-glass/{found['id']}/actions/end").data
-            if session.console.json:
-                session.console.document(ended)
-            else:
-                session.console.say(f"{ended['user_name']} is no longer a member of {ended['group_name']}")
+            session.console.result(ended, f"{ended['user_name']} is no longer a member of {ended['group_name']}")
             return
     raise CliError(f"{user} has not broken glass into {name}", code="NotFound", exit_code=NOT_FOUND)

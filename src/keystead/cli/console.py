@@ -71,6 +71,13 @@ class Console:
         if not self.json:
             print(visible(text))
 
+    def result(self, told: Mapping[str, Any], said: str) -> None:
+        """What was done: as a document where JSON is asked for, else in words."""
+        if self.json:
+            self.document(told)
+        else:
+            self.say(said)
+
     def remark(self, text: str) -> None:
         """Something beside the result, on standard error."""
         if not self.json:

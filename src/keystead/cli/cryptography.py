@@ -8,15 +8,16 @@ import base64
 import binascii
 import hashlib
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from keystead.cli import files
 from keystead.cli.command import InCompartment, Reference, command
 from keystead.cli.exits import CliError, usage
+from keystead.cli.files import STDIO
+from keystead.cli.kinds import KEY, VAULT
 from keystead.cli.session import Session
 from keystead.cli.vault import InVault, keys
 from keystead.cli.wire import Json
@@ -46,15 +47,14 @@ Version = Annotated[
 
 MAX_BATCH = 1000
 BATCHES = ("encrypt", "decrypt", "wrap", "unwrap", "rewrap", "sign", "verify")
-_STDIO = Path("-")
 
 
 @command(keys, "encrypt")
 def encrypt(
     session: Session,
     name: Reference,
-    input_file: InFile = _STDIO,
-    output_file: OutFile = _STDIO,
+    input_file: InFile = STDIO,
+    output_file: OutFile = STDIO,
     associated_data: Associated = "",
     as_base64: AsBase64 = False,
     compartment: InCompartment = None,
@@ -69,8 +69,8 @@ def encrypt(
 def decrypt(
     session: Session,
     name: Reference,
-    input_file: InFile = _STDIO,
-    output_file: OutFile = _STDIO,
+    input_file: InFile = STDIO,
+    output_file: OutFile = STDIO,
     associated_data: Associated = "",
     as_base64: AsBase64 = False,
     compartment: InCompartment = None,
@@ -85,8 +85,8 @@ def decrypt(
 def wrap(
     session: Session,
     name: Reference,
-    input_file: InFile = _STDIO,
-    output_file: OutFile = _STDIO,
+    input_file: InFile = STDIO,
+    output_file: OutFile = STDIO,
     associated_data: Associated = "",
     as_base64: AsBase64 = False,
     compartment: InCompartment = None,
@@ -101,8 +101,8 @@ def wrap(
 def unwrap(
     session: Session,
     name: Reference,
-    input_file: InFile = _STDIO,
-    output_file: OutFile = _STDIO,
+    input_file: InFile = STDIO,
+    output_file: OutFile = STDIO,
     associated_data: Associated = "",
     as_base64: AsBase64 = False,
     compartment: InCompartment = None,
@@ -117,8 +117,8 @@ def unwrap(
 def rewrap(
     session: Session,
     name: Reference,
-    input_file: InFile = _STDIO,
-    output_file: OutFile = _STDIO,
+    input_file: InFile = STDIO,
+    output_file: OutFile = STDIO,
     associated_data: Associated = "",
     compartment: InCompartment = None,
 ) -> None:
@@ -132,7 +132,7 @@ def rewrap(
 def generate_data_key(
     session: Session,
     name: Reference,
-    output_file: OutFile = _STDIO,
+    output_file: OutFile = STDIO,
     plaintext_out: Annotated[
         Path | None,
         typer.Option("--plaintext-out", metavar="FILE", help="Also write the key itself to FILE; - is stdout."),
@@ -143,16 +143,16 @@ def generate_data_key(
     compartment: InCompartment = None,
 ) -> None:
     """Make a fresh data key. Prints it wrapped; in clear only where --plaintext-out says."""
-    if plaintext_out == _STDIO and output_file == _STDIO and not session.console.json:
+    if plaintext_out == STDIO and output_file == STDIO and not session.console.json:
         raise usage("both forms of the key cannot go to standard output", "give --out FILE")
     wanted: Json = {"include_plaintext": plaintext_out is not None}
     if length != 32:
         wanted["length"] = length
     answer = _use(session, name, compartment, "generate-data-key", wanted, associated_data)
-    if plaintext_out is not None and plaintext_out != _STDIO:
-        _write(plaintext_out, _plain_side(answer.pop("plaintext"), as_base64))
+    if plaintext_out is not None and plaintext_out != STDIO:
+        files.write(plaintext_out, _plain_side(answer.pop("plaintext"), as_base64))
     elif plaintext_out is not None and not session.console.json:
-        _write(_STDIO, _plain_side(answer.pop("plaintext"), as_base64))
+        files.write(STDIO, _plain_side(answer.pop("plaintext"), as_base64))
     _put_ciphertext(session, answer, output_file)
 
 
@@ -160,8 +160,8 @@ def generate_data_key(
 def sign(
     session: Session,
     name: Reference,
-    input_file: InFile = _STDIO,
-    output_file: OutFile = _STDIO,
+    input_file: InFile = STDIO,
+    output_file: OutFile = STDIO,
     scheme: Scheme = None,
     digest: IsDigest = False,
     hash_here: Hash = False,
@@ -172,10 +172,10 @@ def sign(
     body = _to_sign(input_file, scheme, digest, hash_here)
     answer = _use(session, name, compartment, "sign", body, "")
     signature = answer["signature"]
-    if session.console.json and output_file == _STDIO:
+    if session.console.json and output_file == STDIO:
         session.console.document(answer)
         return
-    _write(output_file, base64.b64decode(signature) if raw else signature.encode() + b"\n")
+    files.write(output_file, base64.b64decode(signature) if raw else signature.encode() + b"\n")
     if session.console.json:
         session.console.document({key: value for key, value in answer.items() if key != "signature"})
 
@@ -187,7 +187,7 @@ def verify(
     signature_file: Annotated[
         Path, typer.Option("--signature", "-s", metavar="FILE", help="The signature, base64 or raw bytes.")
     ],
-    input_file: InFile = _STDIO,
+    input_file: InFile = STDIO,
     scheme: Scheme = None,
     digest: IsDigest = False,
     hash_here: Hash = False,
@@ -195,10 +195,10 @@ def verify(
     compartment: InCompartment = None,
 ) -> None:
     """Check a signature. Leaves with 0 when it holds and with 1 when it does not."""
-    if signature_file == _STDIO == input_file:
+    if signature_file == STDIO == input_file:
         raise usage("message and signature cannot both come from standard input", "give --in FILE")
     body = _to_sign(input_file, scheme, digest, hash_here)
-    body["signature"] = _signature_text(_read(signature_file))
+    body["signature"] = _signature_text(files.read(signature_file))
     if key_version is not None:
         body["key_version"] = key_version
     answer = _use(session, name, compartment, "verify", body, "")
@@ -214,19 +214,19 @@ def verify(
 def public(
     session: Session,
     name: Reference,
-    output_file: OutFile = _STDIO,
+    output_file: OutFile = STDIO,
     jwk: Annotated[bool, typer.Option("--jwk", help="As a JSON Web Key.")] = False,
     key_version: Version = None,
     compartment: InCompartment = None,
 ) -> None:
     """Show the public half of a key, in PEM unless told."""
-    path = f"/keys/{session.resolve('key', name, compartment)}/public-key"
+    path = session.path(KEY, name, compartment) + "/public-key"
     answer = session.client.get(path, key_version=key_version).data
-    if session.console.json and output_file == _STDIO:
+    if session.console.json and output_file == STDIO:
         session.console.document(answer)
         return
     text = json.dumps(answer["jwk"]) + "\n" if jwk else answer["pem"]
-    _write(output_file, text.encode())
+    files.write(output_file, text.encode())
 
 
 @command(keys, "batch")
@@ -234,8 +234,8 @@ def batch(
     session: Session,
     name: Reference,
     operation: Annotated[str, typer.Argument(metavar="OPERATION", help=", ".join(BATCHES) + ".")],
-    input_file: InFile = _STDIO,
-    output_file: OutFile = _STDIO,
+    input_file: InFile = STDIO,
+    output_file: OutFile = STDIO,
     atomic: Annotated[bool, typer.Option("--atomic", help="All or nothing, for each request of 1000.")] = False,
     scheme: Scheme = None,
     digest: Annotated[bool, typer.Option("--digest", help="The messages are digests.")] = False,
@@ -248,8 +248,8 @@ def batch(
     """
     if operation not in BATCHES:
         raise usage(f"there is no batch of {operation!r}", f"there are: {', '.join(BATCHES)}")
-    items = _json_lines(_read(input_file))
-    key = session.resolve("key", name, compartment)
+    items = _json_lines(files.read(input_file))
+    key = session.resolve(KEY, name, compartment)
     told: Json = {"scheme": scheme, "key_version": key_version}
     rest: Json = {each: value for each, value in told.items() if value is not None} | (
         {"digests": True} if digest else {}
@@ -261,10 +261,10 @@ def batch(
         answer = session.client.post(f"/keys/{key}/actions/{operation}-batch", body).data
         done += answer["items"]
         failed += answer["failed"]
-    if session.console.json and output_file == _STDIO:
+    if session.console.json and output_file == STDIO:
         session.console.document({"items": done, "failed": failed})
     else:
-        _write(output_file, "".join(json.dumps(each) + "\n" for each in done).encode())
+        files.write(output_file, "".join(json.dumps(each) + "\n" for each in done).encode())
     if failed:
         raise CliError(f"{failed} of {len(done)} items failed", code="ItemsFailed")
 
@@ -273,20 +273,20 @@ def random_bytes(
     session: Session,
     length: Annotated[int, typer.Argument(metavar="BYTES", help="1 to 65536.")],
     vault: InVault,
-    output_file: OutFile = _STDIO,
+    output_file: OutFile = STDIO,
     as_base64: Annotated[bool, typer.Option("--base64", help="As base64; hexadecimal digits otherwise.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="The bytes themselves.")] = False,
     compartment: InCompartment = None,
 ) -> None:
     """Make random bytes in a vault. Prints hexadecimal digits unless told."""
-    path = f"/vaults/{session.resolve('vault', vault, compartment)}/actions/generate-random"
+    path = session.path(VAULT, vault, compartment) + "/actions/generate-random"
     answer = session.client.post(path, {"length": length}).data
-    if session.console.json and output_file == _STDIO:
+    if session.console.json and output_file == STDIO:
         session.console.document(answer)
         return
     made = base64.b64decode(answer["random_bytes"])
     text = answer["random_bytes"] if as_base64 else made.hex()
-    _write(output_file, made if raw else text.encode() + b"\n")
+    files.write(output_file, made if raw else text.encode() + b"\n")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -296,7 +296,7 @@ def add_to(app: typer.Typer) -> None:
 
 def _to_sign(path: Path, scheme: str | None, digest: bool, hash_here: bool) -> Json:
     """The members of a request that say what is signed, and how."""
-    raw = _read(path)
+    raw = files.read(path)
     if digest and hash_here:
         raise usage("the input is either the digest or is hashed here", "give --digest or --hash")
     if hash_here:
@@ -337,31 +337,24 @@ def _json_lines(raw: bytes) -> list[Json]:
 
 
 def _use(session: Session, name: str, compartment: str | None, act: str, body: Json, associated: str) -> Json:
-    key = session.resolve("key", name, compartment)
+    key = session.resolve(KEY, name, compartment)
     if associated:
         body = {**body, "associated_data": base64.b64encode(_associated(associated)).decode()}
     return session.client.post(f"/keys/{key}/actions/{act}", body).data
 
 
 def _associated(given: str) -> bytes:
-    return _read(Path(given[1:])) if given.startswith("@") else given.encode()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if path == _STDIO else path.read_bytes()
-    except OSError as error:
-        raise usage(f"cannot read {path}: {error.strerror}") from error
+    return files.read(Path(given[1:])) if given.startswith("@") else given.encode()
 
 
 def _read_plain(path: Path, as_base64: bool) -> str:
     """What is to be sealed, as base64."""
-    raw = _read(path)
+    raw = files.read(path)
     return _base64_text(raw, "the input") if as_base64 else base64.b64encode(raw).decode()
 
 
 def _read_ciphertext(path: Path) -> str:
-    return _base64_text(_read(path), "the ciphertext")
+    return _base64_text(files.read(path), "the ciphertext")
 
 
 def _base64_text(raw: bytes, what: str) -> str:
@@ -374,40 +367,23 @@ def _base64_text(raw: bytes, what: str) -> str:
 
 
 def _put_ciphertext(session: Session, answer: Json, path: Path) -> None:
-    if path != _STDIO:
-        _write(path, answer["ciphertext"].encode() + b"\n")
+    if path != STDIO:
+        files.write(path, answer["ciphertext"].encode() + b"\n")
         answer = {key: value for key, value in answer.items() if key != "ciphertext"}
     if session.console.json:
         session.console.document(answer)
-    elif path == _STDIO:
+    elif path == STDIO:
         session.console.say(answer["ciphertext"])
 
 
 def _put_plain(session: Session, answer: Json, member: str, path: Path, as_base64: bool) -> None:
-    if session.console.json and path == _STDIO:
+    if session.console.json and path == STDIO:
         session.console.document(answer)
         return
-    _write(path, _plain_side(answer.pop(member), as_base64))
+    files.write(path, _plain_side(answer.pop(member), as_base64))
     if session.console.json:
         session.console.document(answer)
 
 
 def _plain_side(text: str, as_base64: bool) -> bytes:
     return text.encode() + b"\n" if as_base64 else base64.b64decode(text)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write to a new or old file that only this user may read, or to standard output."""
-    if path == _STDIO:
-        if sys.stdout.isatty() and not data.decode("utf-8", "replace").isprintable() and not data.endswith(b"\n"):
-            raise CliError("this is not text: it would garble the terminal", hint="use --out FILE or --base64")
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(data)
-    except OSError as error:
-        raise CliError(f"cannot write {path}: {error.strerror}") from error

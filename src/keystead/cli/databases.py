@@ -10,10 +10,12 @@ import typer
 from keystead.cli import connect as client_program
 from keystead.cli import report as proof
 from keystead.cli.already import Moved, moved
-from keystead.cli.command import IfMatch, InCompartment, Limit, NewName, Reference, Wait, Yes, command, group
+from keystead.cli.command import IfMatch, InCompartment, NewName, Reference, Wait, Yes, command, group
 from keystead.cli.console import Column, moment
 from keystead.cli.exits import CliError, usage
+from keystead.cli.kinds import KEY, SYSTEM
 from keystead.cli.session import Session
+from keystead.cli.standard import lists, shows
 from keystead.cli.waiting import follow
 from keystead.cli.wire import Call, Json
 
@@ -69,7 +71,7 @@ def create(
     body = {
         "compartment_id": session.compartment(compartment),
         "name": name,
-        "key_id": None if key is None else session.resolve("key", key, compartment),
+        "key_id": None if key is None else session.resolve(KEY, key, compartment),
         "admin_username": admin,
         "memory_mb": memory,
         "deletion_protection": protect_it or None,
@@ -95,18 +97,8 @@ def warn(session: Session, answer: Json) -> None:
         session.console.remark(f"warning: {text}")
 
 
-@command(systems, "list")
-def list_systems(session: Session, compartment: InCompartment = None, limit: Limit = None) -> None:
-    """List the database systems in a compartment."""
-    inside = session.compartment(compartment)
-    found = list(session.client.items("/db-systems", limit, compartment_id=inside))
-    session.console.table(found, _SYSTEMS, "no database systems in it")
-
-
-@command(systems, "show")
-def show(session: Session, name: Reference, compartment: InCompartment = None) -> None:
-    """Show one database system; when it is INACCESSIBLE, why."""
-    session.console.show(session.client.get(_path(session, name, compartment)).data)
+lists(systems, SYSTEM, _SYSTEMS, "List the database systems in a compartment.", "no database systems in it")
+shows(systems, SYSTEM, "Show one database system; when it is INACCESSIBLE, why.")
 
 
 @command(systems, "start")
@@ -143,7 +135,7 @@ def delete(
     wait: Wait = True,
 ) -> None:
     """Delete a system and its data. Its backups stay."""
-    found = session.find("database system", name, compartment)
+    found = session.find(SYSTEM, name, compartment)
     session.confirm(f"delete database system {found['name']} and its data", yes)
     answer = session.client.delete(f"/db-systems/{found['id']}", if_match=if_match).data
     follow(session, answer, wait)
@@ -191,8 +183,8 @@ def change_key(
     """Put the store key under another key, or under the newest version of the same. No data is rewritten."""
     if (key is None) != service_managed:
         raise usage("say which key", "--key NAME, or --service-managed")
-    wanted = None if key is None else session.resolve("key", key, compartment)
-    path = _path(session, name, compartment)
+    wanted = None if key is None else session.resolve(KEY, key, compartment)
+    path = session.path(SYSTEM, name, compartment)
     answer = session.client.post(f"{path}/actions/change-key", {"key_id": wanted}, if_match=if_match).data
     warn(session, answer)
     under = "a service-managed key" if answer.get("service_managed") else answer.get("key_id")
@@ -202,7 +194,7 @@ def change_key(
 @command(systems, "rotate-data-keys")
 def rotate_data_keys(session: Session, name: Reference, compartment: InCompartment = None, wait: Wait = True) -> None:
     """Make new data keys and rewrite every page under them, online. Lists what still needs the old version."""
-    answer = session.client.post(f"{_path(session, name, compartment)}/actions/rotate-data-keys").data
+    answer = session.client.post(session.path(SYSTEM, name, compartment) + "/actions/rotate-data-keys").data
     told = follow(session, answer, wait)
     if wait and not session.console.json:
         proof.show_rotation(session.console, told["job"]["result"])
@@ -223,7 +215,7 @@ def verify(
 
     Exit code 1 when something is readable that should not be.
     """
-    path = _path(session, name, compartment)
+    path = session.path(SYSTEM, name, compartment)
     body = {}
     if sample:
         from keystead.cli.sampling import samples
@@ -269,7 +261,7 @@ def restore_identity(session: Session, name: Reference, compartment: InCompartme
 @command(systems, "keys")
 def keys(session: Session, name: Reference, compartment: InCompartment = None) -> None:
     """List the system's keys: which is wrapped by which, and at what version."""
-    found = session.client.get(f"{_path(session, name, compartment)}/key-hierarchy").data
+    found = session.client.get(session.path(SYSTEM, name, compartment) + "/key-hierarchy").data
     rows = found["items"] if session.console.json else sorted(found["items"], key=lambda it: it["kind"] != "store")
     session.console.table(rows, _KEYS, "no keys yet")
 
@@ -277,7 +269,7 @@ def keys(session: Session, name: Reference, compartment: InCompartment = None) -
 @command(systems, "fence-receipt")
 def fence_receipt(session: Session, name: Reference, compartment: InCompartment = None) -> None:
     """Show what the last fence did, step by step, in milliseconds after access was taken away."""
-    answer = session.client.get(f"{_path(session, name, compartment)}/last-fence").data
+    answer = session.client.get(session.path(SYSTEM, name, compartment) + "/last-fence").data
     receipt = answer["fence"]
     if session.console.json:
         session.console.document(answer)
@@ -311,7 +303,7 @@ def connect(
 
     What comes after -- is passed on to it: keystead db connect flights -- -e 'select 1'
     """
-    found = session.find("database system", name, compartment)
+    found = session.find(SYSTEM, name, compartment)
     endpoint = session.client.get(f"/db-systems/{found['id']}/endpoint").data
     if session.console.json:
         raise usage("db connect has no JSON form", "use `keystead db show`")
@@ -336,12 +328,8 @@ def _mapped(session: Session, system: str) -> bool:
         return True
 
 
-def _path(session: Session, name: str, compartment: str | None) -> str:
-    return f"/db-systems/{session.resolve('database system', name, compartment)}"
-
-
 def _job(session: Session, verb: str, name: str, compartment: str | None, wait: bool, if_match: str | None) -> None:
-    path = _path(session, name, compartment)
+    path = session.path(SYSTEM, name, compartment)
     call = Call("POST", f"{path}/actions/{verb}", if_match=if_match)
     done = moved(session, call, path, {"start": "ACTIVE", "stop": "INACTIVE"}.get(verb))
     if done.already:
@@ -356,25 +344,21 @@ def _job(session: Session, verb: str, name: str, compartment: str | None, wait: 
 def _already(session: Session, done: Moved) -> None:
     """No job was needed."""
     system = done.answer
-    if session.console.json:
-        session.console.document({"job": None, "db_system": system})
-    else:
-        session.console.say(f"database system {system['name']} is {done.said(system['state'])}")
+    session.console.result(
+        {"job": None, "db_system": system}, f"database system {system['name']} is {done.said(system['state'])}"
+    )
 
 
 def _act(session: Session, verb: str, name: str, compartment: str | None, said: str) -> None:
     """What follows (a fence, a start) comes a moment later: `said` tells what was done, not what the state is."""
-    answer = session.client.post(f"{_path(session, name, compartment)}/actions/{verb}").data
+    answer = session.client.post(session.path(SYSTEM, name, compartment) + f"/actions/{verb}").data
     _changed(session, answer, said)
 
 
 def _set(session: Session, name: str, compartment: str | None, if_match: str | None, settings: Json, said: str) -> None:
-    call = Call("PATCH", _path(session, name, compartment), body=settings, if_match=if_match)
+    call = Call("PATCH", session.path(SYSTEM, name, compartment), body=settings, if_match=if_match)
     _changed(session, session.client.send(call).data, said)
 
 
 def _changed(session: Session, system: Json, said: str) -> None:
-    if session.console.json:
-        session.console.document(system)
-    else:
-        session.console.say(f"database system {system['name']}: {said}")
+    session.console.result(system, f"database system {system['name']}: {said}")

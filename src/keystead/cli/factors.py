@@ -10,6 +10,7 @@ import typer
 from keystead.cli.command import NewName, Reference, Yes, command, group
 from keystead.cli.console import Console, moment
 from keystead.cli.exits import NOT_SIGNED_IN, CliError, usage
+from keystead.cli.kinds import USER
 from keystead.cli.profile import Profile
 from keystead.cli.session import Session
 from keystead.cli.wire import Call, Json
@@ -163,10 +164,7 @@ def remove(session: Session, factor_id: FactorId, user: UserName = None, yes: Ye
     """Remove a second factor: one's own shortly after having shown one, or a user's as an administrator."""
     session.confirm(f"remove factor {factor_id}", yes)
     session.client.delete(f"/users/{_whose(session, user)}/factors/{factor_id}")
-    if session.console.json:
-        session.console.document({"id": factor_id, "removed": True})
-    else:
-        session.console.say(f"factor {factor_id} is removed")
+    session.console.result({"id": factor_id, "removed": True}, f"factor {factor_id} is removed")
 
 
 @command(factors, "pending")
@@ -189,10 +187,7 @@ def answer(
         sign_in = waiting[0]["id"]
     body: Json = {"sign_in_id": sign_in, "number": number}
     told = session.client.post("/auth/sign-ins/actions/answer", body).data
-    if session.console.json:
-        session.console.document(told)
-    else:
-        session.console.say("it is let in" if told["approved"] else "wrong number: it is denied")
+    session.console.result(told, "it is let in" if told["approved"] else "wrong number: it is denied")
 
 
 @command(factors, "deny")
@@ -222,4 +217,4 @@ def settings(
 
 
 def _whose(session: Session, user: str | None) -> str:
-    return session.token.user_id if user is None else session.resolve("user", user)
+    return session.token.user_id if user is None else session.resolve(USER, user)

@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 
-from keystead.cli.command import Description, IfMatch, Limit, NewName, Reference, Yes, command, group
+from keystead.cli.command import Description, IfMatch, Limit, NewName, Reference, command, group
 from keystead.cli.console import Column
 from keystead.cli.exits import NOT_FOUND, CliError, usage
+from keystead.cli.files import read_text
+from keystead.cli.kinds import GROUP, IDENTITY_PROVIDER, USER
 from keystead.cli.session import Session
+from keystead.cli.standard import deletes, lists, shows
 from keystead.cli.wire import Call, Json
 
 providers = group("Identity providers (OpenID Connect): sign in elsewhere, work here.")
@@ -56,7 +59,6 @@ Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="Who it is at th
 
 _PROVIDERS: list[Column] = [("name", "name"), ("state", "state"), ("issuer", "issuer"), ("id", "id")]
 _LINKS: list[Column] = [("user", "user_name"), ("subject", "subject"), ("since", "created_at"), ("user id", "user_id")]
-_PATH = "/identity-providers"
 
 
 @command(providers, "create")
@@ -72,20 +74,11 @@ def create(  # noqa: PLR0913, PLR0917
         client_id, client_secret_file, scopes, origin, ca_file, subject_claim, name_claim, groups_claim, just_in_time,
         link_provisioned, trust_factors, group_choice, description,
     )  # fmt: skip
-    _show(session, session.client.create(_PATH, body).data)
+    _show(session, session.client.create(IDENTITY_PROVIDER.path, body).data)
 
 
-@command(providers, "list")
-def list_providers(session: Session, limit: Limit = None) -> None:
-    """List the identity providers of the tenancy."""
-    session.console.table(list(session.client.items(_PATH, limit)), _PROVIDERS, "no identity providers")
-
-
-@command(providers, "show")
-def show(session: Session, name: Reference) -> None:
-    """Show one identity provider."""
-    found = _find(session, name)
-    _show(session, session.client.get(f"{_PATH}/{found['id']}").data)
+lists(providers, IDENTITY_PROVIDER, _PROVIDERS, "List the identity providers of the tenancy.", "no identity providers")
+shows(providers, IDENTITY_PROVIDER, "Show one identity provider.", hide=("ca",))
 
 
 @command(providers, "update")
@@ -101,34 +94,30 @@ def update(  # noqa: PLR0913, PLR0917
         client_id, client_secret_file, scopes, origin, ca_file, subject_claim, name_claim, groups_claim, just_in_time,
         link_provisioned, trust_factors, group_choice, description,
     )  # fmt: skip
-    _show(session, _change(session, _find(session, name), body, if_match))
+    _show(session, _change(session, session.find(IDENTITY_PROVIDER, name), body, if_match))
 
 
 @command(providers, "enable")
 def enable(session: Session, name: Reference) -> None:
     """Let people sign in by way of it again."""
-    _show(session, _change(session, _find(session, name), {"state": "ENABLED"}, None))
+    _show(session, _change(session, session.find(IDENTITY_PROVIDER, name), {"state": "ENABLED"}, None))
 
 
 @command(providers, "disable")
 def disable(session: Session, name: Reference) -> None:
     """Let nobody sign in by way of it; every token that it led to is void at once."""
-    _show(session, _change(session, _find(session, name), {"state": "DISABLED"}, None))
+    _show(session, _change(session, session.find(IDENTITY_PROVIDER, name), {"state": "DISABLED"}, None))
 
 
-@command(providers, "delete")
-def delete(session: Session, name: Reference, yes: Yes = False, if_match: IfMatch = None) -> None:
-    """Delete an identity provider, with the memberships and tokens that it brought about."""
-    found = _find(session, name)
-    session.confirm(f"delete identity provider {found['name']}", yes)
-    session.client.delete(f"{_PATH}/{found['id']}", if_match=if_match)
-    session.console.say(f"identity provider {found['name']} is deleted")
+deletes(
+    providers, IDENTITY_PROVIDER, "Delete an identity provider, with the memberships and tokens that it brought about."
+)
 
 
 @command(providers, "map-group")
 def map_group(session: Session, name: Reference, value: Value, into: OurGroup, precedence: Precedence = 100) -> None:
     """Put whoever has a group at the provider into a group of ours, at each sign-in."""
-    found, group_id = _find(session, name), session.resolve("group", into)
+    found, group_id = session.find(IDENTITY_PROVIDER, name), session.resolve(GROUP, into)
     kept = [each for each in found["group_mappings"] if (each["value"], each["group_id"]) != (value, group_id)]
     new = {"value": value, "group_id": group_id, "precedence": precedence}
     _show(session, _change(session, found, {"group_mappings": [*kept, new]}, str(found["version"])))
@@ -137,7 +126,7 @@ def map_group(session: Session, name: Reference, value: Value, into: OurGroup, p
 @command(providers, "unmap-group")
 def unmap_group(session: Session, name: Reference, value: Value, into: OurGroup) -> None:
     """Take a group mapping away; it holds from each person's next sign-in."""
-    found, group_id = _find(session, name), session.resolve("group", into)
+    found, group_id = session.find(IDENTITY_PROVIDER, name), session.resolve(GROUP, into)
     kept = [each for each in found["group_mappings"] if (each["value"], each["group_id"]) != (value, group_id)]
     if len(kept) == len(found["group_mappings"]):
         raise CliError("there is no such mapping", code="NotFound", exit_code=NOT_FOUND)
@@ -147,38 +136,29 @@ def unmap_group(session: Session, name: Reference, value: Value, into: OurGroup)
 @command(providers, "link")
 def link(session: Session, name: Reference, user: Person, subject: Subject) -> None:
     """Let a subject at the provider sign in as a user."""
-    path = f"{_PATH}/{_find(session, name)['id']}/users/{session.resolve('user', user)}"
+    path = f"{session.path(IDENTITY_PROVIDER, name)}/users/{session.resolve(USER, user)}"
     session.console.show(session.client.send(Call("PUT", path, body={"subject": subject})).data)
 
 
 @command(providers, "links")
 def links(session: Session, name: Reference, limit: Limit = None) -> None:
     """List whom the provider's subjects stand for."""
-    path = f"{_PATH}/{_find(session, name)['id']}/users"
+    path = session.path(IDENTITY_PROVIDER, name) + "/users"
     session.console.table(list(session.client.items(path, limit)), _LINKS, "nobody is linked")
 
 
 @command(providers, "unlink")
 def unlink(session: Session, name: Reference, user: Person) -> None:
     """Let the subject sign in as nobody any more; what it brought about for the user is void."""
-    found, user_id = _find(session, name), session.resolve("user", user)
-    session.client.delete(f"{_PATH}/{found['id']}/users/{user_id}")
+    found, user_id = session.find(IDENTITY_PROVIDER, name), session.resolve(USER, user)
+    session.client.delete(f"{IDENTITY_PROVIDER.path}/{found['id']}/users/{user_id}")
     session.console.say(f"{user} is not linked to {found['name']} any more")
 
 
-def _find(session: Session, name: str) -> Json:
-    if ".identityprovider." in name:
-        return session.client.get(f"{_PATH}/{name}").data
-    found = next(session.client.items(_PATH, 1, name=name), None)
-    if found is None:
-        raise CliError(
-            f"there is no identity provider {name!r}, or you may not see it", code="NotFound", exit_code=NOT_FOUND
-        )
-    return found
-
-
 def _change(session: Session, found: Json, body: Json, if_match: str | None) -> Json:
-    return session.client.send(Call("PATCH", f"{_PATH}/{found['id']}", body=body, if_match=if_match)).data
+    return session.client.send(
+        Call("PATCH", f"{IDENTITY_PROVIDER.path}/{found['id']}", body=body, if_match=if_match)
+    ).data
 
 
 def _show(session: Session, found: Json) -> None:
@@ -195,10 +175,10 @@ def _settings(  # noqa: PLR0913, PLR0917
         raise usage("--group-choice is all or first")
     said: Json = {
         "client_id": client_id,
-        "client_secret": None if secret is None else _read(secret).strip(),
+        "client_secret": None if secret is None else read_text(secret).strip(),
         "scopes": None if scopes is None else [each.strip() for each in scopes.split(",")],
         "origins": None if not origins else [each for each in origins if each],
-        "ca": None if ca is None else _read(ca),
+        "ca": None if ca is None else read_text(ca),
         "subject_claim": subject,
         "name_claim": name,
         "groups_claim": groups,
@@ -209,10 +189,3 @@ def _settings(  # noqa: PLR0913, PLR0917
         "description": description,
     }
     return {key: value for key, value in said.items() if value is not None}
-
-
-def _read(path: Path) -> str:
-    try:
-        return typer.get_text_stream("stdin").read() if str(path) == "-" else path.read_text()
-    except OSError as error:
-        raise usage(f"cannot read {path}: {error.strerror}") from error

@@ -6,11 +6,14 @@ from typing import Annotated
 import typer
 
 from keystead.cli.break_glass import begin, glass
-from keystead.cli.command import Description, IfMatch, InCompartment, Limit, NewName, Reference, Yes, command, group
+from keystead.cli.command import Description, IfMatch, InCompartment, Limit, NewName, Reference, command, group
 from keystead.cli.console import Column
 from keystead.cli.exits import CONFLICT, NOT_FOUND, CliError, usage
+from keystead.cli.files import read_text
 from keystead.cli.given import seconds_of
+from keystead.cli.kinds import GROUP, POLICY, USER
 from keystead.cli.session import Session
+from keystead.cli.standard import deletes, lists, shows
 from keystead.cli.wire import Call, Json
 
 compartments = group("Compartments: folders of resources, nested; policies attach to them.")
@@ -77,16 +80,8 @@ def create_user(session: Session, name: NewName, description: Description = None
     _with_password(session, made)
 
 
-@command(users, "list")
-def list_users(session: Session, limit: Limit = None) -> None:
-    """List the users of the tenancy."""
-    session.console.table(list(session.client.items("/users", limit)), _USERS, "no users")
-
-
-@command(users, "show")
-def show_user(session: Session, name: Reference) -> None:
-    """Show one user."""
-    session.console.show(session.client.get(f"/users/{session.resolve('user', name)}").data)
+lists(users, USER, _USERS, "List the users of the tenancy.", "no users")
+shows(users, USER, "Show one user.")
 
 
 @command(users, "block")
@@ -101,31 +96,28 @@ def unblock_user(session: Session, name: Reference, if_match: IfMatch = None) ->
     _set_state(session, name, "ACTIVE", if_match)
 
 
-@command(users, "delete")
-def delete_user(session: Session, name: Reference, yes: Yes = False, if_match: IfMatch = None) -> None:
-    """Delete a user; every token is void at once."""
-    _delete(session, "user", "/users", name, yes, if_match)
+deletes(users, USER, "Delete a user; every token is void at once.")
 
 
 @command(users, "reset-password", approvable=True)
 def reset_password(session: Session, name: Reference) -> None:
     """Give a user a new password, shown once."""
-    found = session.find("user", name)
+    found = session.find(USER, name)
     _with_password(session, session.client.create(f"/users/{found['id']}/actions/reset-password").data, found["name"])
 
 
 @command(users, "revoke-tokens")
 def revoke_tokens(session: Session, name: Reference) -> None:
     """Make every token of a user void at once."""
-    found = session.find("user", name)
+    found = session.find(USER, name)
     answer = session.client.post(f"/users/{found['id']}/actions/revoke-tokens").data
-    _done(session, f"every token of {found['name']} is void", answer or found)
+    session.console.result(answer or found, f"every token of {found['name']} is void")
 
 
 @command(users, "auth-token-create", approvable=True)
 def create_auth_token(session: Session, user: Member, name: NewName, days: Days = None) -> None:
     """Make a secret for an application of a user, shown once: it is exchanged for tokens of an hour."""
-    found = session.find("user", user)
+    found = session.find(USER, user)
     made = session.client.create(f"/users/{found['id']}/auth-tokens", {"name": name, "days": days}).data
     session.console.show(made, hide=("text", "already_shown"))
     session.console.secret(f"auth token {made['name']} of {found['name']}", made.get("text"))
@@ -134,48 +126,48 @@ def create_auth_token(session: Session, user: Member, name: NewName, days: Days 
 @command(users, "auth-token-list")
 def list_auth_tokens(session: Session, user: Member, limit: Limit = None) -> None:
     """List the auth tokens of a user."""
-    found = list(session.client.items(f"/users/{session.resolve('user', user)}/auth-tokens", limit))
+    found = list(session.client.items(session.path(USER, user) + "/auth-tokens", limit))
     session.console.table(found, _AUTH_TOKENS, "no auth tokens")
 
 
 @command(users, "auth-token-delete")
 def delete_auth_token(session: Session, user: Member, name: Reference) -> None:
     """Delete an auth token of a user."""
-    owner = session.find("user", user)
+    owner = session.find(USER, user)
     path = f"/users/{owner['id']}/auth-tokens"
     found = next((it for it in session.client.items(path, None) if name in (it["name"], it["id"])), None)
     if found is None:
         raise CliError(f"user {owner['name']} has no auth token {name!r}", code="NotFound", exit_code=NOT_FOUND)
     session.client.delete(f"{path}/{found['id']}")
-    _done(session, f"the auth token {found['name']} is deleted", found)
+    session.console.result(found, f"the auth token {found['name']} is deleted")
 
 
 @command(users, "api-key-create")
 def create_api_key(session: Session, user: Member, name: NewName, public_key: PublicKey) -> None:
     """Let requests that are signed with a key be a user's, as clients of OCI sign them."""
-    found = session.find("user", user)
-    body = {"name": name, "public_key": _text_of(public_key)}
+    found = session.find(USER, user)
+    body = {"name": name, "public_key": read_text(public_key)}
     session.console.show(session.client.create(f"/users/{found['id']}/api-keys", body).data, hide=("public_key",))
 
 
 @command(users, "api-key-list")
 def list_api_keys(session: Session, user: Member, limit: Limit = None) -> None:
     """List the API signing keys of a user."""
-    found = list(session.client.items(f"/users/{session.resolve('user', user)}/api-keys", limit))
+    found = list(session.client.items(session.path(USER, user) + "/api-keys", limit))
     session.console.table(found, _API_KEYS, "no API keys")
 
 
 @command(users, "api-key-delete")
 def delete_api_key(session: Session, user: Member, name: Reference) -> None:
     """Delete an API signing key of a user; what it was exchanged for is void at once."""
-    owner = session.find("user", user)
+    owner = session.find(USER, user)
     path = f"/users/{owner['id']}/api-keys"
     fits = (it for it in session.client.items(path, None) if name in (it["name"], it["id"], it["fingerprint"]))
     found = next(fits, None)
     if found is None:
         raise CliError(f"user {owner['name']} has no API key {name!r}", code="NotFound", exit_code=NOT_FOUND)
     session.client.delete(f"{path}/{found['id']}")
-    _done(session, f"the API key {found['name']} is deleted", found)
+    session.console.result(found, f"the API key {found['name']} is deleted")
 
 
 @command(groups, "create")
@@ -184,22 +176,9 @@ def create_group(session: Session, name: NewName, description: Description = Non
     session.console.show(session.client.create("/groups", {"name": name, "description": description}).data)
 
 
-@command(groups, "list")
-def list_groups(session: Session, limit: Limit = None) -> None:
-    """List the groups of the tenancy."""
-    session.console.table(list(session.client.items("/groups", limit)), _PRINCIPALS, "no groups")
-
-
-@command(groups, "show")
-def show_group(session: Session, name: Reference) -> None:
-    """Show one group."""
-    session.console.show(session.client.get(f"/groups/{session.resolve('group', name)}").data)
-
-
-@command(groups, "delete", approvable=True)
-def delete_group(session: Session, name: Reference, yes: Yes = False, if_match: IfMatch = None) -> None:
-    """Delete a group; what was granted to it is granted to nobody."""
-    _delete(session, "group", "/groups", name, yes, if_match)
+lists(groups, GROUP, _PRINCIPALS, "List the groups of the tenancy.", "no groups")
+shows(groups, GROUP, "Show one group.")
+deletes(groups, GROUP, "Delete a group; what was granted to it is granted to nobody.", approvable=True)
 
 
 @command(groups, "update", approvable=True)
@@ -220,7 +199,7 @@ def update_group(
     minutes = None if break_glass is None else seconds_of("--break-glass", break_glass) // 60
     given = {"description": description, "break_glass_minutes": minutes, "require_factor": require_factor}
     body = {key: value for key, value in given.items() if value is not None}
-    path = f"/groups/{session.resolve('group', name)}"
+    path = session.path(GROUP, name)
     session.console.show(session.client.send(Call("PATCH", path, body=body, if_match=if_match)).data)
 
 
@@ -250,7 +229,7 @@ def remove_member(session: Session, name: Reference, user: Member) -> None:
 @command(groups, "members")
 def members(session: Session, name: Reference, limit: Limit = None) -> None:
     """List the members of a group."""
-    path = f"/groups/{session.resolve('group', name)}/members"
+    path = session.path(GROUP, name) + "/members"
     session.console.table(list(session.client.items(path, limit)), _MEMBERS, "no members")
 
 
@@ -273,19 +252,8 @@ def create_policy(
     session.console.show(session.client.create("/policies", body).data)
 
 
-@command(policies, "list")
-def list_policies(session: Session, compartment: InCompartment = None, limit: Limit = None) -> None:
-    """List the policies attached to a compartment."""
-    inside = session.compartment(compartment)
-    session.console.table(
-        list(session.client.items("/policies", limit, compartment_id=inside)), _POLICIES, "no policies in it"
-    )
-
-
-@command(policies, "show")
-def show_policy(session: Session, name: Reference, compartment: InCompartment = None) -> None:
-    """Show one policy with its statements."""
-    session.console.show(session.client.get(f"/policies/{session.resolve('policy', name, compartment)}").data)
+lists(policies, POLICY, _POLICIES, "List the policies attached to a compartment.", "no policies in it")
+shows(policies, POLICY, "Show one policy with its statements.")
 
 
 @command(policies, "update", approvable=True)
@@ -298,7 +266,7 @@ def update_policy(
     if_match: IfMatch = None,
 ) -> None:
     """Replace the statements of a policy."""
-    path = f"/policies/{session.resolve('policy', name, compartment)}"
+    path = session.path(POLICY, name, compartment)
     body: Json = {"statements": read_statements(statement, file)}
     session.console.show(session.client.send(Call("PUT", path, body=body, if_match=if_match)).data)
 
@@ -311,7 +279,7 @@ def add_statement(
     compartment: InCompartment = None,
 ) -> None:
     """Add one statement to a policy; the others stay as they are."""
-    path = f"/policies/{session.resolve('policy', name, compartment)}"
+    path = session.path(POLICY, name, compartment)
     for attempt in range(5):
         present = session.client.get(path)
         statements = [*present.data["statements"], statement]
@@ -328,29 +296,15 @@ def add_statement(
         return
 
 
-@command(policies, "delete", approvable=True)
-def delete_policy(
-    session: Session,
-    name: Reference,
-    compartment: InCompartment = None,
-    yes: Yes = False,
-    if_match: IfMatch = None,
-) -> None:
-    """Delete a policy; what it granted is no longer granted from the next request on."""
-    _delete(session, "policy", "/policies", name, yes, if_match, compartment)
-
-
-def _text_of(file: Path) -> str:
-    try:
-        return typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise usage(f"cannot read {file}: {error}") from error
+deletes(
+    policies, POLICY, "Delete a policy; what it granted is no longer granted from the next request on.", approvable=True
+)
 
 
 def read_statements(given: list[str] | None, file: Path | None) -> list[str]:
     found = list(given or [])
     if file is not None:
-        lines = (line.strip() for line in _text_of(file).splitlines())
+        lines = (line.strip() for line in read_text(file).splitlines())
         found += [line for line in lines if line and not line.startswith("#")]
     if not found:
         raise usage("no statement given", "use --statement TEXT or --file FILE")
@@ -358,38 +312,16 @@ def read_statements(given: list[str] | None, file: Path | None) -> list[str]:
 
 
 def _set_state(session: Session, name: str, state: str, if_match: str | None) -> None:
-    path = f"/users/{session.resolve('user', name)}"
+    path = session.path(USER, name)
     changed = session.client.send(Call("PATCH", path, body={"state": state}, if_match=if_match)).data
-    _done(session, f"user {changed['name']} is {changed['state']}", changed)
+    session.console.result(changed, f"user {changed['name']} is {changed['state']}")
 
 
 def _membership(session: Session, method: str, name: str, user: str, said: str) -> None:
-    team, person = session.find("group", name), session.find("user", user)
+    team, person = session.find(GROUP, name), session.find(USER, user)
     session.client.send(Call(method, f"/groups/{team['id']}/members/{person['id']}"))
     told = {"group_id": team["id"], "user_id": person["id"], "member": method == "PUT"}
-    _done(session, f"{person['name']} {said} {team['name']}", told)
-
-
-def _delete(
-    session: Session,
-    kind: str,
-    path: str,
-    name: str,
-    yes: bool,
-    if_match: str | None,
-    compartment: str | None = None,
-) -> None:
-    found = session.find(kind, name, compartment)
-    session.confirm(f"delete {kind} {found['name']}", yes)
-    session.client.delete(f"{path}/{found['id']}", if_match=if_match)
-    _done(session, f"{kind} {found['name']} is deleted", {"id": found["id"], "name": found["name"], "deleted": True})
-
-
-def _done(session: Session, said: str, told: Json) -> None:
-    if session.console.json:
-        session.console.document(told)
-    else:
-        session.console.say(said)
+    session.console.result(told, f"{person['name']} {said} {team['name']}")
 
 
 def _with_password(session: Session, answer: Json, name: str = "") -> None:

@@ -9,6 +9,7 @@ from keystead.cli.command import InCompartment, command
 from keystead.cli.console import Column
 from keystead.cli.exits import NOT_FOUND, CliError
 from keystead.cli.iam import StatementFile, Statements, policies, read_statements
+from keystead.cli.kinds import POLICY, USER
 from keystead.cli.session import Session, is_id
 
 __all__ = ["policies"]
@@ -54,7 +55,7 @@ _DUTIES: list[Column] = [
 @command(policies, "explain")
 def explain(session: Session, who: Who, action: Action, resource: Resource) -> None:
     """Say why somebody may do something to a resource or in a compartment, or why not."""
-    principal = who if is_id(who) else session.resolve("user", who)
+    principal = who if is_id(who) else session.resolve(USER, who)
     body = {"principal_id": principal, "action": action, "resource_id": _thing(session, resource)}
     found = session.client.post("/policies/actions/explain", body).data
     if session.console.json:
@@ -90,7 +91,7 @@ def simulate(
     ] = None,
 ) -> None:
     """Say what a change of policies would open and close, before it is made."""
-    policy = session.find("policy", replacing, compartment) if replacing else None
+    policy = session.find(POLICY, replacing, compartment) if replacing else None
     place = policy["compartment_id"] if policy else session.compartment(compartment)
     statements = [] if policy and not statement and file is None else read_statements(statement, file)
     body = {"compartment_id": place, "statements": statements, "policy_id": policy["id"] if policy else ""}

@@ -6,6 +6,7 @@ import typer
 
 from keystead.cli.command import InCompartment, Reference, command
 from keystead.cli.console import Column, moment
+from keystead.cli.kinds import KEY, VAULT
 from keystead.cli.session import Session
 from keystead.cli.transfer import keys, vaults
 
@@ -61,7 +62,7 @@ def key_inventory(
     session: Session, name: Reference, version: Version = None, compartment: InCompartment = None
 ) -> None:
     """What needs a key: databases, nodes, backups (by the headers in them) and jobs; and copies of it."""
-    key = session.resolve("key", name, compartment)
+    key = session.resolve(KEY, name, compartment)
     found = session.client.get(f"/keys/{key}/inventory", version=version).data
     if session.console.json:
         session.console.document(found)
@@ -78,7 +79,7 @@ def key_impact(
     session: Session, name: Reference, act: If, version: Version = None, compartment: InCompartment = None
 ) -> None:
     """What an act on a key would stop, at once and later, and who else may do it. Nothing is changed."""
-    key = session.resolve("key", name, compartment)
+    key = session.resolve(KEY, name, compartment)
     query: dict[str, Any] = {"if": act, "version": version}
     found = session.client.get(f"/keys/{key}/impact", **query).data
     if session.console.json:
@@ -97,7 +98,7 @@ def key_impact(
 @command(keys, "usage")
 def key_usage(session: Session, name: Reference, days: DaysBack = 30, compartment: InCompartment = None) -> None:
     """How often a key was used, by whom and for what, counted from the audit trail."""
-    key = session.resolve("key", name, compartment)
+    key = session.resolve(KEY, name, compartment)
     found = session.client.get(f"/keys/{key}/usage", days=days).data
     if session.console.json:
         session.console.document(found)
@@ -109,7 +110,7 @@ def key_usage(session: Session, name: Reference, days: DaysBack = 30, compartmen
 @command(vaults, "inventory")
 def vault_inventory(session: Session, name: Reference, compartment: InCompartment = None) -> None:
     """What needs the keys of a vault."""
-    vault = session.resolve("vault", name, compartment)
+    vault = session.resolve(VAULT, name, compartment)
     found = session.client.get(f"/vaults/{vault}/inventory").data
     if session.console.json:
         session.console.document(found)

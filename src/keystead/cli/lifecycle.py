@@ -12,6 +12,7 @@ from keystead.cli import given
 from keystead.cli.already import Moved, moved
 from keystead.cli.command import IfMatch, InCompartment, Reference, Yes, command
 from keystead.cli.exits import usage
+from keystead.cli.kinds import KEY, VAULT
 from keystead.cli.session import Session
 from keystead.cli.vault import keys, vaults
 from keystead.cli.wire import Call, Json
@@ -60,7 +61,7 @@ def update_key(  # noqa: PLR0913, PLR0917  # the options of a command
         **({"purge_protection": True} if purge_protection else {}),
         **given.tags_given(tag),
     }
-    _update(session, f"/keys/{session.resolve('key', name, compartment)}", settings, if_match)
+    _update(session, session.path(KEY, name, compartment), settings, if_match)
 
 
 @command(keys, "schedule-deletion", approvable=True)
@@ -102,7 +103,7 @@ def delete_key(
     if_match: IfMatch = None,
 ) -> None:
     """Delete a key now. `key recover` has it back until its retention is over."""
-    found = session.find("key", name, compartment)
+    found = session.find(KEY, name, compartment)
     session.confirm(f"delete key {found['name']}", yes)
     path = f"/keys/{found['id']}"
     call = Call("DELETE", path, {"confirm_needed_by": confirm_needed_by}, if_match=if_match)
@@ -125,7 +126,7 @@ def purge_key(
     if_match: IfMatch = None,
 ) -> None:
     """Destroy a deleted key for ever: nothing that it sealed can be opened any more."""
-    found = session.find("key", name, compartment)
+    found = session.find(KEY, name, compartment)
     session.confirm(f"destroy key {found['name']} for ever", yes)
     _key(session, found["id"], compartment, "purge", if_match, confirmed=confirm_needed_by)
 
@@ -219,7 +220,7 @@ def update_vault(
         **({"purge_protection": True} if purge_protection else {}),
         **given.tags_given(tag),
     }
-    _update(session, f"/vaults/{session.resolve('vault', name, compartment)}", settings, if_match)
+    _update(session, session.path(VAULT, name, compartment), settings, if_match)
 
 
 @command(vaults, "schedule-deletion", approvable=True)
@@ -253,7 +254,7 @@ def delete_vault(
     if_match: IfMatch = None,
 ) -> None:
     """Delete a vault and its keys now. `vault recover` has them back until its retention is over."""
-    found = session.find("vault", name, compartment)
+    found = session.find(VAULT, name, compartment)
     session.confirm(f"delete vault {found['name']} and its keys", yes)
     path = f"/vaults/{found['id']}"
     call = Call("DELETE", path, {"confirm_needed_by": confirm_needed_by}, if_match=if_match)
@@ -278,7 +279,7 @@ def purge_vault(
     if_match: IfMatch = None,
 ) -> None:
     """Destroy a deleted vault and all its keys for ever."""
-    found = session.find("vault", name, compartment)
+    found = session.find(VAULT, name, compartment)
     session.confirm(f"destroy vault {found['name']} and all its keys for ever", yes)
     _vault(session, found["id"], compartment, "purge", if_match, confirmed=confirm_needed_by)
 
@@ -330,7 +331,7 @@ def _key(
     body: Json | None = None,
     confirmed: int | None = None,
 ) -> None:
-    path = f"/keys/{session.resolve('key', name, compartment)}/actions/{act}"
+    path = session.path(KEY, name, compartment) + f"/actions/{act}"
     call = Call("POST", path, {"confirm_needed_by": confirmed}, body, if_match)
     _said(session, "key", _acted(session, call, _KEY_STATES))
 
@@ -344,7 +345,7 @@ def _vault(
     body: Json | None = None,
     confirmed: int | None = None,
 ) -> None:
-    path = f"/vaults/{session.resolve('vault', name, compartment)}/actions/{act}"
+    path = session.path(VAULT, name, compartment) + f"/actions/{act}"
     call = Call("POST", path, {"confirm_needed_by": confirmed}, body, if_match)
     _said(session, "vault", _acted(session, call, _VAULT_STATES))
 
@@ -371,7 +372,7 @@ def _said(session: Session, noun: str, done: Moved) -> None:
 
 
 def _version_path(session: Session, name: str, number: int, compartment: str | None) -> str:
-    key = session.resolve("key", name, compartment)
+    key = session.resolve(KEY, name, compartment)
     for version in session.client.items(f"/keys/{key}/versions"):
         if version["number"] == number:
             return f"/keys/{key}/versions/{version['id']}"

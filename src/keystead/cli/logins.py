@@ -4,8 +4,6 @@ A token never comes onto a command line: clients get it from their environment, 
 """
 
 import base64
-import os
-import secrets
 import textwrap
 import time
 from pathlib import Path
@@ -17,6 +15,8 @@ from keystead.cli.command import InCompartment, Reference, command
 from keystead.cli.connect import keep_ca
 from keystead.cli.console import Column
 from keystead.cli.exits import CliError, usage
+from keystead.cli.files import write_new
+from keystead.cli.kinds import GROUP, SYSTEM, USER
 from keystead.cli.session import Session
 from keystead.cli.wire import Json
 
@@ -90,7 +90,7 @@ def map_user(
     wait: Waits = True,
 ) -> None:
     """Let one person log in with a token, to an account of their own."""
-    body: Json = {"kind": "user", "subject_id": session.resolve("user", user), "client": client}
+    body: Json = {"kind": "user", "subject_id": session.resolve(USER, user), "client": client}
     _map(session, name, compartment, body | _given(account, grant, role), wait)
 
 
@@ -109,14 +109,14 @@ def map_group(
     wait: Waits = True,
 ) -> None:
     """Let a group's members log in with tokens, each under their own name, with the rights of one proxy account."""
-    body: Json = {"kind": "group", "subject_id": session.resolve("group", members), "client": client}
+    body: Json = {"kind": "group", "subject_id": session.resolve(GROUP, members), "client": client}
     body["precedence"] = precedence
     _map(session, name, compartment, body | _given(account, grant, role), wait)
 
 
 def mappings(session: Session, name: Reference, compartment: InCompartment = None) -> None:
     """List who may log in with tokens, and as whom."""
-    found = session.client.get(f"{_path(session, name, compartment)}/login-mappings").data
+    found = session.client.get(session.path(SYSTEM, name, compartment) + "/login-mappings").data
     session.console.table(found["items"], _MAPPINGS, "nobody is mapped")
 
 
@@ -127,7 +127,7 @@ def unmap(
     compartment: InCompartment = None,
 ) -> None:
     """Take a mapping away. Who came in by it is put out within seconds."""
-    path = _path(session, name, compartment)
+    path = session.path(SYSTEM, name, compartment)
     items = session.client.get(f"{path}/login-mappings").data["items"]
     found = [it for it in items if who in (it["id"], it["account"], it["subject_name"], it["subject_id"])]
     if len(found) != 1:
@@ -141,7 +141,7 @@ def unmap(
 
 def doctor(session: Session, name: Reference, compartment: InCompartment = None) -> None:
     """Show what stands in the way of logins with tokens. Exit code 1 when something does."""
-    found = session.client.get(f"{_path(session, name, compartment)}/login-readiness").data
+    found = session.client.get(session.path(SYSTEM, name, compartment) + "/login-readiness").data
     if session.console.json:
         session.console.document(found)
     elif found["ready"]:
@@ -175,23 +175,17 @@ def token(
         _write_bound(session, bound)
     else:
         answer = session.client.post("/auth/tokens/exchange", {"audience": "databases"}).data
-        if session.console.json:
-            session.console.document(answer)
-        else:
-            session.console.say(answer["token"])
+        session.console.result(answer, answer["token"])
 
 
 def _show_recipe(session: Session, recipe: Recipe, name: str, compartment: str | None) -> None:
     if not name:
         raise usage("say which system", "keystead db token NAME --for CLIENT")
-    endpoint = session.client.get(f"{_path(session, name, compartment)}/endpoint").data
+    endpoint = session.client.get(session.path(SYSTEM, name, compartment) + "/endpoint").data
     user = session.client.get("/auth/whoami").data["name"]
     told = {"host": endpoint["host"], "port": endpoint["port"], "user": user, "ca": str(keep_ca(endpoint["ca_pem"]))}
     text = RECIPES[recipe].format(**told)
-    if session.console.json:
-        session.console.document(told | {"recipe": text})
-    else:
-        session.console.say(text)
+    session.console.result(told | {"recipe": text}, text)
 
 
 def _write_bound(session: Session, directory: Path) -> None:
@@ -208,26 +202,16 @@ def _write_bound(session: Session, directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory = directory.resolve()
     key_file, token_file = directory / "key.pem", directory / "token"
-    _write(key_file, _pem("PRIVATE KEY", material.reveal()))
-    _write(token_file, str(answer["token"]).encode())
+    write_new(key_file, _pem("PRIVATE KEY", material.reveal()))
+    write_new(token_file, str(answer["token"]).encode())
     config = (
         f"[DEFAULT]\nfingerprint={public.fingerprint}\nkey_file={key_file}\nsecurity_token_file={token_file}\n"
         f"region=home\ntenancy={session.client.get('/auth/whoami').data['tenancy_id']}\n"
     )
-    _write(directory / "config", config.encode())
+    write_new(directory / "config", config.encode())
     material.wipe()
     told = {"config": str(directory / "config"), "expires_at": answer["expires_at"]}
-    if session.console.json:
-        session.console.document(told)
-    else:
-        session.console.say(f"{told['config']}: use it as oci_config_file (or --oci-config-file)")
-
-
-def _write(path: Path, content: bytes) -> None:
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-    fresh.replace(path)
+    session.console.result(told, f"{told['config']}: use it as oci_config_file (or --oci-config-file)")
 
 
 def _pem(label: str, der: bytes) -> bytes:
@@ -240,14 +224,11 @@ def _given(account: str, grant: list[str] | None, role: list[str] | None) -> Jso
 
 
 def _map(session: Session, name: str, compartment: str | None, body: Json, wait: bool) -> None:
-    path = _path(session, name, compartment)
+    path = session.path(SYSTEM, name, compartment)
     made = session.client.create(f"{path}/login-mappings", body).data
     if wait:
         made = _await_account(session, path, made)
-    if session.console.json:
-        session.console.document(made)
-    else:
-        session.console.say(f"{made['subject_name']} is mapped to {made['account']} ({made['state']})")
+    session.console.result(made, f"{made['subject_name']} is mapped to {made['account']} ({made['state']})")
 
 
 def _await_account(session: Session, path: str, made: Json) -> Json:
@@ -264,7 +245,3 @@ def _await_account(session: Session, path: str, made: Json) -> Json:
         time.sleep(0.1)
     session.console.remark("its account is not there yet: it follows when the system runs")
     return made
-
-
-def _path(session: Session, name: str, compartment: str | None) -> str:
-    return f"/db-systems/{session.resolve('database system', name, compartment)}"

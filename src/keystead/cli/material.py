@@ -7,9 +7,7 @@ wrote is carried back. Nothing of the material is printed; its check value is.
 import base64
 import binascii
 import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keystead.cli.exits import CliError, usage
@@ -161,29 +159,6 @@ def split(data: bytes) -> list[bytes]:
             parts.append(data[at : at + length])
             at += length
     raise usage("this is not the whole backup of a vault", "is the file complete?")
-
-
-def write_new(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all, for this user alone. Raises: CliError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.rename(path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise CliError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _object(data: bytes, form: str, otherwise: str) -> Json:

@@ -4,9 +4,11 @@ from typing import Annotated
 
 import typer
 
-from keystead.cli.command import Description, IfMatch, Limit, NewName, Reference, Yes, command, group
+from keystead.cli.command import Description, IfMatch, NewName, Reference, command, group
 from keystead.cli.console import Column
+from keystead.cli.kinds import DYNAMIC_GROUP, NETWORK_SOURCE, TENANCY
 from keystead.cli.session import Session
+from keystead.cli.standard import deletes, lists, shows
 from keystead.cli.wire import Call, Json
 
 dynamic_groups = group("Dynamic groups: resources that a rule describes.")
@@ -32,30 +34,19 @@ def create_dynamic_group(session: Session, name: NewName, rule: Rule, descriptio
     session.console.show(session.client.create("/dynamic-groups", body).data)
 
 
-@command(dynamic_groups, "list")
-def list_dynamic_groups(session: Session, limit: Limit = None) -> None:
-    """List the dynamic groups of the tenancy."""
-    session.console.table(list(session.client.items("/dynamic-groups", limit)), _GROUPS, "no dynamic groups")
-
-
-@command(dynamic_groups, "show")
-def show_dynamic_group(session: Session, name: Reference) -> None:
-    """Show one dynamic group."""
-    session.console.show(session.client.get(f"/dynamic-groups/{session.resolve('dynamicgroup', name)}").data)
+lists(dynamic_groups, DYNAMIC_GROUP, _GROUPS, "List the dynamic groups of the tenancy.", "no dynamic groups")
+shows(dynamic_groups, DYNAMIC_GROUP, "Show one dynamic group.")
 
 
 @command(dynamic_groups, "update")
 def update_dynamic_group(session: Session, name: Reference, rule: Rule, if_match: IfMatch = None) -> None:
     """Give a dynamic group another rule."""
-    path = f"/dynamic-groups/{session.resolve('dynamicgroup', name)}"
+    path = session.path(DYNAMIC_GROUP, name)
     body: Json = {"matching_rule": rule}
     session.console.show(session.client.send(Call("PUT", path, body=body, if_match=if_match)).data)
 
 
-@command(dynamic_groups, "delete")
-def delete_dynamic_group(session: Session, name: Reference, yes: Yes = False, if_match: IfMatch = None) -> None:
-    """Delete a dynamic group; what was granted to it is granted to nobody."""
-    _delete(session, "dynamicgroup", "dynamic group", "/dynamic-groups", name, yes, if_match)
+deletes(dynamic_groups, DYNAMIC_GROUP, "Delete a dynamic group; what was granted to it is granted to nobody.")
 
 
 @command(network_sources, "create")
@@ -65,30 +56,19 @@ def create_network_source(session: Session, name: NewName, networks: Networks, d
     session.console.show(session.client.create("/network-sources", body).data)
 
 
-@command(network_sources, "list")
-def list_network_sources(session: Session, limit: Limit = None) -> None:
-    """List the network sources of the tenancy."""
-    session.console.table(list(session.client.items("/network-sources", limit)), _SOURCES, "no network sources")
-
-
-@command(network_sources, "show")
-def show_network_source(session: Session, name: Reference) -> None:
-    """Show one network source."""
-    session.console.show(session.client.get(f"/network-sources/{session.resolve('networksource', name)}").data)
+lists(network_sources, NETWORK_SOURCE, _SOURCES, "List the network sources of the tenancy.", "no network sources")
+shows(network_sources, NETWORK_SOURCE, "Show one network source.")
 
 
 @command(network_sources, "update")
 def update_network_source(session: Session, name: Reference, networks: Networks, if_match: IfMatch = None) -> None:
     """Replace the networks of a network source."""
-    path = f"/network-sources/{session.resolve('networksource', name)}"
+    path = session.path(NETWORK_SOURCE, name)
     body: Json = {"networks": networks}
     session.console.show(session.client.send(Call("PUT", path, body=body, if_match=if_match)).data)
 
 
-@command(network_sources, "delete")
-def delete_network_source(session: Session, name: Reference, yes: Yes = False, if_match: IfMatch = None) -> None:
-    """Delete a network source; no request comes from it any more."""
-    _delete(session, "networksource", "network source", "/network-sources", name, yes, if_match)
+deletes(network_sources, NETWORK_SOURCE, "Delete a network source; no request comes from it any more.")
 
 
 @command(tenancies, "create")
@@ -103,23 +83,5 @@ def create_tenancy(
     session.console.secret(f"password of {made['admin_name']} of {made['name']}", made.get("password"))
 
 
-@command(tenancies, "list")
-def list_tenancies(session: Session, limit: Limit = None) -> None:
-    """List the tenancies that yours may know of."""
-    session.console.table(list(session.client.items("/tenancies", limit)), _TENANCIES, "no tenancies")
-
-
-@command(tenancies, "show")
-def show_tenancy(session: Session, name: Reference) -> None:
-    """Show one tenancy."""
-    session.console.show(session.client.get(f"/tenancies/{session.resolve('tenancy', name)}").data)
-
-
-def _delete(session: Session, kind: str, called: str, path: str, name: str, yes: bool, if_match: str | None) -> None:
-    found = session.find(kind, name)
-    session.confirm(f"delete {called} {found['name']}", yes)
-    session.client.delete(f"{path}/{found['id']}", if_match=if_match)
-    if session.console.json:
-        session.console.document({"id": found["id"], "name": found["name"], "deleted": True})
-    else:
-        session.console.say(f"{called} {found['name']} is deleted")
+lists(tenancies, TENANCY, _TENANCIES, "List the tenancies that yours may know of.", "no tenancies")
+shows(tenancies, TENANCY, "Show one tenancy.")

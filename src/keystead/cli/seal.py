@@ -44,10 +44,7 @@ def now(session: Session, yes: Yes = False) -> None:
     """Seal the region: nobody has its keys, every database system is fenced, until it is unsealed."""
     session.confirm("seal the region, and stop every database system of it", yes)
     found = session.client.post("/seal/actions/seal").data
-    if session.console.json:
-        session.console.document(found)
-    else:
-        session.console.say(f"the region {found['region']} is sealed; `keystead unseal` opens it")
+    session.console.result(found, f"the region {found['region']} is sealed; `keystead unseal` opens it")
 
 
 def unseal(

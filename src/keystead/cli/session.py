@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from keystead.cli.console import Console
 from keystead.cli.exits import NOT_FOUND, NOT_SIGNED_IN, CliError, usage
+from keystead.cli.kinds import Kind
 from keystead.cli.profile import Profile, Profiles, SavedToken, TokenFile
 from keystead.cli.wire import Json
 
@@ -20,21 +21,6 @@ if TYPE_CHECKING:
 
 REFRESH_BEFORE = timedelta(minutes=10)
 _SEPARATOR = re.compile("[/:]")
-
-# what is typed -> list that finds it by name, whether it lies in a compartment, and the type inside its id
-_KINDS: dict[str, tuple[str, bool, str]] = {
-    "user": ("/users", False, "user"),
-    "group": ("/groups", False, "group"),
-    "policy": ("/policies", True, "policy"),
-    "dynamicgroup": ("/dynamic-groups", False, "dynamicgroup"),
-    "networksource": ("/network-sources", False, "networksource"),
-    "tenancy": ("/tenancies", False, "tenancy"),
-    "approval rule": ("/approval-rules", True, "approvalrule"),
-    "vault": ("/vaults", True, "vault"),
-    "key": ("/keys", True, "key"),
-    "database system": ("/db-systems", True, "mysqldbsystem"),
-    "backup": ("/backups", True, "mysqlbackup"),
-}
 
 
 class Session:
@@ -132,28 +118,31 @@ class Session:
             at = self._compartments[path]
         return at
 
-    def find(self, kind: str, reference: str, compartment: str | None = None) -> Json:
+    def find(self, kind: Kind, reference: str, compartment: str | None = None) -> Json:
         """The thing of `kind` that `reference` names, as lists show it.
 
         Raises:
             CliError: none or several are called so.
         """
-        path, placed, label = _KINDS[kind]
-        if is_id(reference, label):
-            return self.client.get(f"{path}/{reference}").data
+        if is_id(reference, kind.label):
+            return self.client.get(f"{kind.path}/{reference}").data
         if is_id(reference):
-            raise usage(f"{reference} is not the id of a {kind}")
-        where, name = _split(reference) if placed else (None, reference)
-        inside = self.compartment(compartment if where is None else where) if placed else None
-        found = _named(list(self.client.items(path, name=name, compartment_id=inside)), name)
-        shown = (where if where is not None else compartment) or self.profile.compartment if placed else ""
-        return _single(kind, name, found, shown)
+            raise usage(f"{reference} is not the id of a {kind.noun}")
+        where, name = _split(reference) if kind.placed else (None, reference)
+        inside = self.compartment(compartment if where is None else where) if kind.placed else None
+        found = _named(list(self.client.items(kind.path, name=name, compartment_id=inside)), name)
+        shown = (where if where is not None else compartment) or self.profile.compartment if kind.placed else ""
+        return _single(kind.noun, name, found, shown)
 
-    def resolve(self, kind: str, reference: str, compartment: str | None = None) -> str:
+    def resolve(self, kind: Kind, reference: str, compartment: str | None = None) -> str:
         """The id of the thing of `kind` that `reference` names. An id is not checked here."""
-        if is_id(reference, _KINDS[kind][2]):
+        if is_id(reference, kind.label):
             return reference
         return str(self.find(kind, reference, compartment)["id"])
+
+    def path(self, kind: Kind, reference: str, compartment: str | None = None) -> str:
+        """Where the thing of `kind` that `reference` names is, below `/keystead/v1`."""
+        return f"{kind.path}/{self.resolve(kind, reference, compartment)}"
 
     def confirm(self, question: str, yes: bool) -> None:
         """Ask before something that cannot be taken back.

@@ -38,7 +38,4 @@ def backup(session: Session, file: ToFile, force: Force = False) -> None:
         raise CliError(f"cannot write {file}: {error.strerror}") from error
     finally:
         beside.unlink(missing_ok=True)
-    if session.console.json:
-        session.console.document({"file": str(file), "size": size})
-    else:
-        session.console.say(f"state backup: {file}, {size} bytes")
+    session.console.result({"file": str(file), "size": size}, f"state backup: {file}, {size} bytes")

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keystead.cli import given, material
+from keystead.cli import files, given, material
 from keystead.cli.command import IfMatch, InCompartment, NewName, Reference, command
 from keystead.cli.exits import usage
+from keystead.cli.files import STDIO
+from keystead.cli.kinds import KEY, VAULT
 from keystead.cli.lifecycle import keys, vaults
 from keystead.cli.session import Session
 from keystead.cli.vault import AlgorithmName, ProtectionName
@@ -51,7 +53,6 @@ Hours = Annotated[
 ]
 OutFile = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write; - is standard output.")]
 BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.", show_default=False)]
-_STDIO = Path("-")
 
 
 @command(keys, "import")
@@ -82,9 +83,9 @@ def import_key(  # noqa: PLR0913, PLR0917  # the options of a command
         raise usage("a new key needs --vault, a new version of NAME none", "give --vault NAME or --new-version")
     where = _wrapping_keys(session, vault, name if new_version else None, compartment)
     if wrapped_file is not None:
-        wrapped = material.read_wrapped(_read(wrapped_file))
+        wrapped = material.read_wrapped(files.read(wrapped_file))
     else:
-        raw, password = _read(input_file or _STDIO), _password(password_file)
+        raw, password = files.read(input_file or STDIO), _password(password_file)
         wrapped = material.wrap(_ask(session, where, algorithm, wrapping, None), raw, form, password)
     if new_version:
         path = where.removesuffix("wrapping-keys") + "actions/import-version"
@@ -128,18 +129,18 @@ def import_params(
     pem: Annotated[
         Path | None, typer.Option("--pem", metavar="FILE", help="Also write the public key, for another tool.")
     ] = None,
-    output_file: OutFile = _STDIO,
+    output_file: OutFile = STDIO,
     compartment: InCompartment = None,
 ) -> None:
     """Ask for a wrapping key, to wrap a key on a machine without a network: carry what this prints there."""
     where = _wrapping_keys(session, vault, key, compartment)
     params = _ask(session, where, algorithm, wrapping, hours)
     if pem is not None:
-        material.write_new(pem, params["public_key"].encode())
-    if output_file == _STDIO:
+        files.write_new(pem, params["public_key"].encode())
+    if output_file == STDIO:
         session.console.document(params)
     else:
-        material.write_new(output_file, _document(params))
+        files.write_new(output_file, _document(params))
 
 
 @command(keys, "wrap-material")
@@ -147,19 +148,19 @@ def wrap_material(
     session: Session,
     params_file: Annotated[Path, typer.Option("--params", metavar="FILE", help="What `key import-params` printed.")],
     input_file: Annotated[Path, typer.Option("--in", "-i", metavar="FILE", help="The key; - is standard input.")],
-    output_file: OutFile = _STDIO,
+    output_file: OutFile = STDIO,
     form: Form = None,
     password_file: PasswordFile = None,
     as_byok: Annotated[bool, typer.Option("--byok", help="Write a key transfer blob.")] = False,
 ) -> None:
     """Wrap a key for its import, without any network. Prints what may be carried back; not the key."""
-    params = material.read_params(_read(params_file))
-    made = material.wrap(params, _read(input_file), form, _password(password_file))
+    params = material.read_params(files.read(params_file))
+    made = material.wrap(params, files.read(input_file), form, _password(password_file))
     data = material.write_wrapped(made, params, as_byok)
-    if output_file == _STDIO:
+    if output_file == STDIO:
         sys.stdout.write(data.decode())
     else:
-        material.write_new(output_file, data)
+        files.write_new(output_file, data)
     session.console.remark(f"check value {made.check_value}")
 
 
@@ -167,8 +168,8 @@ def wrap_material(
 def back_up_key(session: Session, name: Reference, file: BackupFile, compartment: InCompartment = None) -> None:
     """Write an encrypted backup of a key with all its versions. It opens in this tenancy of this region only."""
     _not_there(file)
-    answer = session.client.post(f"/keys/{session.resolve('key', name, compartment)}/actions/backup").data
-    material.write_new(file, base64.b64decode(answer.pop("backup")))
+    answer = session.client.post(session.path(KEY, name, compartment) + "/actions/backup").data
+    files.write_new(file, base64.b64decode(answer.pop("backup")))
     if session.console.json:
         session.console.document(answer)
     else:
@@ -187,8 +188,8 @@ def restore_key(
 ) -> None:
     """Have a key back from its backup. It is DISABLED until `key enable`; a key that is there is not replaced."""
     body = {
-        "backup": base64.b64encode(_read(file)).decode(),
-        "vault_id": None if vault is None else session.resolve("vault", vault, compartment),
+        "backup": base64.b64encode(files.read(file)).decode(),
+        "vault_id": None if vault is None else session.resolve(VAULT, vault, compartment),
         "compartment_id": None if compartment is None else session.compartment(compartment),
         "name": name,
     }
@@ -213,7 +214,7 @@ def back_up_vault(
 ) -> None:
     """Write an encrypted backup of a vault with its keys."""
     _not_there(file)
-    path = f"/vaults/{session.resolve('vault', name, compartment)}/actions/backup"
+    path = session.path(VAULT, name, compartment) + "/actions/backup"
     parts, count, after = [], 0, ""
     while True:
         answer = session.client.post(path, {"after": after, "leave_out": leave_out}).data
@@ -222,7 +223,7 @@ def back_up_vault(
         if answer["after"] is None:
             break
         after = answer["after"]
-    material.write_new(file, material.join(parts))
+    files.write_new(file, material.join(parts))
     left_out = answer["left_out"]
     if session.console.json:
         session.console.document({"vault": answer["vault"], "keys": count, "left_out": left_out})
@@ -239,7 +240,7 @@ def restore_vault(session: Session, file: BackupFile, compartment: InCompartment
     restored = present = 0
     warnings: list[str] = []
     answer: Json = {}
-    for part in material.split(_read(file)):
+    for part in material.split(files.read(file)):
         body = {"backup": base64.b64encode(part).decode(), "compartment_id": inside}
         answer = session.client.create("/vaults/actions/restore", body).data
         restored += answer["restored"]
@@ -259,8 +260,8 @@ def _wrapping_keys(session: Session, vault: str | None, key: str | None, compart
     if (vault is None) == (key is None):
         raise usage("for what?", "give --vault NAME for a new key, or --key NAME for a new version of one")
     if vault is not None:
-        return f"/vaults/{session.resolve('vault', vault, compartment)}/wrapping-keys"
-    return f"/keys/{session.resolve('key', key or '', compartment)}/wrapping-keys"
+        return session.path(VAULT, vault, compartment) + "/wrapping-keys"
+    return session.path(KEY, key or "", compartment) + "/wrapping-keys"
 
 
 def _ask(session: Session, where: str, algorithm: str | None, wrapping: str | None, hours: int | None) -> Json:
@@ -270,17 +271,10 @@ def _ask(session: Session, where: str, algorithm: str | None, wrapping: str | No
     return material.params_of(session.client.create(where, body).data)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if path == _STDIO else path.read_bytes()
-    except OSError as error:
-        raise usage(f"cannot read {path}: {error.strerror}") from error
-
-
 def _password(path: Path | None) -> "Secret | None":
     from keystead.core.secret import Secret
 
-    return None if path is None else Secret(_read(path).rstrip(b"\r\n"))
+    return None if path is None else Secret(files.read(path).rstrip(b"\r\n"))
 
 
 def _not_there(path: Path) -> None:

@@ -8,7 +8,9 @@ from keystead.cli import given
 from keystead.cli.already import moved
 from keystead.cli.command import IfMatch, InCompartment, Limit, NewName, Reference, command, group
 from keystead.cli.console import Column, moment
+from keystead.cli.kinds import KEY, VAULT
 from keystead.cli.session import Session
+from keystead.cli.standard import lists, shows
 from keystead.cli.wire import Call
 
 vaults = group("Vaults: named containers of keys.")
@@ -64,19 +66,8 @@ def create_vault(  # noqa: PLR0913, PLR0917  # the options of a command
     session.console.show(session.client.create("/vaults", body).data)
 
 
-@command(vaults, "list")
-def list_vaults(session: Session, compartment: InCompartment = None, limit: Limit = None) -> None:
-    """List the vaults in a compartment."""
-    inside = session.compartment(compartment)
-    session.console.table(
-        list(session.client.items("/vaults", limit, compartment_id=inside)), _VAULTS, "no vaults in it"
-    )
-
-
-@command(vaults, "show")
-def show_vault(session: Session, name: Reference, compartment: InCompartment = None) -> None:
-    """Show one vault."""
-    session.console.show(session.client.get(f"/vaults/{session.resolve('vault', name, compartment)}").data)
+lists(vaults, VAULT, _VAULTS, "List the vaults in a compartment.", "no vaults in it")
+shows(vaults, VAULT, "Show one vault.")
 
 
 @command(keys, "create")
@@ -98,7 +89,7 @@ def create_key(  # noqa: PLR0913, PLR0917  # the options of a command
     """Create a key with its first version."""
     body = {
         "compartment_id": session.compartment(compartment),
-        "vault_id": session.resolve("vault", vault, compartment),
+        "vault_id": session.resolve(VAULT, vault, compartment),
         "name": name,
         "algorithm": algorithm,
         "protection": protection,
@@ -112,17 +103,8 @@ def create_key(  # noqa: PLR0913, PLR0917  # the options of a command
     session.console.show(session.client.create("/keys", body).data)
 
 
-@command(keys, "list")
-def list_keys(session: Session, compartment: InCompartment = None, limit: Limit = None) -> None:
-    """List the keys in a compartment."""
-    inside = session.compartment(compartment)
-    session.console.table(list(session.client.items("/keys", limit, compartment_id=inside)), _KEYS, "no keys in it")
-
-
-@command(keys, "show")
-def show_key(session: Session, name: Reference, compartment: InCompartment = None) -> None:
-    """Show one key."""
-    session.console.show(session.client.get(f"/keys/{session.resolve('key', name, compartment)}").data)
+lists(keys, KEY, _KEYS, "List the keys in a compartment.", "no keys in it")
+shows(keys, KEY, "Show one key.")
 
 
 @command(keys, "enable")
@@ -146,12 +128,12 @@ def rotate(session: Session, name: Reference, compartment: InCompartment = None,
 @command(keys, "versions")
 def versions(session: Session, name: Reference, compartment: InCompartment = None, limit: Limit = None) -> None:
     """List the versions of a key."""
-    path = f"/keys/{session.resolve('key', name, compartment)}/versions"
+    path = session.path(KEY, name, compartment) + "/versions"
     session.console.table(list(session.client.items(path, limit)), _VERSIONS, "no versions")
 
 
 def _act(session: Session, move: str, name: str, compartment: str | None, if_match: str | None) -> None:
-    path = f"/keys/{session.resolve('key', name, compartment)}"
+    path = session.path(KEY, name, compartment)
     call = Call("POST", f"{path}/actions/{move}", if_match=if_match)
     done = moved(session, call, path, {"enable": "ENABLED", "disable": "DISABLED"}.get(move))
     key = done.answer
