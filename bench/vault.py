@@ -24,6 +24,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,10 @@ def race(
     peer: openbao.OpenBao,
     directory: Path,
     options: argparse.Namespace,
-    each: int,
-) -> float:
-    """One comparison with OpenBao; our median."""
+    each: int = 1,
+    **beside: Callable[[], float],
+) -> dict[str, list[float]]:
+    """One comparison with OpenBao; what was measured in each round, `beside` it included."""
     say(name)
 
     def cleaned() -> float:
@@ -80,9 +82,10 @@ def race(
 
     for target in (ours, theirs):
         run_wrk(target, 32, 1, directory)
-    values = interleave(options.rounds, {"keystead": rate(ours, options, directory, each), "openbao": cleaned})
+    sides = {"keystead": rate(ours, options, directory, each), "openbao": cleaned, **beside}
+    values = interleave(options.rounds, sides)
     emit(compare(name, "1/s", values["keystead"], values["openbao"]))
-    return statistics.median(values["keystead"])
+    return values
 
 
 def _bare_rsa(seconds: float, _number: int) -> float:
@@ -107,9 +110,10 @@ def against_openbao(bench: Bench, peer: openbao.OpenBao, directory: Path, option
     """RSA and batches."""
     secret = os.urandom(KEY_BYTES)
     ours = bench.target(bench.key("rsa", "RSA-2048"), secret)
-    reached = race("rsa2048_unwrap_32", ours, peer.more("bench-rsa", "rsa-2048", secret), peer, directory, options, 1)
-    bare = statistics.median(bare_rsa(options.seconds) for _ in range(3))
-    emit(Measure("rsa2048_share", reached, "1/s", bare, reached / bare))
+    theirs = peer.more("bench-rsa", "rsa-2048", secret)
+    bare = partial(bare_rsa, options.seconds)
+    values = race("rsa2048_unwrap_32", ours, theirs, peer, directory, options, bare=bare)
+    emit(compare("rsa2048_share", "1/s", values["keystead"], values["bare"]))
     ours = bench.target(bench.key("batch"), secret, ITEMS)
     theirs = peer.more("bench-batch", "aes256-gcm96", secret, ITEMS)
     race("batch_100_unwrap_32", ours, theirs, peer, directory, options, ITEMS)
