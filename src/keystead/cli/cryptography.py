@@ -49,68 +49,48 @@ MAX_BATCH = 1000
 BATCHES = ("encrypt", "decrypt", "wrap", "unwrap", "rewrap", "sign", "verify")
 
 
-@command(keys, "encrypt")
-def encrypt(
-    session: Session,
-    name: Reference,
-    input_file: InFile = STDIO,
-    output_file: OutFile = STDIO,
-    associated_data: Associated = "",
-    as_base64: AsBase64 = False,
-    compartment: InCompartment = None,
-) -> None:
-    """Encrypt up to 64 KiB. Prints the ciphertext as base64."""
-    plain = _read_plain(input_file, as_base64)
-    answer = _use(session, name, compartment, "encrypt", {"plaintext": plain}, associated_data)
-    _put_ciphertext(session, answer, output_file)
+def seals(act: str, member: str, text: str) -> None:
+    """Declare a command that sends what is secret, as `member`, and prints a ciphertext."""
+
+    def run(
+        session: Session,
+        name: Reference,
+        input_file: InFile = STDIO,
+        output_file: OutFile = STDIO,
+        associated_data: Associated = "",
+        as_base64: AsBase64 = False,
+        compartment: InCompartment = None,
+    ) -> None:
+        plain = _read_plain(input_file, as_base64)
+        answer = _use(session, name, compartment, act, {member: plain}, associated_data)
+        _put_ciphertext(session, answer, output_file)
+
+    command(keys, act, help=text)(run)
 
 
-@command(keys, "decrypt")
-def decrypt(
-    session: Session,
-    name: Reference,
-    input_file: InFile = STDIO,
-    output_file: OutFile = STDIO,
-    associated_data: Associated = "",
-    as_base64: AsBase64 = False,
-    compartment: InCompartment = None,
-) -> None:
-    """Decrypt what `encrypt` made."""
-    sealed = _read_ciphertext(input_file)
-    answer = _use(session, name, compartment, "decrypt", {"ciphertext": sealed}, associated_data)
-    _put_plain(session, answer, "plaintext", output_file, as_base64)
+def opens(act: str, member: str, text: str) -> None:
+    """Declare a command that sends a ciphertext and writes what was secret: `member` of the answer."""
+
+    def run(
+        session: Session,
+        name: Reference,
+        input_file: InFile = STDIO,
+        output_file: OutFile = STDIO,
+        associated_data: Associated = "",
+        as_base64: AsBase64 = False,
+        compartment: InCompartment = None,
+    ) -> None:
+        sealed = _read_ciphertext(input_file)
+        answer = _use(session, name, compartment, act, {"ciphertext": sealed}, associated_data)
+        _put_plain(session, answer, member, output_file, as_base64)
+
+    command(keys, act, help=text)(run)
 
 
-@command(keys, "wrap")
-def wrap(
-    session: Session,
-    name: Reference,
-    input_file: InFile = STDIO,
-    output_file: OutFile = STDIO,
-    associated_data: Associated = "",
-    as_base64: AsBase64 = False,
-    compartment: InCompartment = None,
-) -> None:
-    """Wrap key material. Prints the wrapped key as base64."""
-    plain = _read_plain(input_file, as_base64)
-    answer = _use(session, name, compartment, "wrap", {"key_material": plain}, associated_data)
-    _put_ciphertext(session, answer, output_file)
-
-
-@command(keys, "unwrap")
-def unwrap(
-    session: Session,
-    name: Reference,
-    input_file: InFile = STDIO,
-    output_file: OutFile = STDIO,
-    associated_data: Associated = "",
-    as_base64: AsBase64 = False,
-    compartment: InCompartment = None,
-) -> None:
-    """Unwrap a key that `wrap` or `generate-data-key` made."""
-    sealed = _read_ciphertext(input_file)
-    answer = _use(session, name, compartment, "unwrap", {"ciphertext": sealed}, associated_data)
-    _put_plain(session, answer, "key_material", output_file, as_base64)
+seals("encrypt", "plaintext", "Encrypt up to 64 KiB. Prints the ciphertext as base64.")
+opens("decrypt", "plaintext", "Decrypt what `encrypt` made.")
+seals("wrap", "key_material", "Wrap key material. Prints the wrapped key as base64.")
+opens("unwrap", "key_material", "Unwrap a key that `wrap` or `generate-data-key` made.")
 
 
 @command(keys, "rewrap")

@@ -4,6 +4,8 @@ What cannot be taken back asks first. What takes a key away says what follows: d
 Asking for a state that a thing is in already is no error; for a deletion on a day of one's own (`--days`) it is.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -12,7 +14,7 @@ from keystead.cli import given
 from keystead.cli.already import Moved, moved
 from keystead.cli.command import IfMatch, InCompartment, Reference, Yes, command
 from keystead.cli.exits import usage
-from keystead.cli.kinds import KEY, VAULT
+from keystead.cli.kinds import KEY, VAULT, Kind
 from keystead.cli.session import Session
 from keystead.cli.vault import keys, vaults
 from keystead.cli.wire import Call, Json
@@ -23,16 +25,128 @@ Number = Annotated[int, typer.Argument(metavar="NUMBER", help="Number of the ver
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="Against every change, not only against deletion.")]
 Destination = Annotated[str, typer.Option("--to", metavar="PATH", help="Compartment: A/B/C from the root, / or an id.")]
 
-# the states that acts lead to: of keys and versions, and of vaults
-_KEY_STATES = {
-    "schedule-deletion": "PENDING_DELETION",
-    "cancel-deletion": "DISABLED",
-    "recover": "DISABLED",
-    "purge": "PURGED",
-    "enable": "ENABLED",
-    "disable": "DISABLED",
-}
-_VAULT_STATES = {**_KEY_STATES, "cancel-deletion": "ACTIVE", "recover": "ACTIVE"}
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """The acts of the life of keys, or of vaults. `back`: the state that a deletion is taken back to; `whole`: what is
+    deleted, to people, with the name of it.
+    """
+
+    kind: Kind
+    back: str
+    whole: str
+
+    def schedule_deletion(
+        self,
+        session: Session,
+        name: Reference,
+        days: given.Days = None,
+        confirm_needed_by: given.Confirmed = None,
+        compartment: InCompartment = None,
+        if_match: IfMatch = None,
+    ) -> None:
+        path = session.path(self.kind, name, compartment)
+        self._act(session, path, "schedule-deletion", if_match, given.numbers_given(days=days), confirm_needed_by)
+
+    def cancel_deletion(
+        self, session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None
+    ) -> None:
+        self._act(session, session.path(self.kind, name, compartment), "cancel-deletion", if_match)
+
+    def delete(
+        self,
+        session: Session,
+        name: Reference,
+        yes: Yes = False,
+        confirm_needed_by: given.Confirmed = None,
+        compartment: InCompartment = None,
+        if_match: IfMatch = None,
+    ) -> None:
+        path = self._confirmed(session, "delete {}", name, compartment, yes)
+        call = Call("DELETE", path, {"confirm_needed_by": confirm_needed_by}, if_match=if_match)
+        self._said(session, moved(session, call, path, "DELETED"))
+
+    def recover(
+        self, session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None
+    ) -> None:
+        self._act(session, session.path(self.kind, name, compartment), "recover", if_match)
+
+    def purge(
+        self,
+        session: Session,
+        name: Reference,
+        yes: Yes = False,
+        confirm_needed_by: given.Confirmed = None,
+        compartment: InCompartment = None,
+        if_match: IfMatch = None,
+    ) -> None:
+        path = self._confirmed(session, "destroy {} for ever", name, compartment, yes)
+        self._act(session, path, "purge", if_match, confirmed=confirm_needed_by)
+
+    def lock(
+        self,
+        session: Session,
+        name: Reference,
+        read_only: ReadOnly = False,
+        compartment: InCompartment = None,
+        if_match: IfMatch = None,
+    ) -> None:
+        body = {"lock": "ReadOnly" if read_only else "CanNotDelete"}
+        self._act(session, session.path(self.kind, name, compartment), "lock", if_match, body)
+
+    def unlock(
+        self, session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None
+    ) -> None:
+        self._act(session, session.path(self.kind, name, compartment), "unlock", if_match)
+
+    def move(
+        self,
+        session: Session,
+        name: Reference,
+        to: Destination,
+        compartment: InCompartment = None,
+        if_match: IfMatch = None,
+    ) -> None:
+        path = session.path(self.kind, name, compartment)
+        self._act(session, path, "move", if_match, {"compartment_id": session.compartment(to)})
+
+    def declare(self, app: typer.Typer, texts: Mapping[str, str]) -> None:
+        """Declare each act as a command, whose help is its text."""
+        approvable = ("schedule-deletion", "delete", "purge", "unlock", "move")
+        for name, text in texts.items():
+            command(app, name, approvable=name in approvable, help=text)(getattr(self, name.replace("-", "_")))
+
+    def _confirmed(self, session: Session, what: str, name: str, compartment: str | None, yes: bool) -> str:
+        """Ask, and give the path of what may go."""
+        found = session.find(self.kind, name, compartment)
+        session.confirm(what.format(self.whole.format(found["name"])), yes)
+        return f"{self.kind.path}/{found['id']}"
+
+    def _act(
+        self,
+        session: Session,
+        path: str,
+        act: str,
+        if_match: str | None,
+        body: Json | None = None,
+        confirmed: int | None = None,
+    ) -> None:
+        after = {"schedule-deletion": "PENDING_DELETION", "purge": "PURGED"}
+        wanted = None if body else {**after, "cancel-deletion": self.back, "recover": self.back}.get(act)
+        call = Call("POST", f"{path}/actions/{act}", {"confirm_needed_by": confirmed}, body, if_match)
+        self._said(session, moved(session, call, path, wanted))
+
+    def _said(self, session: Session, done: Moved) -> None:
+        """The state it is in, and what will become of it by itself."""
+        thing = done.answer
+        said = f"{self.kind.noun} {thing['name']} is {done.said(thing['state'])}"
+        if thing.get("deletion_at"):
+            said += f", to be deleted at {thing['deletion_at']}"
+        elif thing["state"] == "DELETED" and thing.get("purge_at"):
+            said += f", recoverable until {thing['purge_at']}"
+        if thing.get("lock"):
+            said += f", locked ({thing['lock']})"
+        session.console.result(thing, said)
 
 
 @command(keys, "update", approvable=True)
@@ -64,97 +178,19 @@ def update_key(  # noqa: PLR0913, PLR0917  # the options of a command
     _update(session, session.path(KEY, name, compartment), settings, if_match)
 
 
-@command(keys, "schedule-deletion", approvable=True)
-def schedule_deletion(
-    session: Session,
-    name: Reference,
-    days: given.Days = None,
-    confirm_needed_by: given.Confirmed = None,
-    compartment: InCompartment = None,
-    if_match: IfMatch = None,
-) -> None:
-    """Take a key away at once and delete it in 7 to 30 days, unless that is cancelled."""
-    _key(
-        session,
-        name,
-        compartment,
-        "schedule-deletion",
-        if_match,
-        given.numbers_given(days=days),
-        confirm_needed_by,
-    )
-
-
-@command(keys, "cancel-deletion")
-def cancel_deletion(
-    session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None
-) -> None:
-    """Keep a key that was to be deleted. It is DISABLED until `key enable`."""
-    _key(session, name, compartment, "cancel-deletion", if_match)
-
-
-@command(keys, "delete", approvable=True)
-def delete_key(
-    session: Session,
-    name: Reference,
-    yes: Yes = False,
-    confirm_needed_by: given.Confirmed = None,
-    compartment: InCompartment = None,
-    if_match: IfMatch = None,
-) -> None:
-    """Delete a key now. `key recover` has it back until its retention is over."""
-    found = session.find(KEY, name, compartment)
-    session.confirm(f"delete key {found['name']}", yes)
-    path = f"/keys/{found['id']}"
-    call = Call("DELETE", path, {"confirm_needed_by": confirm_needed_by}, if_match=if_match)
-    _said(session, "key", moved(session, call, path, "DELETED"))
-
-
-@command(keys, "recover")
-def recover_key(session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None) -> None:
-    """Have a deleted key back. It is DISABLED until `key enable`."""
-    _key(session, name, compartment, "recover", if_match)
-
-
-@command(keys, "purge", approvable=True)
-def purge_key(
-    session: Session,
-    name: Reference,
-    yes: Yes = False,
-    confirm_needed_by: given.Confirmed = None,
-    compartment: InCompartment = None,
-    if_match: IfMatch = None,
-) -> None:
-    """Destroy a deleted key for ever: nothing that it sealed can be opened any more."""
-    found = session.find(KEY, name, compartment)
-    session.confirm(f"destroy key {found['name']} for ever", yes)
-    _key(session, found["id"], compartment, "purge", if_match, confirmed=confirm_needed_by)
-
-
-@command(keys, "lock")
-def lock_key(
-    session: Session,
-    name: Reference,
-    read_only: ReadOnly = False,
-    compartment: InCompartment = None,
-    if_match: IfMatch = None,
-) -> None:
-    """Protect a key against deletion, or against every change."""
-    _key(session, name, compartment, "lock", if_match, _lock(read_only))
-
-
-@command(keys, "unlock", approvable=True)
-def unlock_key(session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None) -> None:
-    """Take the lock off a key."""
-    _key(session, name, compartment, "unlock", if_match)
-
-
-@command(keys, "move", approvable=True)
-def move_key(
-    session: Session, name: Reference, to: Destination, compartment: InCompartment = None, if_match: IfMatch = None
-) -> None:
-    """Put a key into another compartment, whose policies decide from then on."""
-    _key(session, name, compartment, "move", if_match, {"compartment_id": session.compartment(to)})
+Life(KEY, "DISABLED", "key {}").declare(
+    keys,
+    {
+        "schedule-deletion": "Take a key away at once and delete it in 7 to 30 days, unless that is cancelled.",
+        "cancel-deletion": "Keep a key that was to be deleted. It is DISABLED until `key enable`.",
+        "delete": "Delete a key now. `key recover` has it back until its retention is over.",
+        "recover": "Have a deleted key back. It is DISABLED until `key enable`.",
+        "purge": "Destroy a deleted key for ever: nothing that it sealed can be opened any more.",
+        "lock": "Protect a key against deletion, or against every change.",
+        "unlock": "Take the lock off a key.",
+        "move": "Put a key into another compartment, whose policies decide from then on.",
+    },
+)
 
 
 @command(keys, "version")
@@ -196,9 +232,6 @@ def cancel_version_deletion(
     _version(session, name, number, compartment, "cancel-deletion")
 
 
-# vaults
-
-
 @command(vaults, "update", approvable=True)
 def update_vault(
     session: Session,
@@ -223,152 +256,26 @@ def update_vault(
     _update(session, session.path(VAULT, name, compartment), settings, if_match)
 
 
-@command(vaults, "schedule-deletion", approvable=True)
-def schedule_vault_deletion(
-    session: Session,
-    name: Reference,
-    days: given.Days = None,
-    confirm_needed_by: given.Confirmed = None,
-    compartment: InCompartment = None,
-    if_match: IfMatch = None,
-) -> None:
-    """Take all keys of a vault away at once and delete it in 7 to 30 days, unless that is cancelled."""
-    _vault(session, name, compartment, "schedule-deletion", if_match, given.numbers_given(days=days), confirm_needed_by)
-
-
-@command(vaults, "cancel-deletion")
-def cancel_vault_deletion(
-    session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None
-) -> None:
-    """Keep a vault that was to be deleted. Its keys are again as they were."""
-    _vault(session, name, compartment, "cancel-deletion", if_match)
-
-
-@command(vaults, "delete", approvable=True)
-def delete_vault(
-    session: Session,
-    name: Reference,
-    yes: Yes = False,
-    confirm_needed_by: given.Confirmed = None,
-    compartment: InCompartment = None,
-    if_match: IfMatch = None,
-) -> None:
-    """Delete a vault and its keys now. `vault recover` has them back until its retention is over."""
-    found = session.find(VAULT, name, compartment)
-    session.confirm(f"delete vault {found['name']} and its keys", yes)
-    path = f"/vaults/{found['id']}"
-    call = Call("DELETE", path, {"confirm_needed_by": confirm_needed_by}, if_match=if_match)
-    _said(session, "vault", moved(session, call, path, "DELETED"))
-
-
-@command(vaults, "recover")
-def recover_vault(
-    session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None
-) -> None:
-    """Have a deleted vault back. Its keys are again as they were."""
-    _vault(session, name, compartment, "recover", if_match)
-
-
-@command(vaults, "purge", approvable=True)
-def purge_vault(
-    session: Session,
-    name: Reference,
-    yes: Yes = False,
-    confirm_needed_by: given.Confirmed = None,
-    compartment: InCompartment = None,
-    if_match: IfMatch = None,
-) -> None:
-    """Destroy a deleted vault and all its keys for ever."""
-    found = session.find(VAULT, name, compartment)
-    session.confirm(f"destroy vault {found['name']} and all its keys for ever", yes)
-    _vault(session, found["id"], compartment, "purge", if_match, confirmed=confirm_needed_by)
-
-
-@command(vaults, "lock")
-def lock_vault(
-    session: Session,
-    name: Reference,
-    read_only: ReadOnly = False,
-    compartment: InCompartment = None,
-    if_match: IfMatch = None,
-) -> None:
-    """Protect a vault and its keys against deletion, or against every change."""
-    _vault(session, name, compartment, "lock", if_match, _lock(read_only))
-
-
-@command(vaults, "unlock", approvable=True)
-def unlock_vault(
-    session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None
-) -> None:
-    """Take the lock off a vault."""
-    _vault(session, name, compartment, "unlock", if_match)
-
-
-@command(vaults, "move", approvable=True)
-def move_vault(
-    session: Session, name: Reference, to: Destination, compartment: InCompartment = None, if_match: IfMatch = None
-) -> None:
-    """Put a vault into another compartment. Its keys stay in theirs."""
-    _vault(session, name, compartment, "move", if_match, {"compartment_id": session.compartment(to)})
+Life(VAULT, "ACTIVE", "vault {} and its keys").declare(
+    vaults,
+    {
+        "schedule-deletion": "Take all keys of a vault away at once and delete it in 7 to 30 days, "
+        "unless that is cancelled.",
+        "cancel-deletion": "Keep a vault that was to be deleted. Its keys are again as they were.",
+        "delete": "Delete a vault and its keys now. `vault recover` has them back until its retention is over.",
+        "recover": "Have a deleted vault back. Its keys are again as they were.",
+        "purge": "Destroy a deleted vault and all its keys for ever.",
+        "lock": "Protect a vault and its keys against deletion, or against every change.",
+        "unlock": "Take the lock off a vault.",
+        "move": "Put a vault into another compartment. Its keys stay in theirs.",
+    },
+)
 
 
 def _update(session: Session, path: str, settings: Json, if_match: str | None) -> None:
     if not settings:
         raise usage("nothing is to be changed", "name a setting; --help lists them")
     session.console.show(session.client.send(Call("PATCH", path, body=settings, if_match=if_match)).data)
-
-
-def _lock(read_only: bool) -> Json:
-    return {"lock": "ReadOnly" if read_only else "CanNotDelete"}
-
-
-def _key(
-    session: Session,
-    name: str,
-    compartment: str | None,
-    act: str,
-    if_match: str | None,
-    body: Json | None = None,
-    confirmed: int | None = None,
-) -> None:
-    path = session.path(KEY, name, compartment) + f"/actions/{act}"
-    call = Call("POST", path, {"confirm_needed_by": confirmed}, body, if_match)
-    _said(session, "key", _acted(session, call, _KEY_STATES))
-
-
-def _vault(
-    session: Session,
-    name: str,
-    compartment: str | None,
-    act: str,
-    if_match: str | None,
-    body: Json | None = None,
-    confirmed: int | None = None,
-) -> None:
-    path = session.path(VAULT, name, compartment) + f"/actions/{act}"
-    call = Call("POST", path, {"confirm_needed_by": confirmed}, body, if_match)
-    _said(session, "vault", _acted(session, call, _VAULT_STATES))
-
-
-def _acted(session: Session, call: Call, states: dict[str, str]) -> Moved:
-    thing, _, act = call.path.rpartition("/actions/")
-    return moved(session, call, thing, None if call.body else states.get(act))
-
-
-def _said(session: Session, noun: str, done: Moved) -> None:
-    """The state it is in, and what will become of it by itself."""
-    thing = done.answer
-    if session.console.json:
-        session.console.document(thing)
-        return
-    said = f"{noun} {thing['name']} is {done.said(thing['state'])}"
-    if thing.get("deletion_at"):
-        said += f", to be deleted at {thing['deletion_at']}"
-    elif thing["state"] == "DELETED" and thing.get("purge_at"):
-        said += f", recoverable until {thing['purge_at']}"
-    if thing.get("lock"):
-        said += f", locked ({thing['lock']})"
-    session.console.say(said)
 
 
 def _version_path(session: Session, name: str, number: int, compartment: str | None) -> str:
@@ -390,12 +297,10 @@ def _version(
 ) -> None:
     path = _version_path(session, name, number, compartment)
     call = Call("POST", f"{path}/actions/{act}", {"confirm_needed_by": confirmed}, body)
-    done = _acted(session, call, _KEY_STATES)
+    after = {"enable": "ENABLED", "disable": "DISABLED", "cancel-deletion": "DISABLED"}
+    done = moved(session, call, path, None if body else {**after, "schedule-deletion": "PENDING_DELETION"}.get(act))
     changed = done.answer
-    if session.console.json:
-        session.console.document(changed)
-        return
     said = f"version {changed['number']} of key {name} is {done.said(changed['state'])}"
     if changed.get("deletion_at"):
         said += f", to be destroyed at {changed['deletion_at']}"
-    session.console.say(said)
+    session.console.result(changed, said)
