@@ -1,6 +1,7 @@
 """Approvals: rules that say what needs others, and requests that wait for them."""
 
 import json
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -41,21 +42,33 @@ _APPROVALS: list[Column] = [
 ]  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a rule asks for."""
+
+    operation: Operations
+    approvers: Approvers
+    needed: Needed
+    emergency: Emergency = None
+    hours: Hours = 24
+    description: Description = None
+
+    def body(self, session: Session) -> Json:
+        """As the API takes it."""
+        return {
+            "operations": self.operation,
+            "group_id": session.resolve(GROUP, self.approvers),
+            "needed": self.needed,
+            "emergency_group_id": None if self.emergency is None else session.resolve(GROUP, self.emergency),
+            "hours": self.hours,
+            "description": self.description,
+        }
+
+
 @command(rules, "create", approvable=True)
-def create_rule(  # the options of a command
-    session: Session,
-    name: NewName,
-    operation: Operations,
-    approvers: Approvers,
-    needed: Needed,
-    emergency: Emergency = None,
-    hours: Hours = 24,
-    description: Description = None,
-    compartment: InCompartment = None,
-) -> None:
+def create_rule(session: Session, name: NewName, terms: Terms, compartment: InCompartment = None) -> None:
     """Have operations on what lies in a compartment wait for approval."""
-    place = {"compartment_id": session.compartment(compartment), "name": name}
-    body = {**place, **_terms(session, operation, approvers, needed, emergency, hours, description)}
+    body = {"compartment_id": session.compartment(compartment), "name": name, **terms.body(session)}
     session.console.show(session.client.create("/approval-rules", body).data)
 
 
@@ -64,22 +77,12 @@ shows(rules, APPROVAL_RULE, "Show one rule.")
 
 
 @command(rules, "update", approvable=True)
-def update_rule(  # the options of a command
-    session: Session,
-    name: Reference,
-    operation: Operations,
-    approvers: Approvers,
-    needed: Needed,
-    emergency: Emergency = None,
-    hours: Hours = 24,
-    description: Description = None,
-    compartment: InCompartment = None,
-    if_match: IfMatch = None,
+def update_rule(
+    session: Session, name: Reference, terms: Terms, compartment: InCompartment = None, if_match: IfMatch = None
 ) -> None:
     """Replace the terms of a rule; it takes the approval that the rule asks for as it is."""
     path = session.path(APPROVAL_RULE, name, compartment)
-    terms = _terms(session, operation, approvers, needed, emergency, hours, description)
-    body = {key: value for key, value in terms.items() if value is not None}
+    body = {key: value for key, value in terms.body(session).items() if value is not None}
     session.console.show(session.client.send(Call("PUT", path, body=body, if_match=if_match)).data)
 
 
@@ -137,22 +140,3 @@ def _say(session: Session, name: str, choice: str, comment: str | None) -> None:
 def _votes(found: Json) -> str:
     have = sum(it["choice"] == "approve" for it in found["votes"])
     return f"{have} of {max((it['needed'] for it in found['rules']), default=0)}"
-
-
-def _terms(
-    session: Session,
-    operations: list[str],
-    approvers: str,
-    needed: int,
-    emergency: str | None,
-    hours: int,
-    description: str | None,
-) -> Json:
-    return {
-        "operations": operations,
-        "group_id": session.resolve(GROUP, approvers),
-        "needed": needed,
-        "emergency_group_id": None if emergency is None else session.resolve(GROUP, emergency),
-        "hours": hours,
-        "description": description,
-    }

@@ -5,12 +5,16 @@
         \"\"\"Show one key.\"\"\"
 
 The function gets the `Session` first; the command line sees the other parameters and, on every command, `--json`.
+A parameter whose type is a dataclass stands for its fields, each an option of its own: options that several commands
+have in common are named once, and reach the command as one thing.
+
 Whatever a command raises as `CliError` or `Refusal` becomes words on standard error and an exit code.
 """
 
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -54,11 +58,17 @@ def command(
     """
 
     def declare(function: Function) -> Function:
-        first, *others = inspect.signature(function, eval_str=True).parameters.values()
+        first, *others = _parameters(function)
         if first.annotation is not Session:
             raise TypeError(f"{function.__qualname__}: a command takes a Session first")
+        bundles: dict[str, Callable[..., object]] = {
+            item.name: item.annotation for item in others if is_dataclass(item.annotation)
+        }
+        options = {member: _parameters(bundle) for member, bundle in bundles.items()}
 
         def run(ctx: typer.Context, json_output: JsonOutput = False, **values: Any) -> None:
+            for member, bundle in bundles.items():
+                values[member] = bundle(**{option.name: values.pop(option.name) for option in options[member]})
             session = ctx.ensure_object(Session)
             session.approval = values.pop("approval", None)
             session.console.json = session.console.json or json_output
@@ -68,7 +78,8 @@ def command(
         ask = inspect.Parameter("json_output", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOutput)
         context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
         named = inspect.Parameter("approval", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Approval)
-        own = (item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in others)
+        parts = (part for item in others for part in options.get(item.name, (item,)))
+        own = (part.replace(kind=inspect.Parameter.KEYWORD_ONLY) for part in parts)
         shown = [context, *own, *([named] if approvable else []), ask]
         run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]  # what typer reads
         run.__annotations__ = {item.name: item.annotation for item in shown}
@@ -78,6 +89,10 @@ def command(
         return function
 
     return declare
+
+
+def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
+    return list(inspect.signature(function, eval_str=True).parameters.values())
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Identity providers: whose people may sign in by way of them, and into which groups they come."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -61,19 +62,48 @@ _PROVIDERS: list[Column] = [("name", "name"), ("state", "state"), ("issuer", "is
 _LINKS: list[Column] = [("user", "user_name"), ("subject", "subject"), ("since", "created_at"), ("user id", "user_id")]
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is decided about a provider."""
+
+    client_secret_file: SecretFile = None
+    scopes: Scopes = None
+    origin: Origins = None
+    ca_file: CaFile = None
+    subject_claim: SubjectClaim = None
+    name_claim: NameClaim = None
+    groups_claim: GroupsClaim = None
+    just_in_time: JustInTime = None
+    link_provisioned: LinksProvisioned = None
+    trust_factors: TrustsFactors = None
+    group_choice: Choice = None
+    description: Description = None
+
+    def body(self) -> Json:
+        """What was given, under the API's names."""
+        if self.group_choice not in (None, "all", "first"):
+            raise usage("--group-choice is all or first")
+        said: Json = {
+            "client_secret": None if self.client_secret_file is None else read_text(self.client_secret_file).strip(),
+            "scopes": None if self.scopes is None else [each.strip() for each in self.scopes.split(",")],
+            "origins": None if not self.origin else [each for each in self.origin if each],
+            "ca": None if self.ca_file is None else read_text(self.ca_file),
+            "subject_claim": self.subject_claim,
+            "name_claim": self.name_claim,
+            "groups_claim": self.groups_claim,
+            "just_in_time": self.just_in_time,
+            "links_provisioned": self.link_provisioned,
+            "trusts_factors": self.trust_factors,
+            "group_choice": self.group_choice,
+            "description": self.description,
+        }
+        return {key: value for key, value in said.items() if value is not None}
+
+
 @command(providers, "create")
-def create(  # noqa: PLR0913, PLR0917
-    session: Session, name: NewName, issuer: Issuer, client_id: NewClientId, client_secret_file: SecretFile = None,
-    scopes: Scopes = None, origin: Origins = None, ca_file: CaFile = None, subject_claim: SubjectClaim = None,
-    name_claim: NameClaim = None, groups_claim: GroupsClaim = None, just_in_time: JustInTime = None,
-    link_provisioned: LinksProvisioned = None, trust_factors: TrustsFactors = None, group_choice: Choice = None,
-    description: Description = None,
-) -> None:  # fmt: skip
+def create(session: Session, name: NewName, issuer: Issuer, client_id: NewClientId, settings: Settings) -> None:
     """Create an identity provider. Tell the provider the redirect URI that is shown."""
-    body = {"name": name, "issuer": issuer} | _settings(
-        client_id, client_secret_file, scopes, origin, ca_file, subject_claim, name_claim, groups_claim, just_in_time,
-        link_provisioned, trust_factors, group_choice, description,
-    )  # fmt: skip
+    body = {"name": name, "issuer": issuer, "client_id": client_id} | settings.body()
     _show(session, session.client.create(IDENTITY_PROVIDER.path, body).data)
 
 
@@ -82,18 +112,11 @@ shows(providers, IDENTITY_PROVIDER, "Show one identity provider.", hide=("ca",))
 
 
 @command(providers, "update")
-def update(  # noqa: PLR0913, PLR0917
-    session: Session, name: Reference, client_id: ClientId = None, client_secret_file: SecretFile = None,
-    scopes: Scopes = None, origin: Origins = None, ca_file: CaFile = None, subject_claim: SubjectClaim = None,
-    name_claim: NameClaim = None, groups_claim: GroupsClaim = None, just_in_time: JustInTime = None,
-    link_provisioned: LinksProvisioned = None, trust_factors: TrustsFactors = None, group_choice: Choice = None,
-    description: Description = None, if_match: IfMatch = None,
-) -> None:  # fmt: skip
+def update(
+    session: Session, name: Reference, client_id: ClientId = None, *, settings: Settings, if_match: IfMatch = None
+) -> None:
     """Change an identity provider; what is not given stays."""
-    body = _settings(
-        client_id, client_secret_file, scopes, origin, ca_file, subject_claim, name_claim, groups_claim, just_in_time,
-        link_provisioned, trust_factors, group_choice, description,
-    )  # fmt: skip
+    body = ({} if client_id is None else {"client_id": client_id}) | settings.body()
     _show(session, _change(session, session.find(IDENTITY_PROVIDER, name), body, if_match))
 
 
@@ -163,29 +186,3 @@ def _change(session: Session, found: Json, body: Json, if_match: str | None) -> 
 
 def _show(session: Session, found: Json) -> None:
     session.console.show(found, hide=("ca",))
-
-
-def _settings(  # noqa: PLR0913, PLR0917
-    client_id: str | None, secret: Path | None, scopes: str | None, origins: list[str] | None, ca: Path | None,
-    subject: str | None, name: str | None, groups: str | None, just_in_time: bool | None, provisioned: bool | None,
-    factors: bool | None, choice: str | None, description: str | None,
-) -> Json:  # fmt: skip
-    """What was given, under the API's names."""
-    if choice not in (None, "all", "first"):
-        raise usage("--group-choice is all or first")
-    said: Json = {
-        "client_id": client_id,
-        "client_secret": None if secret is None else read_text(secret).strip(),
-        "scopes": None if scopes is None else [each.strip() for each in scopes.split(",")],
-        "origins": None if not origins else [each for each in origins if each],
-        "ca": None if ca is None else read_text(ca),
-        "subject_claim": subject,
-        "name_claim": name,
-        "groups_claim": groups,
-        "just_in_time": just_in_time,
-        "links_provisioned": provisioned,
-        "trusts_factors": factors,
-        "group_choice": choice,
-        "description": description,
-    }
-    return {key: value for key, value in said.items() if value is not None}

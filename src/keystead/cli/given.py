@@ -3,6 +3,7 @@
 An option that is not given leaves the setting as it is. `none` takes a moment away.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -103,6 +104,53 @@ def services_given(services: list[str] | None) -> Json:
 def numbers_given(**numbers: int | None) -> Json:
     """Those that were given."""
     return {name: number for name, number in numbers.items() if number is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """What a key may be used for, and when."""
+
+    operations: Operations = None
+    not_before: NotBefore = None
+    expires_at: ExpiresAt = None
+    rotation_days: RotationDays = None
+
+    def body(self) -> Json:
+        """As the API takes it."""
+        return {
+            **operations_given(self.operations),
+            **moment_given("--not-before", self.not_before),
+            **moment_given("--expires-at", self.expires_at),
+            **numbers_given(rotation_days=self.rotation_days),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class VaultUse:
+    """How much a vault holds, and from where it is reached."""
+
+    key_limit: KeyLimit = None
+    network: Networks = None
+    trusted_service: TrustedServices = None
+
+    def body(self) -> Json:
+        """As the API takes it."""
+        networks, services = networks_given(self.network), services_given(self.trusted_service)
+        return {**numbers_given(key_limit=self.key_limit), **networks, **services}
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """For how long it is kept once deleted, and what is noted beside it."""
+
+    retention_days: RetentionDays = None
+    purge_protection: PurgeProtection = False
+    tag: Tags = None
+
+    def body(self) -> Json:
+        """As the API takes it."""
+        protected = {"purge_protection": True} if self.purge_protection else {}
+        return {**numbers_given(retention_days=self.retention_days), **protected, **tags_given(self.tag)}
 
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

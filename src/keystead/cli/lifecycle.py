@@ -150,31 +150,18 @@ class Life:
 
 
 @command(keys, "update", approvable=True)
-def update_key(  # noqa: PLR0913, PLR0917  # the options of a command
+def update_key(
     session: Session,
     name: Reference,
-    operations: given.Operations = None,
-    not_before: given.NotBefore = None,
-    expires_at: given.ExpiresAt = None,
-    rotation_days: given.RotationDays = None,
+    use: given.KeyUse,
     minimum_version: given.MinimumVersion = None,
-    retention_days: given.RetentionDays = None,
-    purge_protection: given.PurgeProtection = False,
-    tag: given.Tags = None,
+    *,
+    keeping: given.Keeping,
     compartment: InCompartment = None,
     if_match: IfMatch = None,
 ) -> None:
     """Change what you decide about a key; what is not given stays."""
-    settings = {
-        **given.operations_given(operations),
-        **given.moment_given("--not-before", not_before),
-        **given.moment_given("--expires-at", expires_at),
-        **given.numbers_given(
-            rotation_days=rotation_days, minimum_version=minimum_version, retention_days=retention_days
-        ),
-        **({"purge_protection": True} if purge_protection else {}),
-        **given.tags_given(tag),
-    }
+    settings = {**use.body(), **given.numbers_given(minimum_version=minimum_version), **keeping.body()}
     _update(session, session.path(KEY, name, compartment), settings, if_match)
 
 
@@ -236,24 +223,13 @@ def cancel_version_deletion(
 def update_vault(
     session: Session,
     name: Reference,
-    key_limit: given.KeyLimit = None,
-    network: given.Networks = None,
-    trusted_service: given.TrustedServices = None,
-    retention_days: given.RetentionDays = None,
-    purge_protection: given.PurgeProtection = False,
-    tag: given.Tags = None,
+    use: given.VaultUse,
+    keeping: given.Keeping,
     compartment: InCompartment = None,
     if_match: IfMatch = None,
 ) -> None:
     """Change what you decide about a vault; what is not given stays."""
-    settings = {
-        **given.numbers_given(key_limit=key_limit, retention_days=retention_days),
-        **given.networks_given(network),
-        **given.services_given(trusted_service),
-        **({"purge_protection": True} if purge_protection else {}),
-        **given.tags_given(tag),
-    }
-    _update(session, session.path(VAULT, name, compartment), settings, if_match)
+    _update(session, session.path(VAULT, name, compartment), {**use.body(), **keeping.body()}, if_match)
 
 
 Life(VAULT, "ACTIVE", "vault {} and its keys").declare(

@@ -38,17 +38,14 @@ _VERSIONS: list[Column] = [("version", "number"), ("state", "state"), ("created"
 
 
 @command(vaults, "create")
-def create_vault(  # noqa: PLR0913, PLR0917  # the options of a command
+def create_vault(
     session: Session,
     name: NewName,
     private: Annotated[bool, typer.Option("--private", help="Its keys are wrapped by a key of its own.")] = False,
     protection: ProtectionName = None,
-    key_limit: given.KeyLimit = None,
-    network: given.Networks = None,
-    trusted_service: given.TrustedServices = None,
-    retention_days: given.RetentionDays = None,
-    purge_protection: given.PurgeProtection = False,
-    tag: given.Tags = None,
+    *,
+    use: given.VaultUse,
+    keeping: given.Keeping,
     compartment: InCompartment = None,
 ) -> None:
     """Create a vault. Its protection is that of keys for which none is named: software unless told."""
@@ -57,11 +54,8 @@ def create_vault(  # noqa: PLR0913, PLR0917  # the options of a command
         "name": name,
         "kind": "private" if private else None,
         "protection": protection,
-        **given.numbers_given(key_limit=key_limit, retention_days=retention_days),
-        **given.networks_given(network),
-        **given.services_given(trusted_service),
-        **({"purge_protection": True} if purge_protection else {}),
-        **given.tags_given(tag),
+        **use.body(),
+        **keeping.body(),
     }
     session.console.show(session.client.create("/vaults", body).data)
 
@@ -71,19 +65,15 @@ shows(vaults, VAULT, "Show one vault.")
 
 
 @command(keys, "create")
-def create_key(  # noqa: PLR0913, PLR0917  # the options of a command
+def create_key(
     session: Session,
     name: NewName,
     vault: InVault,
     algorithm: AlgorithmName = None,
     protection: ProtectionName = None,
-    operations: given.Operations = None,
-    not_before: given.NotBefore = None,
-    expires_at: given.ExpiresAt = None,
-    rotation_days: given.RotationDays = None,
-    retention_days: given.RetentionDays = None,
-    purge_protection: given.PurgeProtection = False,
-    tag: given.Tags = None,
+    *,
+    use: given.KeyUse,
+    keeping: given.Keeping,
     compartment: InCompartment = None,
 ) -> None:
     """Create a key with its first version."""
@@ -93,12 +83,8 @@ def create_key(  # noqa: PLR0913, PLR0917  # the options of a command
         "name": name,
         "algorithm": algorithm,
         "protection": protection,
-        **given.operations_given(operations),
-        **given.moment_given("--not-before", not_before),
-        **given.moment_given("--expires-at", expires_at),
-        **given.numbers_given(rotation_days=rotation_days, retention_days=retention_days),
-        **({"purge_protection": True} if purge_protection else {}),
-        **given.tags_given(tag),
+        **use.body(),
+        **keeping.body(),
     }
     session.console.show(session.client.create("/keys", body).data)
 

@@ -12,16 +12,10 @@ from keystead.cli.command import command
 from keystead.cli.main import app, groups
 from keystead.cli.session import Session
 from keystead.server.sealing import cli as seal_cli
+from keystead.server.where import StateDir, Where
 
 seal_cli.add_to(app, groups["seal"])
 
-StateDir = Annotated[
-    Path | None,
-    typer.Option("--state", metavar="DIR", help="State directory; $KEYSTEAD_STATE_DIR.", show_default=False),
-]
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings file; $KEYSTEAD_SETTINGS.", show_default=False)
-]
 FromStdin = Annotated[
     bool, typer.Option("--passphrase-stdin", help="Read the region's passphrase from the first line of standard input.")
 ]
@@ -81,8 +75,7 @@ def init(  # noqa: PLR0913, PLR0917 - options of a command line
 @command(app, "up")
 def up(
     session: Session,
-    state: StateDir = None,
-    config: ConfigFile = None,
+    where: Where,
     passphrase_stdin: FromStdin = False,
     detach: Annotated[bool, typer.Option("--detach", help="Come back when the region is up; it goes on.")] = False,
     accept_rollback: Accept = False,
@@ -93,8 +86,8 @@ def up(
 
     runner.up(
         session.console,
-        config,
-        state,
+        where.config,
+        where.state,
         from_stdin=passphrase_stdin,
         detach=detach,
         accept_rollback=accept_rollback,
@@ -105,8 +98,7 @@ def up(
 @command(app, "down")
 def down(
     session: Session,
-    state: StateDir = None,
-    config: ConfigFile = None,
+    where: Where,
     with_databases: Annotated[
         bool, typer.Option("--with-databases", help="Also stop the database servers; otherwise they go on.")
     ] = False,
@@ -114,54 +106,51 @@ def down(
     """Stop a region that `up` runs."""
     from keystead.server import up as runner
 
-    runner.down(session.console, config, state, with_databases=with_databases)
+    runner.down(session.console, where.config, where.state, with_databases=with_databases)
 
 
 @command(app, "serve")
 def serve(
     session: Session,
-    state: StateDir = None,
-    config: ConfigFile = None,
+    where: Where,
     passphrase_stdin: FromStdin = False,
 ) -> None:
     """Answer HTTP: one of the three processes that `up` runs."""
     from keystead.server import commands
 
-    commands.process("serve", config, state, from_stdin=passphrase_stdin)
+    commands.process("serve", where.config, where.state, from_stdin=passphrase_stdin)
 
 
 @command(app, "work")
-def work(
-    session: Session, state: StateDir = None, config: ConfigFile = None, passphrase_stdin: FromStdin = False
-) -> None:
+def work(session: Session, where: Where, passphrase_stdin: FromStdin = False) -> None:
     """Do jobs and keep the audit index: one of the three processes that `up` runs."""
     from keystead.server import commands
 
-    commands.process("work", config, state, from_stdin=passphrase_stdin)
+    commands.process("work", where.config, where.state, from_stdin=passphrase_stdin)
 
 
 @command(app, "host")
-def host(session: Session, state: StateDir = None, config: ConfigFile = None) -> None:
+def host(session: Session, where: Where) -> None:
     """Run this machine's database servers: one of the three processes that `up` runs."""
     from keystead.server import commands
 
-    commands.process("host", config, state, from_stdin=False)
+    commands.process("host", where.config, where.state, from_stdin=False)
 
 
 @command(app, "doctor")
-def doctor(session: Session, state: StateDir = None, config: ConfigFile = None) -> None:
+def doctor(session: Session, where: Where) -> None:
     """Show the effective settings and check this machine. Exit code 1 when something fails."""
     from keystead.server import doctor as physician
 
-    physician.doctor(session.console, config, state)
+    physician.doctor(session.console, where.config, where.state)
 
 
 @command(app, "migrate")
-def migrate(session: Session, state: StateDir = None, config: ConfigFile = None) -> None:
+def migrate(session: Session, where: Where) -> None:
     """Bring the state to this program's schema. The region must not run."""
     from keystead.server import commands
 
-    commands.migrate(session.console, config, state)
+    commands.migrate(session.console, where.config, where.state)
 
 
 @command(groups["state"], "restore")

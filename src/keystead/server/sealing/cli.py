@@ -1,20 +1,18 @@
 """The commands `keystead seal ...` and `keystead recovery ...` that work on the region's own machine."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from keystead.cli.command import command, group
 from keystead.cli.session import Session
+from keystead.server.where import Where
 
-StateDir = Annotated[
-    Path | None,
-    typer.Option("--state", metavar="DIR", help="State directory; $KEYSTEAD_STATE_DIR.", show_default=False),
-]
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings file; $KEYSTEAD_SETTINGS.", show_default=False)
-]
+if TYPE_CHECKING:
+    from keystead.server.sealing import commands
+
 With = Annotated[
     str,
     typer.Option(
@@ -44,6 +42,36 @@ SlotId = Annotated[str, typer.Argument(metavar="SLOT", help="Id of a slot, as `s
 recovery = group("Getting the root key back: recipients, and practice.")
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The way that is there already."""
+
+    how: With = ""
+    stdin: Stdin = False
+
+    def read(self) -> "commands.Opening":
+        """As `commands` takes it; loaded now."""
+        from keystead.server.sealing import commands
+
+        return commands.Opening(self.how, self.stdin)
+
+
+@dataclass(frozen=True, slots=True)
+class NewSlot:
+    """The way that is made."""
+
+    label: Label = ""
+    to: To = ""
+    shares: Counts = "3/5"
+    make_key: MakeKey = False
+
+    def wish(self, kind: str, proof: Path | None = None) -> "commands.Wish":
+        """As `commands` takes it; loaded now."""
+        from keystead.server.sealing import commands
+
+        return commands.Wish(kind, self.label, self.to, self.shares, proof, self.make_key)
+
+
 def add_to(app: typer.Typer, seal: typer.Typer) -> None:
     """Declare the commands: `app` gets the group `recovery`, `seal` is there already."""
     app.add_typer(recovery, name="recovery")
@@ -55,69 +83,42 @@ def add_to(app: typer.Typer, seal: typer.Typer) -> None:
     command(recovery, "drill")(drill)
 
 
-def list_slots(session: Session, state: StateDir = None, config: ConfigFile = None) -> None:
+def list_slots(session: Session, where: Where) -> None:
     """The ways to open this region's root key. Needs no key."""
-    from keystead.server.sealing import commands as seal_commands
+    from keystead.server.sealing import commands
 
-    seal_commands.show_slots(session.console, config, state)
+    commands.show_slots(session.console, where.config, where.state)
 
 
-def add(
-    session: Session,
-    kind: Kind,
-    state: StateDir = None,
-    config: ConfigFile = None,
-    how: With = "",
-    stdin: Stdin = False,
-    label: Label = "",
-    to: To = "",
-    shares: Counts = "3/5",
-    make_key: MakeKey = False,
-) -> None:
+def add(session: Session, kind: Kind, where: Where, opening: Opening, new: NewSlot) -> None:
     """One more way to open the root key. What runs is not touched."""
-    from keystead.server.sealing import commands as seal_commands
+    from keystead.server.sealing import commands
 
-    opening = seal_commands.Opening(how, stdin)
-    wish = seal_commands.Wish(kind, label, to, shares, None, make_key)
-    seal_commands.add(session.console, config, state, opening, wish)
+    commands.add(session.console, where.config, where.state, opening.read(), new.wish(kind))
 
 
-def remove(
-    session: Session,
-    slot: SlotId,
-    state: StateDir = None,
-    config: ConfigFile = None,
-    how: With = "",
-    stdin: Stdin = False,
-) -> None:
+def remove(session: Session, slot: SlotId, where: Where, opening: Opening) -> None:
     """One way less. It is opened with a way that remains."""
-    from keystead.server.sealing import commands as seal_commands
+    from keystead.server.sealing import commands
 
-    seal_commands.remove(session.console, config, state, seal_commands.Opening(how, stdin), slot)
+    commands.remove(session.console, where.config, where.state, opening.read(), slot)
 
 
-def migrate(  # noqa: PLR0913, PLR0917 - options of a command line
+def migrate(
     session: Session,
     slot: SlotId,
     kind: Kind,
-    state: StateDir = None,
-    config: ConfigFile = None,
-    how: With = "",
-    stdin: Stdin = False,
-    label: Label = "",
-    to: To = "",
-    shares: Counts = "3/5",
-    make_key: MakeKey = False,
+    where: Where,
+    opening: Opening,
+    new: NewSlot,
     proof: Annotated[
         Path | None, typer.Option("--proof", metavar="FILE", help="recipient: an identity that opens the new slot.")
     ] = None,
 ) -> None:
     """Exchange one way for another: the old goes when the new one was seen to open. What runs is not touched."""
-    from keystead.server.sealing import commands as seal_commands
+    from keystead.server.sealing import commands
 
-    opening = seal_commands.Opening(how, stdin)
-    wish = seal_commands.Wish(kind, label, to, shares, proof, make_key)
-    seal_commands.migrate(session.console, config, state, opening, slot, wish)
+    commands.migrate(session.console, where.config, where.state, opening.read(), slot, new.wish(kind, proof))
 
 
 def keygen(
@@ -126,20 +127,14 @@ def keygen(
     recipient: Annotated[Path, typer.Argument(metavar="RECIPIENT", help="Where the public half goes.")],
 ) -> None:
     """Make a recovery recipient (X25519 + ML-KEM-768), best on a machine that never meets the region's."""
-    from keystead.server.sealing import commands as seal_commands
+    from keystead.server.sealing import commands
 
-    seal_commands.keygen(session.console, identity, recipient)
+    commands.keygen(session.console, identity, recipient)
 
 
-def drill(
-    session: Session,
-    state: StateDir = None,
-    config: ConfigFile = None,
-    how: With = "",
-    stdin: Stdin = False,
-) -> None:
+def drill(session: Session, where: Where, opening: Opening) -> None:
     """Rebuild the root key in a scratch copy in memory, and open everything with it. Exit code 1 when that fails."""
-    from keystead.server.sealing import commands as seal_commands
+    from keystead.server.sealing import commands
 
-    if not seal_commands.drill(session.console, config, state, seal_commands.Opening(how, stdin)):
+    if not commands.drill(session.console, where.config, where.state, opening.read()):
         raise typer.Exit(1)
