@@ -61,9 +61,7 @@ def command(
         first, *others = _parameters(function)
         if first.annotation is not Session:
             raise TypeError(f"{function.__qualname__}: a command takes a Session first")
-        bundles: dict[str, Callable[..., object]] = {
-            item.name: item.annotation for item in others if is_dataclass(item.annotation)
-        }
+        bundles: dict[str, Any] = {item.name: item.annotation for item in others if is_dataclass(item.annotation)}
         options = {member: _parameters(bundle) for member, bundle in bundles.items()}
 
         def run(ctx: typer.Context, json_output: JsonOutput = False, **values: Any) -> None:
