@@ -6,8 +6,9 @@ one line; with a peer in interleaved rounds, `ratio` ours / theirs:
 - `rsa2048_unwrap_32`: unwrapping with an RSA-2048 key (OpenBao: rsa-2048 decrypt), 32 connections; `rsa2048_share`: of
   what the same library does in a bare loop, one process per core
 - `batch_100_unwrap_32`: unwraps per second in batches of 100, 32 connections
-- `keys_100000` (baseline 10): unwraps per second spread over 1,000 of so many keys (over all 10); `keys_slope`: change
-  per tenfold number of keys, as a part of the whole
+- `keys_100000` (baseline 10): unwraps per second with ten keys in a region of so many; `keys_slope`: change per tenfold
+  number of keys, as a part of the whole; `keys_in_use_1000` (baseline 10 in use), `keys_in_use_slope`: the same by how
+  many of the 100,000 are in use, which is what has to stay in the processor's caches
 - `statements_1000` (baseline 10), `statements_slope`: the same for policy statements
 - `start_100000_keys` (s, baseline: with 10 keys), `memory_per_key` (bytes in one worker, of a key that is in use; keys
   that are not in use need none)
@@ -52,6 +53,7 @@ from bench.keystead_region import API, Bench, Made
 KEY_BYTES = 32
 ITEMS = 100
 SPREAD = 1000
+WARM_UP_ROUNDS = 3
 MANY_KEYS, FEW = 100_000, 10
 MANY_STATEMENTS = 1000
 STATEMENTS_OF_A_POLICY = 50
@@ -119,14 +121,20 @@ def against_openbao(bench: Bench, peer: openbao.OpenBao, directory: Path, option
     race("batch_100_unwrap_32", ours, theirs, peer, directory, options, ITEMS)
 
 
-def grown(name: str, many: int, sides: dict[str, Target], directory: Path, options: argparse.Namespace) -> None:
-    """Few against many of something, and the slope between."""
+def race_each_other(
+    name: str, sides: dict[str, Target], directory: Path, options: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Regions of our own against each other; what was measured in each round."""
     say(name)
     for target in sides.values():
-        for _ in range(2):
+        for _ in range(WARM_UP_ROUNDS):
             run_wrk(target, 32, 1, directory)
-    values = interleave(options.rounds, {side: rate(target, options, directory) for side, target in sides.items()})
-    found = compare(f"{name}_{many}", "1/s", values["many"], values["few"])
+    return interleave(options.rounds, {side: rate(target, options, directory) for side, target in sides.items()})
+
+
+def grown(name: str, many: int, ours: Sequence[float], few: Sequence[float]) -> None:
+    """Many of something against few, and the slope between."""
+    found = compare(f"{name}_{many}", "1/s", ours, few)
     emit(found)
     ratio = found.ratio or 0.0
     emit(Measure(f"{name}_slope", (ratio - 1) / math.log10(many / FEW), "per tenfold", spread=found.spread))
@@ -187,18 +195,21 @@ def keys(directory: Path, options: argparse.Namespace) -> None:
             pass  # pages of the state into memory, on both sides
     with timed_start(few) as (region_few, seconds_few), timed_start(many) as (region_many, seconds_many):
         emit(Measure("start_100000_keys", seconds_many, "s", seconds_few, seconds_many / seconds_few))
-        sides, before = {}, 0
+        sides = {}
+        before = worker_memory(region_many.pid)
         for side, made, region, count in (
             ("few", few, region_few, FEW - 1),
-            ("many", many, region_many, SPREAD),
+            ("many", many, region_many, FEW - 1),
+            ("in_use", many, region_many, SPREAD),
         ):
             compartment, vault, token = prepared[str(made.directory)]
             application = Api(region.port, {"Authorization": token})
-            bench = Bench(region, compartment, vault, application)
             chosen = key_ids(made, count)
-            before = worker_memory(region.pid)
+            bench = Bench(region, compartment, vault, application)
             sides[side] = bench.target(chosen[0], os.urandom(KEY_BYTES), others=chosen[1:])
-        grown("keys", MANY_KEYS, sides, directory, options)
+        values = race_each_other("keys", sides, directory, options)
+        grown("keys", MANY_KEYS, values["many"], values["few"])
+        grown("keys_in_use", SPREAD, values["in_use"], values["many"])
         emit(Measure("memory_per_key", (worker_memory(region_many.pid) - before) / SPREAD, "bytes"))
 
 
@@ -211,7 +222,8 @@ def statements(directory: Path, options: argparse.Namespace) -> None:
             bench = keystead_region.prepare(region)
             _add_statements(bench, count - 1)
             sides[side] = bench.target(bench.key("bench"), os.urandom(KEY_BYTES))
-        grown("statements", MANY_STATEMENTS, sides, directory, options)
+        values = race_each_other("statements", sides, directory, options)
+        grown("statements", MANY_STATEMENTS, values["many"], values["few"])
 
 
 def _add_statements(bench: Bench, count: int) -> None:
