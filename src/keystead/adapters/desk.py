@@ -10,7 +10,6 @@ says what time it is there, and the request is signed again.
 
 import http.client
 import json
-import socket
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -22,6 +21,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from keystead.adapters.jose import JoseCodec
+from keystead.adapters.unix_http import UnixConnection
 from keystead.core.clock import Clock, isoformat
 from keystead.core.errors import Fault, Kind, Refusal, Unavailable
 from keystead.databases.desk import HostView, Opened, Report
@@ -119,8 +119,8 @@ class ApiDesk:
         """As `_send`, on this thread's own connection; one that was closed at the other end is made anew, once."""
         headers = {"Authorization": f"Bearer {self._bearer()}", "Content-Type": "application/json"}
         while True:
-            kept: _UnixConnection | None = getattr(self._kept, "connection", None)
-            connection = kept or _UnixConnection(self._path, LOGIN_SECONDS)
+            kept: UnixConnection | None = getattr(self._kept, "connection", None)
+            connection = kept or UnixConnection(self._path, LOGIN_SECONDS)
             self._kept.connection = None
             try:
                 connection.request("POST", BASE + path, content, headers)
@@ -147,7 +147,7 @@ class ApiDesk:
         return answer
 
     def _send(self, path: str, content: bytes | None, timeout: float) -> tuple[int, str, bytes]:
-        connection = _UnixConnection(self._path, timeout)
+        connection = UnixConnection(self._path, timeout)
         headers = {"Authorization": f"Bearer {self._bearer()}", "Content-Type": "application/json"}
         try:
             connection.request("POST", BASE + path, content, headers)
@@ -178,17 +178,6 @@ class ApiDesk:
                 return False
             self._ahead, self._until = ahead, there
             return True
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def _error(status: int, answer: bytes) -> Exception:

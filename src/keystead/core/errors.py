@@ -7,7 +7,9 @@ plain sentence and, where there is one, a hint what to do next. Nothing was chan
 Messages are lower case without a full stop. Neither may ever hold a key, a token or plaintext.
 """
 
-from typing import Literal
+from typing import Literal, TypeVar
+
+Found = TypeVar("Found")
 
 Kind = Literal[
     "bad_request",  # malformed: 400
@@ -73,6 +75,13 @@ def not_found(kind: str, name: str = "") -> Refusal:
         hint="check the id or name, the compartment and your policies",
         kind="not_found",
     )
+
+
+def required(found: Found | None, kind: str, name: str = "") -> Found:
+    """What was looked for. Raises: Refusal `NotFound` when there is none."""
+    if found is None:
+        raise not_found(kind, name)
+    return found
 
 
 def taken(kind: str, name: str) -> Refusal:

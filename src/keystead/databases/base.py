@@ -6,7 +6,7 @@ Nothing here guards by itself.
 from dataclasses import replace
 
 from keystead.core.clock import Clock
-from keystead.core.errors import Refusal, check_version, not_found, stale
+from keystead.core.errors import Refusal, check_version, not_found, required, stale
 from keystead.core.ids import CompartmentId, JobId, check_region, new_id, parse_id
 from keystead.databases.desk import target_of
 from keystead.databases.model import DbSystem
@@ -96,9 +96,7 @@ class Base:
 
 def now(tx: DatabaseTx, system: DbSystem, if_match: int | None) -> DbSystem:
     """The system as of this transaction: jobs and its machine write it too. Raises: Refusal (gone, not `if_match`)."""
-    current = tx.databases.system(system.tenancy, system.id)
-    if current is None:
-        raise not_found("database system")
+    current = required(tx.databases.system(system.tenancy, system.id), "database system")
     check_version(current.version, if_match)
     return current
 

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from keystead.audit.model import Outcome
 from keystead.core.clock import Clock
-from keystead.core.errors import Fault, Refusal, not_found
+from keystead.core.errors import Fault, Refusal, not_found, required
 from keystead.core.ids import CompartmentId
 from keystead.databases.logins.model import LoginMapping
 from keystead.databases.model import DbSystem, FenceReceipt, SystemState, WrappedKey
@@ -139,9 +139,7 @@ class HostDesk:
         system, wrapped = self._own(caller, system_id)
         target = self._at(system)
         self._guard.require(caller, "HOST_WATCH", target, "OpenStoreKey")
-        store_key = next((key for key in wrapped if key.kind == "store"), None)
-        if store_key is None:
-            raise not_found("store key")
+        store_key = required(next((key for key in wrapped if key.kind == "store"), None), "store key")
         identity = replace(caller, principal=principal_of(system), requester=caller.principal.id)
         if not system.confirmed:
             self._guard.refuse(identity, "KEY_ASSOCIATE", target, "OpenStoreKey", unconfirmed(system))

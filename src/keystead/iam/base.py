@@ -2,7 +2,7 @@
 
 from keystead.audit.service import AuditLog
 from keystead.core.clock import Clock
-from keystead.core.errors import not_found
+from keystead.core.errors import required
 from keystead.core.ids import CompartmentId, parse_id
 from keystead.iam.directory import Directory
 from keystead.iam.factors.attempts import Attempts
@@ -17,10 +17,7 @@ from keystead.iam.tokens import Tokens
 def user_of(rows: IamRows, caller: Caller, user_id: str) -> User:
     """A user of the caller's tenancy. Guards nothing by itself. Raises: Refusal `NotFound`."""
     parse_id(user_id, "user")
-    found = rows.user(caller.principal.tenancy, user_id)
-    if found is None:
-        raise not_found("user")
-    return found
+    return required(rows.user(caller.principal.tenancy, user_id), "user")
 
 
 class Base:
@@ -61,10 +58,7 @@ class Base:
         return self._compartment(caller, compartment_id)
 
     def _compartment(self, caller: Caller, compartment_id: str) -> Compartment:
-        found = self._directory.compartment(caller.principal.tenancy, compartment_id)
-        if found is None:
-            raise not_found("compartment")
-        return found
+        return required(self._directory.compartment(caller.principal.tenancy, compartment_id), "compartment")
 
     def _user(self, caller: Caller, user_id: str) -> User:
         with self._store.read() as tx:
@@ -73,17 +67,12 @@ class Base:
     def _group(self, caller: Caller, group_id: str) -> Group:
         parse_id(group_id, "group")
         with self._store.read() as tx:
-            found = tx.iam.group(caller.principal.tenancy, group_id)
-        if found is None:
-            raise not_found("group")
-        return found
+            return required(tx.iam.group(caller.principal.tenancy, group_id), "group")
 
     def _policy(self, caller: Caller, policy_id: str) -> tuple[Policy, Target]:
         parse_id(policy_id, "policy")
         with self._store.read() as tx:
-            found = tx.iam.policy(caller.principal.tenancy, policy_id)
-        if found is None:
-            raise not_found("policy")
+            found = required(tx.iam.policy(caller.principal.tenancy, policy_id), "policy")
         path = self._compartment(caller, found.compartment).path
         return found, self._at_policy(found, path, found.statements)
 

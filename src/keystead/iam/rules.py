@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from keystead.core.errors import Refusal, check_version, not_found, stale, taken
+from keystead.core.errors import Refusal, check_version, required, stale, taken
 from keystead.core.ids import CompartmentId, DynamicGroupId, NetworkSourceId, new_id, parse_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.iam.base import Base
@@ -78,10 +78,7 @@ class RuleActs(Base):
     def _dynamic_group(self, caller: Caller, group_id: str) -> DynamicGroup:
         parse_id(group_id, "dynamicgroup")
         with self._store.read() as tx:
-            found = tx.policy.dynamic_group(caller.principal.tenancy, group_id)
-        if found is None:
-            raise not_found("dynamic group")
-        return found
+            return required(tx.policy.dynamic_group(caller.principal.tenancy, group_id), "dynamic group")
 
     # network sources
 
@@ -146,10 +143,7 @@ class RuleActs(Base):
     def _network_source(self, caller: Caller, source_id: str) -> NetworkSource:
         parse_id(source_id, "networksource")
         with self._store.read() as tx:
-            found = tx.policy.network_source(caller.principal.tenancy, source_id)
-        if found is None:
-            raise not_found("network source")
-        return found
+            return required(tx.policy.network_source(caller.principal.tenancy, source_id), "network source")
 
 
 def _at_dynamic_group(group: DynamicGroup) -> Target:

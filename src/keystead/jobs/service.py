@@ -1,6 +1,6 @@
 """Jobs as people see them."""
 
-from keystead.core.errors import not_found
+from keystead.core.errors import required
 from keystead.core.ids import parse_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.iam.directory import Directory
@@ -23,9 +23,7 @@ class Jobs:
     def get_job(self, caller: Caller, job_id: str) -> Job:
         parse_id(job_id, "job")
         with self._store.read() as tx:
-            job = tx.jobs.job(caller.principal.tenancy, job_id)
-        if job is None:
-            raise not_found("job")
+            job = required(tx.jobs.job(caller.principal.tenancy, job_id), "job")
         place = self._place(caller, job.compartment)
         target = Target(KIND, job.id, f"{job.kind} {job.resource_name}", job.tenancy, place.path)
         self._guard.permit(caller, "MYSQL_INSTANCE_WORK_REQUEST_READ", target, "GetJob")
@@ -40,10 +38,7 @@ class Jobs:
             return cut(tx.jobs.jobs(place.tenancy, place.id, page), page.limit, _place_of)
 
     def _place(self, caller: Caller, compartment: str) -> Compartment:
-        found = self._directory.compartment(caller.principal.tenancy, compartment)
-        if found is None:
-            raise not_found("compartment")
-        return found
+        return required(self._directory.compartment(caller.principal.tenancy, compartment), "compartment")
 
 
 def _place_of(job: Job) -> str:

@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from keystead.adapters.mariadb.strangers import end_strangers
 from keystead.adapters.sql.store import SqlStore
 from keystead.core.clock import SteadyClock, SystemClock
 from keystead.core.errors import Refusal
+from keystead.databases.model import DbSystem
 from keystead.databases.node import Node
 from keystead.host.agent import Agent, Rules
 from keystead.host.control import ControlServer
@@ -110,16 +112,19 @@ def _require_ours(directory: Path) -> None:
         )
 
 
-def _end_unwatched(effective: Effective) -> None:
-    """Sealed by order while nobody watched: end what runs. The region cannot be asked which systems there are."""
-    machine = this_machine(effective.state)
+def _systems_here(effective: Effective) -> Sequence[DbSystem]:
+    """The systems of this machine, from the state itself."""
     engine = open_state(effective.state)
     try:
         with SqlStore(engine, SystemClock()).read() as tx:
-            systems = tx.databases.on_machine(machine.id)
+            return tx.databases.on_machine(this_machine(effective.state).id)
     finally:
         engine.dispose()
-    make = nodes(effective)
+
+
+def _end_unwatched(effective: Effective) -> None:
+    """Sealed by order while nobody watched: end what runs. The region cannot be asked which systems there are."""
+    systems, make = _systems_here(effective), nodes(effective)
     for system in systems:
         node = make(system)
         if node.adopt() is not None:
@@ -132,14 +137,7 @@ def stop_databases(effective: Effective) -> list[str]:
 
     Nothing of the region may run: `host` would start them again.
     """
-    machine = this_machine(effective.state)
-    engine = open_state(effective.state)
-    try:
-        with SqlStore(engine, SystemClock()).read() as tx:
-            systems = tx.databases.on_machine(machine.id)
-    finally:
-        engine.dispose()
-    make = nodes(effective)
+    systems, make = _systems_here(effective), nodes(effective)
     with ThreadPoolExecutor(STOP_THREADS) as pool:
         stopped = [name for name in pool.map(lambda system: _stop(make(system), system.name), systems) if name]
     _leave_memory(effective)

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from keystead.audit.model import Entry as AuditEntry
-from keystead.core.errors import KeysteadError, Refusal, check_version, not_found, stale, taken
+from keystead.core.errors import KeysteadError, Refusal, check_version, not_found, required, stale, taken
 from keystead.core.ids import KeyId, KeyVersionId, VaultId, new_id, parse_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.crypto.suites import Algorithm
@@ -18,7 +18,7 @@ from keystead.vault.lifecycle.rotation import rotated, rotation_due
 from keystead.vault.lifecycle.settings import KeySettings, check_not_shorter
 from keystead.vault.lifecycle.table import check_lock, key_as_of, usable, vault_as_of, version_as_of
 from keystead.vault.memory.keyring import Entry
-from keystead.vault.model import Key, KeyVersion, Protection, Vault
+from keystead.vault.model import Key, KeyVersion, Origin, Protection, Vault
 from keystead.vault.ports import Stored, VaultTx
 
 NO_SETTINGS = KeySettings()
@@ -188,7 +188,10 @@ class KeyActs(KeyMoves):
         )
 
     def _new_version(self, key: Key, number: int) -> KeyVersion:
-        stored = self._keyring.generate(key, number)
+        return self._version_of(key, number, self._keyring.generate(key, number))
+
+    def _version_of(self, key: Key, number: int, stored: Stored, origin: Origin = "generated") -> KeyVersion:
+        """The version whose material a keystore has."""
         return KeyVersion(
             KeyVersionId(new_id("keyversion", self._region)),
             key.id,
@@ -196,6 +199,7 @@ class KeyActs(KeyMoves):
             stored.reference,
             self._clock.now(),
             public=stored.public,
+            origin=origin,
             fingerprint=stored.fingerprint,
         )
 
@@ -208,16 +212,18 @@ class KeyActs(KeyMoves):
         try:
             yield
         except BaseException:
-            with suppress(KeysteadError):
-                stored = Stored(made.wrapped, made.public, made.fingerprint)
-                self._keyring.keystore(key.protection).destroy(self._keyring.spec(key, made.number), stored)
+            self._forget(key, made)
             raise
+
+    def _forget(self, key: Key, made: KeyVersion) -> None:
+        """Let a keystore forget what no row will name. What happened before is what the caller must learn."""
+        stored = Stored(made.wrapped, made.public, made.fingerprint)
+        with suppress(KeysteadError):
+            self._keyring.keystore(key.protection).destroy(self._keyring.spec(key, made.number), stored)
 
     def _check_vault(self, tx: VaultTx, vault: Vault) -> None:
         """Raises: Refusal when the vault, as it is inside the transaction, takes no (more) keys."""
-        found = tx.vault.vault(vault.tenancy, vault.id)
-        if found is None:
-            raise not_found("vault")
+        found = required(tx.vault.vault(vault.tenancy, vault.id), "vault")
         home = vault_as_of(found, self._clock.now())
         check_room(home)
         if home.key_limit and tx.vault.key_count(home) >= home.key_limit:

@@ -6,9 +6,10 @@ once; when the index is made again, so are the counts.
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+from keystead.vault.insight.usage import Use
 
 COUNTED = frozenset({"key", "keys", "key-delegate"})
 """Types of resources whose entries are counted."""
@@ -32,20 +33,6 @@ group by c.principal, c.operation, c.outcome order by 6 desc, 3, 4
 """
 _DAY_US = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Calls:
-    """How often one principal did one operation with one outcome; the first and the last day of it (UTC)."""
-
-    principal_id: str
-    principal_type: str
-    principal_name: str
-    operation: str
-    outcome: str
-    calls: int
-    first_at: datetime
-    last_at: datetime
 
 
 class Searched(Protocol):
@@ -79,11 +66,11 @@ def add_calls(connection: sqlite3.Connection, counts: Mapping[tuple[int, ...], i
     connection.executemany(_ADD, [(*of, count) for of, count in counts.items()])
 
 
-def read_calls(connection: sqlite3.Connection, tenancy: int | None, key: int | None, since: int) -> list[Calls]:
+def read_calls(connection: sqlite3.Connection, tenancy: int | None, key: int | None, since: int) -> list[Use]:
     """Calls for a key (its terms; None: it was never called) from the day of `since` (microseconds) on."""
     rows = connection.execute(_READ, (tenancy, key, since // _DAY_US)).fetchall()
     return [
-        Calls(who, kind, name, operation, outcome, calls, _day(first), _day(last))
+        Use(who, kind, name, operation, outcome, calls, _day(first), _day(last))
         for who, kind, name, operation, outcome, calls, first, last in rows
     ]
 

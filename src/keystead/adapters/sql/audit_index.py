@@ -29,7 +29,7 @@ from typing import Any
 import msgspec
 
 from keystead.adapters.segment_files import hash_at, list_segments, segment_path, verify_trail
-from keystead.adapters.sql.audit_calls import CALLS_SCHEMA, COUNTED, Calls, add_calls, counted_as, read_calls
+from keystead.adapters.sql.audit_calls import CALLS_SCHEMA, COUNTED, add_calls, counted_as, read_calls
 from keystead.adapters.sql.audit_terms import Terms, decoder, find_term
 from keystead.audit.model import Entry, Head
 from keystead.audit.query import EntryFilter
@@ -38,6 +38,7 @@ from keystead.audit.segment import GENESIS, LINE_LIMIT, Broken, Scan, open_segme
 from keystead.audit.verify import TrailReport
 from keystead.core.errors import Refusal, Unavailable
 from keystead.core.page import Page, PageRequest, cut
+from keystead.vault.insight.usage import Use
 
 BUSY_MS = 10_000
 PIECE_BYTES = 4 * 1024 * 1024
@@ -183,7 +184,7 @@ class AuditIndex:
             ).fetchall()
         return {(str(principal), str(action)) for principal, action in rows}
 
-    def calls(self, tenancy: str, key: str, since: datetime) -> list[Calls]:
+    def calls(self, tenancy: str, key: str, since: datetime) -> list[Use]:
         """Calls for a key from the day of `since` on, by principal, operation and outcome. Raises: Unavailable."""
         with self._lock, _translated():
             terms = [find_term(self._connection, text) for text in (tenancy, key)]

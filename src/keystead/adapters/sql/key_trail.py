@@ -28,19 +28,7 @@ class IndexedKeyTrail:
         self._index = index
 
     def uses(self, tenancy: str, key: str, since: datetime) -> Sequence[Use]:
-        return [
-            Use(
-                principal_id=row.principal_id,
-                principal_type=row.principal_type,
-                principal_name=row.principal_name,
-                operation=row.operation,
-                outcome=row.outcome,
-                calls=row.calls,
-                first_at=row.first_at,
-                last_at=row.last_at,
-            )
-            for row in self._index.calls(tenancy, key, since)
-        ]
+        return self._index.calls(tenancy, key, since)
 
     def copies(self, tenancy: str, key: str, vault: str, since: datetime) -> Sequence[Copy]:
         found = []

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from keystead.core.clock import isoformat_exact
-from keystead.core.errors import Refusal, check_version, not_found, stale, taken
+from keystead.core.errors import Refusal, check_version, required, stale, taken
 from keystead.core.ids import ApprovalRuleId, CompartmentId, GroupId, UserId, new_id, parse_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.iam.approvals.gate import facts_of
@@ -130,9 +130,7 @@ class ApprovalActs(Base):
     def _rule(self, caller: Caller, rule_id: str) -> tuple[Rule, Target]:
         parse_id(rule_id, "approvalrule")
         with self._store.read() as tx:
-            found = tx.approvals.rule(caller.principal.tenancy, rule_id)
-        if found is None:
-            raise not_found("approval rule")
+            found = required(tx.approvals.rule(caller.principal.tenancy, rule_id), "approval rule")
         path = self._compartment(caller, found.compartment).path
         return found, Target("approval-rules", found.id, found.name, found.tenancy, path)
 
@@ -214,9 +212,7 @@ class ApprovalActs(Base):
     def _approval(self, caller: Caller, approval_id: str) -> tuple[Approval, Target]:
         parse_id(approval_id, "approval")
         with self._store.read() as tx:
-            found = tx.approvals.approval(caller.principal.tenancy, approval_id)
-        if found is None:
-            raise not_found("approval")
+            found = required(tx.approvals.approval(caller.principal.tenancy, approval_id), "approval")
         place = self._directory.compartment(found.tenancy, found.compartment)
         path = place.path if place is not None else (CompartmentId(found.tenancy),)
         return found, Target("approvals", found.id, found.operation, found.tenancy, path)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from keystead.audit.model import Entry
 from keystead.core.clock import Clock, isoformat, isoformat_exact
-from keystead.core.errors import Refusal, not_found, stale
+from keystead.core.errors import Refusal, required, stale
 from keystead.core.ids import BreakGlassId, CompartmentId, UserId, new_id, parse_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.iam.approvals.model import BreakGlass, How
@@ -65,9 +65,7 @@ class BreakGlassActs(Base):
         """End it now. Whoever has it may always give it back."""
         parse_id(break_glass_id, "breakglass")
         with self._store.read() as tx:
-            found = tx.approvals.break_glass(caller.principal.tenancy, break_glass_id)
-        if found is None:
-            raise not_found("break glass")
+            found = required(tx.approvals.break_glass(caller.principal.tenancy, break_glass_id), "break glass")
         group = self._group(caller, found.group_id)
         if str(found.user_id) == caller.principal.id:
             entry = self._guard.entry(caller, "GROUP_BREAK_GLASS", self._at_group(group), "EndBreakGlass", "allowed")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from keystead.core.clock import Clock, isoformat
-from keystead.core.errors import Refusal, check_version, not_found, stale
+from keystead.core.errors import Refusal, check_version, required, stale
 from keystead.core.ids import CompartmentId, GroupId, UserId, looks_like_id, new_id
 from keystead.core.page import PageRequest
 from keystead.iam.federation import scim_filter, scim_patch
@@ -311,17 +311,13 @@ class Provisioning:
 
     def _found_user(self, caller: Caller, user_id: str) -> User:
         with self._store.read() as tx:
-            found = tx.iam.user(caller.principal.tenancy, user_id) if looks_like_id(user_id, "user") else None
-        if found is None:
-            raise not_found("user")
-        return found
+            known = looks_like_id(user_id, "user")
+            return required(tx.iam.user(caller.principal.tenancy, user_id) if known else None, "user")
 
     def _found_group(self, caller: Caller, group_id: str) -> Group:
         with self._store.read() as tx:
-            found = tx.iam.group(caller.principal.tenancy, group_id) if looks_like_id(group_id, "group") else None
-        if found is None:
-            raise not_found("group")
-        return found
+            known = looks_like_id(group_id, "group")
+            return required(tx.iam.group(caller.principal.tenancy, group_id) if known else None, "group")
 
 
 def group_name(said: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from keystead.core.clock import Clock
-from keystead.core.errors import Refusal, check_version, not_found, stale, taken
+from keystead.core.errors import Refusal, check_version, not_found, required, stale, taken
 from keystead.core.ids import CompartmentId, IdentityProviderId, new_id, parse_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.core.secret import Secret
@@ -237,9 +237,7 @@ class IdentityProviders:
         for group_id in dict.fromkeys(each.group_id for each in mappings):
             parse_id(group_id, "group")
             with self._store.read() as tx:
-                group = tx.iam.group(caller.principal.tenancy, group_id)
-            if group is None:
-                raise not_found("group")
+                group = required(tx.iam.group(caller.principal.tenancy, group_id), "group")
             attributes = {"group.id": group.id, "group.name": group.name}
             place = (CompartmentId(group.tenancy),)
             target = Target("groups", group.id, group.name, group.tenancy, place, attributes)
@@ -253,10 +251,7 @@ class IdentityProviders:
     def _provider(self, caller: Caller, provider_id: str) -> IdentityProvider:
         parse_id(provider_id, "identityprovider")
         with self._store.read() as tx:
-            found = tx.federation.provider(caller.principal.tenancy, provider_id)
-        if found is None:
-            raise not_found("identity provider")
-        return found
+            return required(tx.federation.provider(caller.principal.tenancy, provider_id), "identity provider")
 
     def _user(self, caller: Caller, user_id: str) -> User:
         with self._store.read() as tx:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import cast
 
 from keystead.core.clock import Clock
-from keystead.core.errors import Refusal, not_found
+from keystead.core.errors import Refusal, not_found, required
 from keystead.core.ids import CompartmentId
 from keystead.iam.actions import (
     GRANTABLE,
@@ -99,9 +99,7 @@ class Insight:
         Raises:
             Refusal: as `explain`; statements that cannot be stored; too much to look at.
         """
-        place = self._directory.compartment(caller.principal.tenancy, compartment_id)
-        if place is None:
-            raise not_found("compartment")
+        place = required(self._directory.compartment(caller.principal.tenancy, compartment_id), "compartment")
         at = Target("policies", place.id, place.name, place.tenancy, place.path)
         self._guard.permit(caller, "POLICY_READ", at, "SimulatePolicy")
         if statements:
@@ -169,9 +167,8 @@ class Insight:
             target = Target(kind, place.id, place.name, place.tenancy, place.path)
             seen = self._guard.may(caller, "COMPARTMENT_INSPECT", replace(target, type="compartments"))
         else:
-            found = next((each for each in self._resources.all(tenancy) if each.id == thing_id), None)
-            if found is None:
-                raise not_found("resource")
+            fitting = (each for each in self._resources.all(tenancy) if each.id == thing_id)
+            found = required(next(fitting, None), "resource")
             target, seen = found, self._may_inspect(caller, found)
         path = target.path
         policies = Target("policies", path[-1], target.name if place else "policies", tenancy, path)
@@ -186,10 +183,7 @@ class Insight:
         return inspect is not None and self._guard.may(caller, inspect, target)
 
     def _principal(self, caller: Caller, principal_id: str) -> Principal:
-        found = next((who for who in self._principals(caller) if who.id == principal_id), None)
-        if found is None:
-            raise not_found("principal")
-        return found
+        return required(next((who for who in self._principals(caller) if who.id == principal_id), None), "principal")
 
     def _principals(self, caller: Caller) -> Iterator[Principal]:
         """The caller, and everybody whom the caller may inspect."""

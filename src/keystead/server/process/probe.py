@@ -4,24 +4,13 @@ import http.client
 import json
 import socket
 import ssl
-from pathlib import Path
 
+from keystead.adapters.unix_http import UnixConnection
 from keystead.server.authority import API
 from keystead.server.serve import socket_path
 from keystead.server.settings import Effective
 
 HEALTH = "/keystead/v1/health"
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def http_health(effective: Effective, timeout: float = 2.0) -> dict[str, str] | None:
@@ -45,7 +34,7 @@ def http_health(effective: Effective, timeout: float = 2.0) -> dict[str, str] | 
 
 def local_health(effective: Effective, timeout: float = 2.0) -> dict[str, str] | None:
     """The same of the unix socket."""
-    return _ask(_UnixConnection(socket_path(effective), timeout))
+    return _ask(UnixConnection(socket_path(effective), timeout))
 
 
 def _ask(connection: http.client.HTTPConnection) -> dict[str, str] | None:

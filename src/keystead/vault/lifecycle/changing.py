@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from keystead.audit.model import Entry
-from keystead.core.errors import KeysteadError, Refusal, check_version, not_found, stale
+from keystead.core.errors import KeysteadError, Refusal, check_version, required, stale
 from keystead.iam.approvals.gate import USED
 from keystead.iam.model import Caller, Target
 from keystead.vault.base import Base
@@ -118,9 +118,7 @@ class Changing(Base):
 
     def _seen(self, tx: VaultTx, key: Key) -> Seen:
         now = self._clock.now()
-        row = tx.vault.key(key.tenancy, key.id)
-        if row is None:
-            raise not_found("key")
+        row = required(tx.vault.key(key.tenancy, key.id), "key")
         vault = tx.vault.vault(row.tenancy, row.vault) if row.vault else None
         home = vault_as_of(vault, now) if vault is not None else None
         return Seen(tx, row, key_as_of(row, home, now), home, now)
@@ -137,9 +135,7 @@ class Changing(Base):
             survey = self._survey() if request.deleting else None
             try:
                 with self._store.write(record, reserve=request.taking) as tx:
-                    row = tx.vault.vault(vault.tenancy, vault.id)
-                    if row is None:
-                        raise not_found("vault")
+                    row = required(tx.vault.vault(vault.tenancy, vault.id), "vault")
                     if row.compartment != vault.compartment:
                         raise _Elsewhere
                     check_version(row.version, request.if_match)

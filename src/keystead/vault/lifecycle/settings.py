@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import Enum
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from keystead.core.clock import check_moment, isoformat
 from keystead.core.errors import Refusal
@@ -28,6 +28,7 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
+Kept = TypeVar("Kept", Key, Vault)
 Untouched = Literal[Unset.UNSET]
 
 
@@ -79,13 +80,7 @@ class VaultSettings:
         """The vault with these settings. Raises: Refusal."""
         if self.tags is not UNSET:
             vault = replace(vault, tags=_tags(self.tags))
-        if self.retention_days is not UNSET:
-            check_retention(self.retention_days)
-            check_not_shorter("vault", vault.name, vault.purge_protection, vault.retention_days, self.retention_days)
-            vault = replace(vault, retention_days=self.retention_days)
-        if self.purge_protection is not UNSET:
-            _only_on("vault", vault.name, vault.purge_protection, self.purge_protection)
-            vault = replace(vault, purge_protection=self.purge_protection)
+        vault = _kept("vault", vault, self)
         if self.key_limit is not UNSET:
             if not 0 <= self.key_limit <= MAX_KEYS:
                 raise Refusal("InvalidParameter", f"key_limit is between 0 (no limit) and {MAX_KEYS}")
@@ -149,14 +144,20 @@ def _window(key: Key, given: KeySettings, now: datetime) -> Key:
     return key
 
 
-def _days(key: Key, given: KeySettings, now: datetime) -> Key:
+def _kept(noun: str, thing: Kept, given: KeySettings | VaultSettings) -> Kept:
+    """For how long it is kept once deleted, and whether anybody may end that."""
     if given.retention_days is not UNSET:
         check_retention(given.retention_days)
-        check_not_shorter("key", key.name, key.purge_protection, key.retention_days, given.retention_days)
-        key = replace(key, retention_days=given.retention_days)
+        check_not_shorter(noun, thing.name, thing.purge_protection, thing.retention_days, given.retention_days)
+        thing = replace(thing, retention_days=given.retention_days)
     if given.purge_protection is not UNSET:
-        _only_on("key", key.name, key.purge_protection, given.purge_protection)
-        key = replace(key, purge_protection=given.purge_protection)
+        _only_on(noun, thing.name, thing.purge_protection, given.purge_protection)
+        thing = replace(thing, purge_protection=given.purge_protection)
+    return thing
+
+
+def _days(key: Key, given: KeySettings, now: datetime) -> Key:
+    key = _kept("key", key, given)
     if given.rotation_days is not UNSET and given.rotation_days != key.rotation_days:
         check_rotation(given.rotation_days)
         since = key.rotated_at or key.created_at

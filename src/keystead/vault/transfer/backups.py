@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from keystead.audit.model import Entry as AuditEntry
-from keystead.core.errors import Refusal, not_found, stale, taken
+from keystead.core.errors import Refusal, required, stale, taken
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.iam.model import Caller, Compartment, Target
@@ -270,9 +270,7 @@ class KeyBackups(KeyActs):
 
     def _restored_vault(self, caller: Caller, kept: Kept, compartment: str | None) -> Vault:
         """The vault that a part is for: as it is, or made again."""
-        wanted = kept.vault
-        if wanted is None:
-            raise not_found("vault")
+        wanted = required(kept.vault, "vault")
         now = self._clock.now()
         with self._store.read() as tx:
             row = tx.vault.vault(wanted.tenancy, wanted.id)
@@ -369,9 +367,7 @@ class KeyBackups(KeyActs):
             # Permission was asked where the key comes to: it is brought back where it lies, and moved by a move.
             if row.vault != home.id or row.compartment != coming.place.id:
                 raise _exists(row.name)
-            found = tx.vault.vault(home.tenancy, home.id)
-            if found is None:
-                raise not_found("vault")
+            found = required(tx.vault.vault(home.tenancy, home.id), "vault")
             check_room(vault_as_of(found, now))
             check_lock("key", row.name, row.lock, deleting=False)
         return self._put_over(tx, row, coming, now, who, purged=state == "PURGED")

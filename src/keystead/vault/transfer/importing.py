@@ -10,13 +10,12 @@ Material that was destroyed here once, as a key or as a version, is not taken ba
 What does not open with the wrapping key and what opens but is no sound key of the algorithm is refused alike.
 """
 
-import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from keystead.audit.model import Entry as AuditEntry
-from keystead.core.errors import KeysteadError, Refusal, Unreadable, check_version, stale, taken
-from keystead.core.ids import KeyId, KeyVersionId, VaultId, WrappingKeyId, new_id, parse_id
+from keystead.core.errors import Refusal, Unreadable, check_version, stale, taken
+from keystead.core.ids import KeyId, VaultId, WrappingKeyId, new_id, parse_id
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.crypto import asymmetric, byok, checkvalue, portable, transport
@@ -30,7 +29,7 @@ from keystead.vault.lifecycle.rotation import rotated
 from keystead.vault.lifecycle.settings import KeySettings
 from keystead.vault.lifecycle.table import key_as_of, version_as_of
 from keystead.vault.model import Key, KeyVersion, Protection
-from keystead.vault.ports import Stored, VaultTx
+from keystead.vault.ports import VaultTx
 from keystead.vault.transfer.wrapping import (
     DEFAULT_HOURS,
     MAX_OPEN,
@@ -141,8 +140,8 @@ class Imports(KeyActs):
                     self._check_vault(tx, home)
                     self._use_up(tx, caller, opened)
                     tx.vault.add_key(key, first)
-            except Refusal:
-                self._undo(key, first)
+            except Refusal:  # which is sure to have written nothing
+                self._forget(key, first)
                 raise
         except Refusal as refusal:
             self._guard.refuse(caller, "KEY_IMPORT", target, "ImportKey", refusal)
@@ -193,10 +192,10 @@ class Imports(KeyActs):
                     tx.vault.add_version(changed, version)
                     return Imported(key_as_of(changed, seen.vault, seen.now), version, opened.check_value)
             except _Behind as behind:
-                self._undo(key, version)
+                self._forget(key, version)
                 number = behind.number
             except Refusal:
-                self._undo(key, version)
+                self._forget(key, version)
                 raise
 
     def _new_wrapping_key(
@@ -317,22 +316,7 @@ class Imports(KeyActs):
     def _imported(self, key: Key, number: int, opened: _Opened) -> KeyVersion:
         """The version, kept by its keystore. Raises: Refusal, Unavailable."""
         stored = self._keyring.keystore(key.protection).add(self._keyring.spec(key, number), opened.material)
-        return KeyVersion(
-            KeyVersionId(new_id("keyversion", self._region)),
-            key.id,
-            number,
-            stored.reference,
-            self._clock.now(),
-            public=stored.public,
-            origin="imported",
-            fingerprint=opened.fingerprint,
-        )
-
-    def _undo(self, key: Key, version: KeyVersion) -> None:
-        """Let a keystore forget what no row will name: after a refusal, which is sure to have written nothing."""
-        spec, stored = self._keyring.spec(key, version.number), Stored(version.wrapped, version.public)
-        with contextlib.suppress(KeysteadError):  # what happened before is what the caller must learn
-            self._keyring.keystore(key.protection).destroy(spec, stored)
+        return self._version_of(key, number, replace(stored, fingerprint=opened.fingerprint), "imported")
 
     def _use_up(self, tx: VaultTx, caller: Caller, opened: _Opened) -> None:
         """The wrapping key ends with the import it was for. Raises: Refusal, it ended meanwhile."""

@@ -11,7 +11,7 @@ from keystead.core.secret import Secret
 from keystead.iam.federation.login import Came
 from keystead.iam.federation.model import MAX_MAPPINGS, FederatedUser, GroupMapping, IdentityProvider
 from keystead.iam.federation.service import ProviderSettings
-from keystead.web.api.iam import TokenReply
+from keystead.web.api.iam import TokenReply, shown_token
 from keystead.web.api.shared import paged
 from keystead.web.exchange import Answer
 from keystead.web.messages import Description, Listing, Message, Name, NamedListing, id_pattern
@@ -293,15 +293,8 @@ def come_back(services: Services, call: Call[NoBody, CallbackQuery]) -> Answer:
 
 
 def finish(services: Services, call: Call[FinishFederatedSignIn, NoBody]) -> TokenReply:
-    issued = services.federation.finish(call.body.code, call.body.code_verifier, call.source, call.request_id)
-    assert issued.expires_at is not None  # noqa: S101 (a token that was just issued expires)
-    return TokenReply(
-        token=issued.token,
-        token_id=issued.token_id,
-        expires_at=issued.expires_at,
-        user_id=issued.principal_id,
-        tenancy_id=issued.tenancy,
-    )
+    body = call.body
+    return shown_token(services.federation.finish(body.code, body.code_verifier, call.source, call.request_id))
 
 
 _ONE = "/identity-providers/{identity_provider_id}"

@@ -1,7 +1,8 @@
 """The life of vaults, keys and versions over REST: each move of the table (docs/lifecycle.md), locks, compartments."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -50,61 +51,71 @@ class MoveTo(Message):
     compartment_id: CompartmentRef
 
 
-KeyAct = Callable[..., Key]
-VaultAct = Callable[..., Vault]
-VersionAct = Callable[..., KeyVersion]
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """Handlers for the acts of the life of keys, or of vaults: each calls the vault's method of the name it is given.
+
+    `parameter` of the path is the id; `shown` makes the reply.
+    """
+
+    parameter: str
+    shown: Callable[[Any], Message]
+
+    def act(self, name: str) -> Handler:
+        """An act that needs no more than that."""
+        return lambda services, call: self._done(services, name, call, if_match=call.if_match)
+
+    def end(self, name: str) -> Handler:
+        """An act that destroys it, or leads there."""
+
+        def handle(services: Services, call: Call[NoBody, Confirmed]) -> Message:
+            confirmed = call.query.confirm_needed_by
+            return self._done(services, name, call, if_match=call.if_match, confirm_needed_by=confirmed)
+
+        return handle
+
+    def schedule(self, name: str) -> Handler:
+        """Its end on a day of the caller's own."""
+
+        def handle(services: Services, call: Call[ScheduleDeletion, Confirmed]) -> Message:
+            return self._done(services, name, call, call.body.days, call.if_match, call.query.confirm_needed_by)
+
+        return handle
+
+    def lock(self, name: str) -> Handler:
+        """A lock on it."""
+
+        def handle(services: Services, call: Call[SetLock, NoBody]) -> Message:
+            return self._done(services, name, call, call.body.lock, call.if_match)
+
+        return handle
+
+    def unlock(self, name: str) -> Handler:
+        """No lock on it."""
+        return lambda services, call: self._done(services, name, call, "", call.if_match)
+
+    def move(self, name: str) -> Handler:
+        """Another compartment for it."""
+
+        def handle(services: Services, call: Call[MoveTo, NoBody]) -> Message:
+            return self._done(services, name, call, call.body.compartment_id, call.if_match)
+
+        return handle
+
+    def _done(self, services: Services, name: str, call: Call[Any, Any], *given: object, **named: object) -> Message:
+        method: Callable[..., Key | Vault] = getattr(services.vaults, name)
+        return self.shown(method(call.caller, call.path[self.parameter], *given, **named))
 
 
-def rotate_key(services: Services, call: Call[NoBody, NoBody]) -> KeyReply:
-    return shown_key(services.vaults.rotate(call.caller, call.path["key_id"], call.if_match))
-
-
-def _key(name: str) -> Handler:
-    """A handler for an act on a key that needs no more than that."""
-
-    def handle(services: Services, call: Call[NoBody, NoBody]) -> KeyReply:
-        act: KeyAct = getattr(services.vaults, name)
-        return shown_key(act(call.caller, call.path["key_id"], if_match=call.if_match))
-
-    return handle
-
-
-def _key_end(name: str) -> Handler:
-    """A handler for an act that destroys a key, or leads there."""
-
-    def handle(services: Services, call: Call[NoBody, Confirmed]) -> KeyReply:
-        act: KeyAct = getattr(services.vaults, name)
-        confirmed = call.query.confirm_needed_by
-        return shown_key(act(call.caller, call.path["key_id"], if_match=call.if_match, confirm_needed_by=confirmed))
-
-    return handle
-
-
-def schedule_key_deletion(services: Services, call: Call[ScheduleDeletion, Confirmed]) -> KeyReply:
-    changed = services.vaults.schedule_deletion(
-        call.caller, call.path["key_id"], call.body.days, call.if_match, call.query.confirm_needed_by
-    )
-    return shown_key(changed)
-
-
-def lock_key(services: Services, call: Call[SetLock, NoBody]) -> KeyReply:
-    return shown_key(services.vaults.lock_key(call.caller, call.path["key_id"], call.body.lock, call.if_match))
-
-
-def unlock_key(services: Services, call: Call[NoBody, NoBody]) -> KeyReply:
-    return shown_key(services.vaults.lock_key(call.caller, call.path["key_id"], "", call.if_match))
-
-
-def move_key(services: Services, call: Call[MoveTo, NoBody]) -> KeyReply:
-    moved = services.vaults.move_key(call.caller, call.path["key_id"], call.body.compartment_id, call.if_match)
-    return shown_key(moved)
+_key = _Life("key_id", shown_key)
+_vault = _Life("vault_id", shown_vault)
 
 
 def _version(name: str) -> Handler:
     """A handler for an act on a version."""
 
     def handle(services: Services, call: Call[NoBody, NoBody]) -> KeyVersionReply:
-        act: VersionAct = getattr(services.vaults, name)
+        act: Callable[..., KeyVersion] = getattr(services.vaults, name)
         return shown_key_version(act(call.caller, call.path["key_id"], call.path["key_version_id"]))
 
     return handle
@@ -118,103 +129,65 @@ def schedule_version_deletion(services: Services, call: Call[ScheduleDeletion, C
     return shown_key_version(changed)
 
 
-def _vault(name: str) -> Handler:
-    """A handler for an act on a vault that needs no more than that."""
-
-    def handle(services: Services, call: Call[NoBody, NoBody]) -> VaultReply:
-        act: VaultAct = getattr(services.vaults, name)
-        return shown_vault(act(call.caller, call.path["vault_id"], if_match=call.if_match))
-
-    return handle
-
-
-def _vault_end(name: str) -> Handler:
-    """A handler for an act that destroys a vault, or leads there."""
-
-    def handle(services: Services, call: Call[NoBody, Confirmed]) -> VaultReply:
-        act: VaultAct = getattr(services.vaults, name)
-        confirmed = call.query.confirm_needed_by
-        return shown_vault(act(call.caller, call.path["vault_id"], if_match=call.if_match, confirm_needed_by=confirmed))
-
-    return handle
-
-
-def schedule_vault_deletion(services: Services, call: Call[ScheduleDeletion, Confirmed]) -> VaultReply:
-    vault, confirmed = call.path["vault_id"], call.query.confirm_needed_by
-    changed = services.vaults.schedule_vault_deletion(call.caller, vault, call.body.days, call.if_match, confirmed)
-    return shown_vault(changed)
-
-
-def lock_vault(services: Services, call: Call[SetLock, NoBody]) -> VaultReply:
-    return shown_vault(services.vaults.lock_vault(call.caller, call.path["vault_id"], call.body.lock, call.if_match))
-
-
-def unlock_vault(services: Services, call: Call[NoBody, NoBody]) -> VaultReply:
-    return shown_vault(services.vaults.lock_vault(call.caller, call.path["vault_id"], "", call.if_match))
-
-
-def move_vault(services: Services, call: Call[MoveTo, NoBody]) -> VaultReply:
-    place = call.body.compartment_id
-    return shown_vault(services.vaults.move_vault(call.caller, call.path["vault_id"], place, call.if_match))
-
-
 _KEY = "/keys/{key_id}"
 _VERSION = "/keys/{key_id}/versions/{key_version_id}"
 _VAULT = "/vaults/{vault_id}"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
-        "EnableKey", "POST", f"{_KEY}/actions/enable", "Let a key be used again", _key("enable"), "keys",
+        "EnableKey", "POST", f"{_KEY}/actions/enable", "Let a key be used again", _key.act("enable"), "keys",
         reply=KeyReply, permissions=("KEY_UPDATE",), moves=True,
         description="What was fenced because the key was disabled heals by itself.",
     ),
     Operation(
         "DisableKey", "POST", f"{_KEY}/actions/disable", "Take a key away from everything that uses it",
-        _key("disable"), "keys", reply=KeyReply, permissions=("KEY_UPDATE",), moves=True, takes_access=True,
+        _key.act("disable"), "keys", reply=KeyReply, permissions=("KEY_UPDATE",), moves=True, takes_access=True,
         description="Refused from the next request on; every database system that depends on the key is fenced.",
     ),
     Operation(
-        "RotateKey", "POST", f"{_KEY}/actions/rotate", "Make a new current version", rotate_key, "keys",
+        "RotateKey", "POST", f"{_KEY}/actions/rotate", "Make a new current version", _key.act("rotate"), "keys",
         reply=KeyReply, permissions=("KEY_ROTATE",), moves=True,
         description="Older versions open what they sealed and seal nothing any more.",
     ),
     Operation(
         "ScheduleKeyDeletion", "POST", f"{_KEY}/actions/schedule-deletion", "Delete a key in 7 to 30 days",
-        schedule_key_deletion, "keys",
+        _key.schedule("schedule_deletion"), "keys",
         query=Confirmed, request=ScheduleDeletion, reply=KeyReply, permissions=("KEY_DELETE",),
         moves=True, takes_access=True, description="It is taken away at once, as by disabling it.",
     ),
     Operation(
         "CancelKeyDeletion", "POST", f"{_KEY}/actions/cancel-deletion", "Keep a key that was to be deleted",
-        _key("cancel_deletion"), "keys", reply=KeyReply, permissions=("KEY_DELETE",), moves=True,
+        _key.act("cancel_deletion"), "keys", reply=KeyReply, permissions=("KEY_DELETE",), moves=True,
         description="It is DISABLED until somebody enables it.",
     ),
     Operation(
-        "DeleteKey", "DELETE", _KEY, "Delete a key now; it can be recovered", _key_end("delete"), "keys",
+        "DeleteKey", "DELETE", _KEY, "Delete a key now; it can be recovered", _key.end("delete"), "keys",
         query=Confirmed, reply=KeyReply,
         permissions=("KEY_DELETE",), moves=True, takes_access=True,
         description="It can be recovered until its retention is over; then it is purged.",
     ),
     Operation(
-        "RecoverKey", "POST", f"{_KEY}/actions/recover", "Have a deleted key back", _key("recover"), "keys",
+        "RecoverKey", "POST", f"{_KEY}/actions/recover", "Have a deleted key back", _key.act("recover"), "keys",
         reply=KeyReply, permissions=("KEY_DELETE",), moves=True,
         description="It is DISABLED until somebody enables it.",
     ),
     Operation(
-        "PurgeKey", "POST", f"{_KEY}/actions/purge", "Destroy a deleted key for ever", _key_end("purge"), "keys",
+        "PurgeKey", "POST", f"{_KEY}/actions/purge", "Destroy a deleted key for ever", _key.end("purge"), "keys",
         query=Confirmed, reply=KeyReply, permissions=("KEY_PURGE",), moves=True,
         description="Nothing that it sealed can be opened any more. Refused while it is protected against that.",
     ),
     Operation(
-        "LockKey", "POST", f"{_KEY}/actions/lock", "Protect a key from deletion or from every change", lock_key,
+        "LockKey", "POST", f"{_KEY}/actions/lock", "Protect a key from deletion or from every change",
+        _key.lock("lock_key"),
         "keys", request=SetLock, reply=KeyReply, permissions=("KEY_LOCK",), moves=True,
     ),
     Operation(
-        "UnlockKey", "POST", f"{_KEY}/actions/unlock", "Take the lock off a key", unlock_key, "keys", reply=KeyReply,
+        "UnlockKey", "POST", f"{_KEY}/actions/unlock", "Take the lock off a key",
+        _key.unlock("lock_key"), "keys", reply=KeyReply,
         permissions=("KEY_LOCK",), moves=True,
     ),
     Operation(
-        "MoveKey", "POST", f"{_KEY}/actions/move", "Put a key into another compartment", move_key, "keys",
+        "MoveKey", "POST", f"{_KEY}/actions/move", "Put a key into another compartment", _key.move("move_key"), "keys",
         request=MoveTo, reply=KeyReply, permissions=("KEY_MOVE",), moves=True,
         description="The permission is needed in both. The policies of the new compartment decide from then on.",
     ),
@@ -240,43 +213,45 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "ScheduleVaultDeletion", "POST", f"{_VAULT}/actions/schedule-deletion",
-        "Delete a vault and its keys in 7 to 30 days", schedule_vault_deletion, "vaults",
+        "Delete a vault and its keys in 7 to 30 days", _vault.schedule("schedule_vault_deletion"), "vaults",
         query=Confirmed, request=ScheduleDeletion,
         reply=VaultReply, permissions=("VAULT_DELETE",), moves=True, takes_access=True,
         description="All its keys are taken away at once.",
     ),
     Operation(
         "CancelVaultDeletion", "POST", f"{_VAULT}/actions/cancel-deletion", "Keep a vault that was to be deleted",
-        _vault("cancel_vault_deletion"), "vaults", reply=VaultReply, permissions=("VAULT_DELETE",), moves=True,
+        _vault.act("cancel_vault_deletion"), "vaults", reply=VaultReply, permissions=("VAULT_DELETE",), moves=True,
         description="Its keys are again in the state that they were in.",
     ),
     Operation(
         "DeleteVault", "DELETE", _VAULT, "Delete a vault and its keys now; it can be recovered",
-        _vault_end("delete_vault"), "vaults",
+        _vault.end("delete_vault"), "vaults",
         query=Confirmed, reply=VaultReply, permissions=("VAULT_DELETE",), moves=True,
         takes_access=True,
     ),
     Operation(
-        "RecoverVault", "POST", f"{_VAULT}/actions/recover", "Have a deleted vault back", _vault("recover_vault"),
+        "RecoverVault", "POST", f"{_VAULT}/actions/recover", "Have a deleted vault back", _vault.act("recover_vault"),
         "vaults", reply=VaultReply, permissions=("VAULT_DELETE",), moves=True,
         description="Its keys are again in the state that they were in.",
     ),
     Operation(
         "PurgeVault", "POST", f"{_VAULT}/actions/purge", "Destroy a deleted vault and its keys for ever",
-        _vault_end("purge_vault"), "vaults",
+        _vault.end("purge_vault"), "vaults",
         query=Confirmed, reply=VaultReply, permissions=("VAULT_PURGE",), moves=True,
         description="Refused while the vault or a key in it is protected against that.",
     ),
     Operation(
         "LockVault", "POST", f"{_VAULT}/actions/lock", "Protect a vault and its keys from deletion or every change",
-        lock_vault, "vaults", request=SetLock, reply=VaultReply, permissions=("VAULT_LOCK",), moves=True,
+        _vault.lock("lock_vault"), "vaults", request=SetLock, reply=VaultReply, permissions=("VAULT_LOCK",), moves=True,
     ),
     Operation(
-        "UnlockVault", "POST", f"{_VAULT}/actions/unlock", "Take the lock off a vault", unlock_vault, "vaults",
+        "UnlockVault", "POST", f"{_VAULT}/actions/unlock", "Take the lock off a vault",
+        _vault.unlock("lock_vault"), "vaults",
         reply=VaultReply, permissions=("VAULT_LOCK",), moves=True,
     ),
     Operation(
-        "MoveVault", "POST", f"{_VAULT}/actions/move", "Put a vault into another compartment", move_vault, "vaults",
+        "MoveVault", "POST", f"{_VAULT}/actions/move", "Put a vault into another compartment",
+        _vault.move("move_vault"), "vaults",
         request=MoveTo, reply=VaultReply, permissions=("VAULT_MOVE",), moves=True,
         description="Its keys stay in their compartments.",
     ),

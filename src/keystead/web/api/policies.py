@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from keystead.iam.model import Policy
 from keystead.web.api.shared import paged
-from keystead.web.messages import CompartmentRef, Description, Message, Name, NamedListing
+from keystead.web.messages import CompartmentListing, CompartmentRef, Description, Message, Name
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
 
@@ -48,12 +48,6 @@ class PolicyPage(Message):
     next_page: str | None
 
 
-class PolicyListing(NamedListing, kw_only=True):
-    """Which policies."""
-
-    compartment_id: CompartmentRef
-
-
 def shown_policy(found: Policy) -> PolicyReply:
     return PolicyReply(
         id=found.id,
@@ -74,7 +68,7 @@ def create_policy(services: Services, call: Call[CreatePolicy, NoBody]) -> Polic
     return shown_policy(made)
 
 
-def list_policies(services: Services, call: Call[NoBody, PolicyListing]) -> PolicyPage:
+def list_policies(services: Services, call: Call[NoBody, CompartmentListing]) -> PolicyPage:
     query = call.query
     found = services.iam.list_policies(call.caller, query.compartment_id, query.request(), query.name)
     return paged(found, shown_policy, PolicyPage)
@@ -102,7 +96,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "ListPolicies", "GET", "/policies", "List the policies attached to a compartment", list_policies, "policies",
-        query=PolicyListing, reply=PolicyPage, permissions=("POLICY_READ",),
+        query=CompartmentListing, reply=PolicyPage, permissions=("POLICY_READ",),
     ),
     Operation(
         "GetPolicy", "GET", "/policies/{policy_id}", "Show a policy", get_policy, "policies", reply=PolicyReply,

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from keystead.core.errors import Refusal, not_found
+from keystead.core.errors import Refusal, required
 from keystead.core.secret import Secret
 from keystead.iam.auth_tokens import PREFIX
 from keystead.iam.model import Caller
@@ -243,9 +243,8 @@ def _static(kind: str, items: Sequence[Mapping[str, Any]]) -> Callable[[Services
         shown = [{**each, "meta": {"resourceType": each["_"], "location": f"{base}/{each['id']}"}} for each in items]
         shown = [{name: value for name, value in each.items() if name != "_"} for each in shown]
         if "id" in call.path:
-            found = next((each for each in shown if each["id"] == call.path["id"].replace("%3A", ":")), None)
-            if found is None:
-                raise not_found(kind)
+            wanted = call.path["id"].replace("%3A", ":")
+            found = required(next((each for each in shown if each["id"] == wanted), None), kind)
             return Answer(200, msgspec.json.encode(found), (SCIM,))
         body = {
             "schemas": [LIST], "totalResults": len(shown), "startIndex": 1, "itemsPerPage": len(shown),
