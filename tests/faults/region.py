@@ -151,7 +151,7 @@ class Region:
         self.user, self._password = shown["user"], shown["password"]
 
     def environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "TERM") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "TERM", "PYTHONPATH") if name in os.environ}
         return {**kept, "HOME": str(self.base), "KEYSTEAD_HOME": str(self.base / "cli"), MARK: self.mark}
 
     def cli(self, *words: str, stdin: str = "", quiet: bool = False, fine: tuple[int, ...] = (0,)) -> str:

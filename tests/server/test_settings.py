@@ -59,6 +59,9 @@ def test_the_environment_overrides_the_file() -> None:
         ("[audit]\nsync = 'never'\n", "[audit] sync: invalid enum value 'never'", ""),
         ("[region]\nname = 'Home!'\n", "[region] name: expected `str` matching", ""),
         ("[databases]\nports = '5-3'\n", "[databases] ports is not a range", ""),
+        ("[databases]\nhost = 'db.example'\n", "[databases] host: expected `str` matching", ""),
+        ("[databases]\nhost = '10.1.2.999'\n", "[databases] host is not an IP address", "this machine"),
+        ("[databases]\nhost = '::'\n", "means other things", '"*"'),
         ("[databases]\nuids = 'many'\n", "[databases] uids: expected `str` matching", ""),
         (f"[databases]\ntmpfs_dir = '/dev/shm/{'x' * 60}'\n", "tmpfs_dir is too long", "107"),
         ("[unseal]\nkey_file = '/srv/region/root.key'\n", "lies in the state directory", "elsewhere"),
@@ -70,6 +73,19 @@ def test_what_is_wrong_is_named(text: str, words: str, hint: str) -> None:
     error = refused(text)
     assert words in error.message
     assert hint in error.hint
+
+
+def test_databases_are_reached_at_their_address_or_by_a_name_of_the_machine() -> None:
+    def found(text: str) -> tuple[str, tuple[str, ...]]:
+        effective = parse(text)
+        return effective.database_name, effective.certificate_names
+
+    assert found("[databases]\nhost = '10.1.2.3'\n[listen]\nnames = ['db.example']\n") == (
+        "10.1.2.3",
+        ("db.example", "10.1.2.3"),
+    )
+    assert found("[databases]\nhost = '*'\n[listen]\nnames = ['db.example']\n") == ("db.example", ("db.example",))
+    assert found("[databases]\nhost = '0.0.0.0'\n")[1] == ()
 
 
 def test_the_environment_is_checked_too() -> None:

@@ -18,7 +18,7 @@ import structlog
 
 from keystead.adapters.desk import ApiDesk
 from keystead.adapters.jose import JoseCodec
-from keystead.adapters.mariadb.node import ADDRESS, MariaDbNode
+from keystead.adapters.mariadb.node import LOOPBACK, MariaDbNode
 from keystead.adapters.mariadb.strangers import end_strangers
 from keystead.adapters.sql.store import SqlStore
 from keystead.core.clock import SteadyClock, SystemClock
@@ -51,12 +51,12 @@ def host(effective: Effective) -> None:
     log = structlog.get_logger()
     settings = effective.settings
     with Lock(effective.runtime / LOCK_NAME, "host", PATIENCE_SECONDS):
-        check_port(ADDRESS, settings.databases.endpoint_port, "[databases] endpoint_port")
+        check_port(LOOPBACK, settings.databases.endpoint_port, "[databases] endpoint_port")
         clock = SteadyClock(SystemClock())
         machine = this_machine(effective.state)
         codec = JoseCodec(machine_key(effective.state), kid=machine.id)
         desk = ApiDesk(socket_path(effective), codec, machine.id, machine.region, clock)
-        loop = HostLoop(ADDRESS)
+        loop = HostLoop(settings.databases.host)
         loop.start(settings.databases.endpoint_port)
         grace = None if settings.access.grace_seconds < 0 else float(settings.access.grace_seconds)
         rules = Rules(float(settings.access.lease_seconds), grace)
@@ -88,13 +88,13 @@ def host(effective: Effective) -> None:
 def nodes(effective: Effective) -> NodeFactory:
     """How a node of this machine is made from its system. Raises: Refusal `DirectoryTaken`."""
     data, memory, backups = effective.data, effective.memory, effective.backups
-    port = effective.settings.databases.endpoint_port
+    address, port = effective.settings.databases.host, effective.settings.databases.endpoint_port
     for directory in (data, memory):
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
     _require_ours(memory)
     for directory in (data, memory):
         directory.chmod(0o711)  # systems' uids pass through to their own directories
-    return lambda system: MariaDbNode(system, data, memory, port, backups)
+    return lambda system: MariaDbNode(system, data, memory, port, backups, address)
 
 
 def _require_ours(directory: Path) -> None:

@@ -99,6 +99,14 @@ class AuditSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 class DatabasesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What database systems on this machine may use."""
 
+    host: Annotated[
+        str,
+        Meta(
+            pattern=r"^([0-9a-fA-F.:]{2,45}|\*)$",
+            description="Address that database systems listen on (TLS only), and are reached at; `*`: every address of "
+            "this machine, reached by the first of `[listen] names`, or by the host's name.",
+        ),
+    ] = "127.0.0.1"
     ports: Annotated[str, Meta(pattern=_RANGE, description="TCP ports of database systems.")] = "23300-23399"
     uids: Annotated[str, Meta(pattern=_RANGE, description="User ids, one per system (when run as root).")] = (
         "61000-61999"

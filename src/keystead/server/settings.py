@@ -8,7 +8,9 @@ reference: each field carries its meaning, bounds and default (docs/settings.md 
 """
 
 import hashlib
+import ipaddress
 import os
+import socket
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from keystead.server.sections import SECTIONS, ListenSection, Settings, invalid
 
 FILE_NAME = "keystead.toml"
 MAX_FILE_BYTES = 256 * 1024
+EVERYWHERE = ("*", "0.0.0.0")  # noqa: S104  # only if the settings say so
 
 Origin = Literal["default", "file", "environment"]
 
@@ -67,6 +70,18 @@ class Effective:
         """Where database systems keep what must not reach a disk: one directory per region on the tmpfs."""
         unique = hashlib.sha256(os.fsencode(self.state)).hexdigest()[:12]
         return Path(self.settings.databases.tmpfs_dir) / f"keystead-{unique}"
+
+    @property
+    def database_name(self) -> str:
+        """The address or name by which clients reach database systems."""
+        host = self.settings.databases.host
+        return host if host not in EVERYWHERE else next(iter(self.settings.listen.names), socket.getfqdn())
+
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """What certificates are for, besides this machine's own names."""
+        host = self.settings.databases.host
+        return (*self.settings.listen.names, *(() if host in EVERYWHERE else (host,)))
 
     @property
     def url(self) -> str:
@@ -244,6 +259,7 @@ def _place(error: msgspec.ValidationError, origins: Mapping[str, Origin], file: 
 def _check_whole(made: Effective) -> None:
     """What no single field can tell."""
     settings = made.settings
+    _check_address(settings.databases.host)
     for name in ("ports", "uids"):
         ranged(getattr(settings.databases, name), f"[databases] {name}")
     if not settings.listen.tls and settings.listen.host not in ("127.0.0.1", "::1", "localhost"):
@@ -262,6 +278,20 @@ def _check_whole(made: Effective) -> None:
         raise invalid(f"[unseal] key_file must be an absolute path: {key_file}")
     if key_file is not None:
         check_key_file_place(made, key_file)
+
+
+def _check_address(host: str) -> None:
+    """Raises: Refusal `InvalidSettings`: not an address that servers can listen on."""
+    if host == "*":
+        return
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise invalid(
+            f"[databases] host is not an IP address: {host}", "give an address of this machine, or *"
+        ) from None
+    if address.version == 6 and address.is_unspecified:
+        raise invalid('[databases] host = "::" means other things to other programs', 'every address is host = "*"')
 
 
 def _check_private(listen: ListenSection) -> None:

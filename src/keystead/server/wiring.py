@@ -17,7 +17,6 @@ import structlog
 from keystead import __version__
 from keystead.adapters.backup_files import FileBackups
 from keystead.adapters.jose import JoseCodec
-from keystead.adapters.mariadb.node import ADDRESS
 from keystead.adapters.oidc import OidcProviders
 from keystead.adapters.seen import SharedSeen
 from keystead.adapters.segments import SegmentJournal, open_journal
@@ -180,7 +179,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
         vaults=vaults,
         associations=Associations(guard, snapshot, vaults, clock, region),
         placement=_placement(effective),
-        certificates=authority.RegionCertificates(ca, clock, effective.settings.listen.names),
+        certificates=authority.RegionCertificates(ca, clock, effective.certificate_names),
         index=index,
         backup_key=root.subkey("state-backup"),
     )
@@ -408,4 +407,4 @@ def _placement(effective: Effective) -> Placement:
     given = effective.settings.databases
     uids = ranged(given.uids, "[databases] uids") if os.geteuid() == 0 else range(0)
     machine = this_machine(effective.state)
-    return Placement(machine.id, ADDRESS, ranged(given.ports, "[databases] ports"), uids)
+    return Placement(machine.id, effective.database_name, ranged(given.ports, "[databases] ports"), uids)

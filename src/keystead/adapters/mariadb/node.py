@@ -36,7 +36,7 @@ from keystead.databases.config import NodeConfig, Shape, render
 from keystead.databases.model import DbSystem
 from keystead.databases.node import Credentials, Progress
 
-ADDRESS = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 KEY_PLUGIN = "hashicorp"
 START_SECONDS = 60.0
 REFUSED_SECONDS = 15.0
@@ -47,13 +47,23 @@ STRAY_ROUNDS = 5
 class MariaDbNode(NodeLogins):
     """One server. `kill` may come from any thread at any time; everything else is called by one thread at a time."""
 
-    def __init__(self, system: DbSystem, data_root: Path, memory_root: Path, endpoint_port: int, backups: Path) -> None:
+    def __init__(
+        self,
+        system: DbSystem,
+        data_root: Path,
+        memory_root: Path,
+        endpoint_port: int,
+        backups: Path,
+        address: str = LOOPBACK,
+    ) -> None:
+        """`address`: what the server listens on; `*`: every address."""
         unique = system.id.rpartition(".")[2]
         self._system = system
         self._home = data_root / unique
         self._memory = memory_root / unique
         self._backups = backups
         self._endpoint_port = endpoint_port
+        self._address = address
         self._owner = Owner(system.uid, system.uid) if system.uid else Owner.ours()
         self._directories = NodeDirectories(self._home / "data", self._memory / "run", self._memory / "tmp")
         self._server: Server | None = None
@@ -86,7 +96,7 @@ class MariaDbNode(NodeLogins):
 
     def start(self, credentials: Credentials) -> None:
         self._killed = False
-        require_free_port(ADDRESS, self._system.port)
+        require_free_port(self._address, self._system.port)
         server = self._launch(credentials)
         self._write("node.json", json.dumps({
             "identity": str(server.process.identity),
@@ -114,7 +124,7 @@ class MariaDbNode(NodeLogins):
         self._forget()
 
     def silent(self, seconds: float) -> bool:
-        return wait_until_silent(ADDRESS, self._system.port, seconds)
+        return wait_until_silent(self._address, self._system.port, seconds)
 
     def refuses_start(self, void: Credentials) -> bool:
         server = self._launch(void)
@@ -201,6 +211,7 @@ class MariaDbNode(NodeLogins):
             system=self._system.id,
             server_id=self._system.port,
             port=self._system.port,
+            bind_address=self._address,
             endpoint_port=self._endpoint_port,
             data_directory=str(self._directories.data),
             run_directory=str(run),

@@ -265,7 +265,8 @@ def require_free_port(address: str, port: int) -> None:
 
 def listens(address: str, port: int, seconds: float = 0.2) -> bool:
     """Whether anything accepts a connection on `address`:`port` (what a fence wants to see end)."""
-    with contextlib.suppress(OSError), socket.create_connection((address, port), seconds):
+    reached = "127.0.0.1" if address == "*" else address
+    with contextlib.suppress(OSError), socket.create_connection((reached, port), seconds):
         return True
     return False
 
