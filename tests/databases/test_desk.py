@@ -1,37 +1,20 @@
 """The desk: what a machine is told, what it may have, and what its reports make of a system."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from tests.fakes.calls import Things, active, make_things
-from tests.fakes.domain import REGION, DomainRegion, ListJournal, make_region
+from tests.fakes.domain import REGION, DomainRegion, ListJournal
+from tests.refusals import refused
 
 from keystead.audit.model import Entry
-from keystead.core.errors import Fault, Refusal
+from keystead.core.errors import Fault
 from keystead.core.ids import MachineId, new_id
 from keystead.databases.desk import Event, Report, SystemView, after_report
 from keystead.databases.model import DbSystem, Desired, FenceReceipt, SystemState
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[DomainRegion, Things]:
-    region = make_region(tmp_path_factory.mktemp("template"))
-    return region, make_things(region, region.admin)
-
-
-@pytest.fixture
-def region(template: tuple[DomainRegion, Things], tmp_path: Path) -> DomainRegion:
-    return template[0].copy(tmp_path)
-
-
-@pytest.fixture
-def things(template: tuple[DomainRegion, Things]) -> Things:
-    return template[1]
 
 
 def view(region: DomainRegion, system: str) -> SystemView:
@@ -43,12 +26,6 @@ def stored(region: DomainRegion, system: str) -> DbSystem:
         found = tx.databases.system(region.tenancy, system)
     assert found is not None
     return found
-
-
-def refused(run: Callable[[], object]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        run()
-    return caught.value
 
 
 # watching

@@ -1,33 +1,14 @@
 """Systems that follow their key: rewrapped under each new version, once, and only while both may be used."""
 
-from pathlib import Path
-
-import pytest
 from tests.databases.test_service import stored
-from tests.fakes.calls import Things, make_things
-from tests.fakes.domain import DomainRegion, make_region
+from tests.fakes.calls import Things
+from tests.fakes.domain import DomainRegion
 
 from keystead.core.ids import CompartmentId, PrincipalId, TenancyId
 from keystead.databases.follow import Followers
 from keystead.iam.model import Caller, Principal
 
 SERVICE = Caller(Principal(PrincipalId("upkeep"), "service", "upkeep", TenancyId(""), CompartmentId("")), "")
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[DomainRegion, Things]:
-    region = make_region(tmp_path_factory.mktemp("template"))
-    return region, make_things(region, region.admin)
-
-
-@pytest.fixture
-def region(template: tuple[DomainRegion, Things], tmp_path: Path) -> DomainRegion:
-    return template[0].copy(tmp_path)
-
-
-@pytest.fixture
-def things(template: tuple[DomainRegion, Things]) -> Things:
-    return template[1]
 
 
 def of(region: DomainRegion) -> Followers:

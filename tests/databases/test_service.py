@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from tests.fakes.calls import Things, active, make_things
-from tests.fakes.domain import REGION, DomainRegion, make_region
+from tests.fakes.calls import Things, active
+from tests.fakes.domain import REGION, DomainRegion
+from tests.refusals import refused
 
 from keystead.core.errors import Refusal, Unreadable
 from keystead.core.ids import MachineId, new_id
@@ -22,28 +22,6 @@ from keystead.databases.placement import Placement
 from keystead.iam.model import Caller
 
 ALL = PageRequest(1000)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[DomainRegion, Things]:
-    region = make_region(tmp_path_factory.mktemp("template"))
-    return region, make_things(region, region.admin)
-
-
-@pytest.fixture
-def region(template: tuple[DomainRegion, Things], tmp_path: Path) -> DomainRegion:
-    return template[0].copy(tmp_path)
-
-
-@pytest.fixture
-def things(template: tuple[DomainRegion, Things]) -> Things:
-    return template[1]
-
-
-def refused(run: Callable[[], object]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        run()
-    return caught.value
 
 
 def unchanged(region: DomainRegion, run: Callable[[], object]) -> Refusal:

@@ -59,18 +59,6 @@ def region(wall: Wall) -> Iterator[Region]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def key(region: Region) -> str:
-    return region.key("finance")
-
-
-@pytest.fixture(scope="module")
-def system(region: Region, key: str) -> System:
-    made = region.create(key, "flights")
-    region.fill(made)
-    return made
-
-
 def test_set_back_while_it_runs(region: Region, system: System, key: str, wall: Wall) -> None:
     before, last, server = region.checksum(system), region.fence(system), the_server(region, system)
     with Writer(region, system) as writer:

@@ -3,7 +3,7 @@
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,31 +14,6 @@ from tests.faults.region import Region, System
 pytestmark = pytest.mark.live
 
 SEED = 7
-
-
-@pytest.fixture(scope="module")
-def region() -> Iterator[Region]:
-    with Region.made() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def key(region: Region) -> str:
-    return region.key("finance")
-
-
-@pytest.fixture(scope="module")
-def system(region: Region, key: str) -> System:
-    made = region.create(key, "flights")
-    region.fill(made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def backup(region: Region, system: System) -> str:
-    made, job = region.begin_backup(system)
-    region.done(job)
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -48,18 +48,6 @@ def region() -> Iterator[Region]:
         yield stack.enter_context(Region.made(**places))
 
 
-@pytest.fixture(scope="module")
-def key(region: Region) -> str:
-    return region.key("finance")
-
-
-@pytest.fixture(scope="module")
-def system(region: Region, key: str) -> System:
-    made = region.create(key, "flights")
-    region.fill(made)
-    return made
-
-
 @contextlib.contextmanager
 def full(place: Path) -> Iterator[None]:
     """Not a byte is left there while inside."""

@@ -27,13 +27,6 @@ def region() -> Iterator[Region]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def system(region: Region) -> System:
-    made = region.create(region.key("finance"), "flights")
-    region.fill(made)
-    return made
-
-
 class Flood:
     """Threads that connect as fast as they can and send what nobody should; whatever comes back is kept."""
 

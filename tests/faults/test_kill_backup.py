@@ -1,7 +1,5 @@
 """Taking a backup goes on after kill -9 of whoever is at it."""
 
-from collections.abc import Iterator
-
 import pytest
 from tests.faults.harness import Blow, blows, calm, check_machine, settle, strike
 from tests.faults.region import Region, System
@@ -9,24 +7,6 @@ from tests.faults.region import Region, System
 pytestmark = pytest.mark.live
 
 SEED = 4
-
-
-@pytest.fixture(scope="module")
-def region() -> Iterator[Region]:
-    with Region.made() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def key(region: Region) -> str:
-    return region.key()
-
-
-@pytest.fixture(scope="module")
-def system(region: Region, key: str) -> System:
-    made = region.create(key)
-    region.fill(made)
-    return made
 
 
 @pytest.mark.parametrize("blow", blows("backup", SEED, 1.5, extra=2), ids=str)

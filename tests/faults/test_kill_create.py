@@ -1,7 +1,5 @@
 """Creating a database system goes on after kill -9 of whoever is at it, at every step and within steps."""
 
-from collections.abc import Iterator
-
 import pytest
 from tests.faults.harness import Blow, blows, calm, check_machine, strike_and_settle
 from tests.faults.region import Region
@@ -9,17 +7,6 @@ from tests.faults.region import Region
 pytestmark = pytest.mark.live
 
 SEED = 1
-
-
-@pytest.fixture(scope="module")
-def region() -> Iterator[Region]:
-    with Region.made() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def key(region: Region) -> str:
-    return region.key()
 
 
 @pytest.mark.parametrize("blow", blows("create", SEED, 1.5), ids=str)

@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Iterator
 
 import pytest
 from tests.faults.harness import calm, check_machine
@@ -14,24 +13,6 @@ pytestmark = pytest.mark.live
 
 SEED = 3
 RUNS = 5
-
-
-@pytest.fixture(scope="module")
-def region() -> Iterator[Region]:
-    with Region.made() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def key(region: Region) -> str:
-    return region.key()
-
-
-@pytest.fixture(scope="module")
-def system(region: Region, key: str) -> System:
-    made = region.create(key)
-    region.fill(made)
-    return made
 
 
 @pytest.mark.parametrize("run", range(RUNS))

@@ -1,7 +1,5 @@
 """Rotating data keys goes on after kill -9 of whoever is at it, and no row that was acknowledged is lost."""
 
-from collections.abc import Iterator
-
 import pytest
 from tests.faults.harness import Blow, blows, calm, check_machine, strike_and_settle
 from tests.faults.region import Region, System
@@ -10,12 +8,6 @@ from tests.faults.writer import Writer
 pytestmark = pytest.mark.live
 
 SEED = 2
-
-
-@pytest.fixture(scope="module")
-def region() -> Iterator[Region]:
-    with Region.made() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

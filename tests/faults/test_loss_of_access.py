@@ -26,24 +26,6 @@ pytestmark = pytest.mark.live
 STEPS = ["committed", "endpoint_closed", "process_gone", "socket_closed", "restart_refused", "wiped"]
 
 
-@pytest.fixture(scope="module")
-def region() -> Iterator[Region]:
-    with Region.made() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def key(region: Region) -> str:
-    return region.key("finance")
-
-
-@pytest.fixture(scope="module")
-def system(region: Region, key: str) -> System:
-    made = region.create(key, "flights")
-    region.fill(made)
-    return made
-
-
 def lose_and_regain(
     region: Region,
     system: System,

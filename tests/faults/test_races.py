@@ -6,7 +6,6 @@ left, enables it again and expects the job to end as if nothing had been.
 
 import random
 import time
-from collections.abc import Iterator
 
 import pymysql
 import pytest
@@ -18,31 +17,6 @@ pytestmark = pytest.mark.live
 
 SEED = 5
 RUNS = 5
-
-
-@pytest.fixture(scope="module")
-def region() -> Iterator[Region]:
-    with Region.made() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def key(region: Region) -> str:
-    return region.key("finance")
-
-
-@pytest.fixture(scope="module")
-def system(region: Region, key: str) -> System:
-    made = region.create(key, "flights")
-    region.fill(made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def backup(region: Region, system: System) -> str:
-    made, job = region.begin_backup(system)
-    region.done(job)
-    return made
 
 
 def moment(what: str, run: int, longest: float) -> float:

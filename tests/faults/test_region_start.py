@@ -25,18 +25,6 @@ def region() -> Iterator[Region]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def key(region: Region) -> str:
-    return region.key("finance")
-
-
-@pytest.fixture(scope="module")
-def system(region: Region, key: str) -> System:
-    made = region.create(key, "flights")
-    region.fill(made)
-    return made
-
-
 @pytest.fixture
 def server(region: Region, system: System) -> Found:
     return the_server(region, system)

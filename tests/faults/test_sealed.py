@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,6 @@ from tests.faults.test_loss_of_access import lose_and_regain, the_server
 
 pytestmark = pytest.mark.live
 FENCED_SECONDS = 3.0
-
-
-@pytest.fixture(scope="module")
-def region() -> Iterator[Region]:
-    with Region.made() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def system(region: Region) -> System:
-    made = region.create(region.key("finance"), "flights")
-    region.fill(made)
-    return made
 
 
 def sealed(region: Region) -> bool:

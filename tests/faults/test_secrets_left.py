@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
@@ -12,12 +11,6 @@ from tests.faults.machine import everything
 from tests.faults.region import Refused, Region
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture(scope="module")
-def region() -> Iterator[Region]:
-    with Region.made() as found:
-        yield found
 
 
 def test_a_whole_life(region: Region) -> None:

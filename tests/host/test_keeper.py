@@ -10,8 +10,9 @@ import pytest
 from tests.fakes.calls import Things, make_things
 from tests.fakes.domain import DomainRegion, make_region
 from tests.fakes.node import FakeNode, LocalHost
+from tests.refusals import refused
 
-from keystead.core.errors import Refusal, Unavailable
+from keystead.core.errors import Unavailable
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.databases.creation import NewSystem
@@ -107,12 +108,6 @@ def quiet(host: LocalHost) -> LocalHost:
     """Here the tests say when a system is brought in line."""
     host.resumes = False
     return host
-
-
-def refused(run: Callable[[], object]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        run()
-    return caught.value
 
 
 # bringing up

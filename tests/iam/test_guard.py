@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from threading import Thread
 
 import pytest
 from tests.fakes.domain import REGION, DomainRegion, ListJournal, make_region
+from tests.refusals import refused
 
 from keystead.audit.service import AuditLog
 from keystead.core.clock import ManualClock
-from keystead.core.errors import Fault, Refusal, Unavailable
+from keystead.core.errors import Fault, Unavailable
 from keystead.core.ids import CompartmentId, GroupId, PolicyId, PrincipalId, TenancyId, UserId, new_id
 from keystead.core.page import PageRequest
 from keystead.iam import directory as directory_module
@@ -29,11 +29,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> DomainRegion:
     region.user("ann", "Team")
     region.snapshot.refresh()
     return region
-
-
-@pytest.fixture
-def region(template: DomainRegion, tmp_path: Path) -> DomainRegion:
-    return template.copy(tmp_path)
 
 
 def ann(region: DomainRegion) -> Caller:
@@ -55,12 +50,6 @@ def key_in(region: DomainRegion, *place: str) -> Target:
         )
         path.append(inner.id)
     return Target("keys", new_id("key", REGION), "finance", region.tenancy, tuple(path), {"key.name": "finance"})
-
-
-def refused(run: Callable[[], object]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        run()
-    return caught.value
 
 
 def test_an_entry_tells_who_what_where_and_what_came_of_it(region: DomainRegion) -> None:

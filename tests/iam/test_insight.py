@@ -1,7 +1,5 @@
 """Questions about policies, and what they do not reveal."""
 
-from pathlib import Path
-
 import pytest
 from tests.fakes.domain import DomainRegion, make_region
 
@@ -22,11 +20,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> DomainRegion:
     region.allow("Allow group Auditors to read policies in tenancy", name="auditors")
     region.snapshot.refresh()
     return region
-
-
-@pytest.fixture
-def region(template: DomainRegion, tmp_path: Path) -> DomainRegion:
-    return template.copy(tmp_path)
 
 
 def place(region: DomainRegion, name: str) -> str:

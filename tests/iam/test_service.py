@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from tests.fakes.domain import PASSWORD, REGION, DomainRegion, PlainHasher, make_region
+from tests.fakes.domain import PASSWORD, REGION, DomainRegion, PlainHasher
 from tests.fakes.factors import proofs
+from tests.refusals import refused
 
 from keystead.audit.service import AuditLog
 from keystead.core.errors import Refusal
@@ -16,22 +16,6 @@ from keystead.core.secret import Secret
 from keystead.iam.service import Iam
 
 ALL = PageRequest(1000)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> DomainRegion:
-    return make_region(tmp_path_factory.mktemp("template"))
-
-
-@pytest.fixture
-def region(template: DomainRegion, tmp_path: Path) -> DomainRegion:
-    return template.copy(tmp_path)
-
-
-def refused(run: Callable[[], object]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        run()
-    return caught.value
 
 
 def unchanged(region: DomainRegion, run: Callable[[], object]) -> Refusal:

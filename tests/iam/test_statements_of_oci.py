@@ -1,14 +1,13 @@
 """Statements written for OCI are taken as they are, suffice for what they are for, and each is needed for that."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from tests.fakes.calls import active
 from tests.fakes.domain import DomainRegion, make_region
+from tests.refusals import refused
 
-from keystead.core.errors import Refusal
 from keystead.core.ids import CompartmentId, PrincipalId, TenancyId
 from keystead.databases.creation import NewSystem
 from keystead.databases.model import DbSystem
@@ -88,12 +87,6 @@ def shop(tmp_path: Path) -> Shop:
     region.iam.create_policy(admin, prod, "databases", (DBA,))
     region.snapshot.refresh()
     return made
-
-
-def refused(run: Callable[[], object]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        run()
-    return caught.value
 
 
 def test_each_is_printed_back_the_same() -> None:

@@ -12,6 +12,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from tests.fakes.domain import DomainRegion, make_region
+from tests.refusals import refused
 
 from keystead.adapters.sql.freshness import SqliteFreshness
 from keystead.core.errors import Refusal
@@ -244,12 +245,6 @@ def key(region: DomainRegion) -> str:
     made = region.vaults.create_key(region.admin, region.tenancy, template()[2][0], "finance")
     region.snapshot.refresh()
     return made.id
-
-
-def refused(run: Callable[[], object]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        run()
-    return caught.value
 
 
 def test_at_most_64_kib_at_once(region: DomainRegion, key: str) -> None:

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from tests.fakes.domain import PASSWORD, DomainRegion, make_region
+from tests.fakes.domain import PASSWORD, DomainRegion
 from tests.fakes.factors import Stick, code_at
 
 from keystead.core.errors import Refusal
@@ -18,16 +17,6 @@ from keystead.iam.model import Caller, IssuedToken
 
 HERE, ELSEWHERE = "192.0.2.1", "203.0.113.9"
 RIGHT = Secret(PASSWORD)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> DomainRegion:
-    return make_region(tmp_path_factory.mktemp("template"))
-
-
-@pytest.fixture
-def region(template: DomainRegion, tmp_path: Path) -> DomainRegion:
-    return template.copy(tmp_path)
 
 
 def refused(run: Callable[[], object]) -> Refusal:

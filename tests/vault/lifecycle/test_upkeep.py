@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from tests.fakes.domain import DomainRegion, make_region
+from tests.refusals import refused
 from tests.vault.use.test_association import a_system
 
 from keystead.adapters.sql import schema
@@ -70,12 +71,6 @@ def place(template: DomainRegion, tmp_path: Path) -> Place:
     region = template.copy(tmp_path)
     vault = region.vaults.list_vaults(region.admin, region.tenancy, PageRequest(1)).items[0].id
     return Place(region, of(region), vault)
-
-
-def refused(run: Callable[[], object]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        run()
-    return caught.value
 
 
 # rotation

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.domain import DomainRegion, make_region
+from tests.refusals import refused
 
 from keystead.core.errors import Refusal
 from keystead.core.secret import Secret
@@ -52,12 +53,6 @@ def new(region: DomainRegion) -> Callable[[Algorithm], str]:
         return key
 
     return create
-
-
-def refused(run: Callable[[], object]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        run()
-    return caught.value
 
 
 @pytest.mark.parametrize("algorithm", SEALING)
