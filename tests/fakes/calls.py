@@ -622,8 +622,9 @@ INNER: Mapping[str, frozenset[str]] = {
         | {"create_recovery_codes", "list_sign_ins", "answer_sign_in"}
     ),
     "logins": frozenset({"knows"}),
+    "desk": frozenset({"store_key_waits"}),
     "federation": frozenset({"start", "come_back", "finish", "redirect_uri"}),
-    "vaults": frozenset({"new_key", "entry_of", "waits", "vault_at", "key_at", "versions_of"}),
+    "vaults": frozenset({"new_key", "entry_of", "waits", "protection_of", "vault_at", "key_at", "versions_of"}),
 }
 
 

@@ -14,7 +14,7 @@ from tests.fakes.node import FakeEndpoint, FakeNode, FakeResponder, LocalDesk, M
 
 from keystead.core.errors import Refusal, Unavailable
 from keystead.databases.creation import NewSystem
-from keystead.databases.desk import HostView
+from keystead.databases.desk import HostView, Opened
 from keystead.databases.model import DbSystem
 from keystead.host import agent as agent_module
 from keystead.host.agent import Agent, Rules
@@ -207,6 +207,40 @@ def test_one_systems_trouble_holds_up_no_other(hall: Hall) -> None:
     eventually(lambda: not hall.running(broken) and bool(hall.logged))
     assert not hall.endpoint.answers(hall.nodes[broken].mount)
     assert hall.logged[0][1]["system"] == broken
+
+
+def test_a_key_that_does_not_answer_holds_up_nobody_elses_healing(hall: Hall) -> None:
+    """Its system is down and cannot start; systems with other keys are fenced and heal, on one thread for them all."""
+    hall.agent.stop()
+    hall.threads = 1
+    hall.begin()
+    region = hall.region
+    other = region.vaults.create_key(region.admin, hall.things.compartment, hall.things.vault, "in-a-token").id
+    hung, fine = [hall.system(f"hung{number}", other) for number in range(3)], hall.system("fine")
+    open_store_key, asked, answer = hall.desk.open_store_key, threading.Event(), threading.Event()
+
+    def open_or_hang(system: str) -> Opened:
+        if system not in hung:
+            return open_store_key(system)
+        asked.set()
+        answer.wait(5 * PATIENCE)
+        raise Unavailable("KeystoreDown", "it does not answer")
+
+    def unanswered(view: HostView) -> HostView:
+        return replace(view, systems=[replace(each, unanswered=each.system.id in hung) for each in view.systems])
+
+    hall.desk.open_store_key, hall.desk.speak = open_or_hang, unanswered  # type: ignore[method-assign]
+    for each in hung:
+        hall.nodes[each].kill()
+    hall.run()
+    try:
+        assert asked.wait(PATIENCE)
+        hall.disable()
+        eventually(lambda: hall.state(fine) == "INACCESSIBLE")
+        hall.enable()
+        eventually(lambda: hall.state(fine) == "ACTIVE" and hall.running(fine))
+    finally:
+        answer.set()
 
 
 @pytest.mark.parametrize("threads", [1, 16])

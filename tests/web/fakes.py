@@ -88,13 +88,13 @@ class FakeIdempotency:
         with self._lock:
             found = self.notes.get((tenancy, principal, key))
             if found is None:
-                self.notes[tenancy, principal, key] = Remembered(request_hash, 0, b"")
+                self.notes[tenancy, principal, key] = Remembered(request_hash, 0, b"", b"")
             return found
 
-    def finish(self, tenancy: str, principal: str, key: str, status: int, body: bytes) -> None:
+    def finish(self, tenancy: str, principal: str, key: str, status: int, body: bytes, granted: bytes) -> None:
         with self._lock:
             before = self.notes[tenancy, principal, key]
-            self.notes[tenancy, principal, key] = Remembered(before.request_hash, status, body)
+            self.notes[tenancy, principal, key] = Remembered(before.request_hash, status, body, granted)
 
     def forget(self, tenancy: str, principal: str, key: str) -> None:
         with self._lock:
@@ -127,6 +127,7 @@ def fake_services(**given: Any) -> Services:
         "host_desk": None,
         "login_desk": None,
         "idempotency": FakeIdempotency(),
+        "require_again": lambda _caller, _granted: None,
         "log": FakeLog(),
         "clock": ManualClock(),
         "region": "home",

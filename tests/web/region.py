@@ -223,6 +223,7 @@ def open_region(directory: Path) -> Region:
         sealed=lambda: False,
         seal=FakeSeal(guard=guard, store=store),
         seen=OwnSeen(lambda: clock.now().timestamp()),
+        require_again=guard.require_again,
     )
     region = Region(services, log, clock, store, codec, machine, machine_key)
     _people(region, guard)

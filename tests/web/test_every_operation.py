@@ -368,6 +368,29 @@ def test_created_once_under_one_key(tmp_path: Path) -> None:
     client.close()
 
 
+def test_an_answer_is_not_repeated_to_who_has_lost_the_right_to_it(tmp_path: Path) -> None:
+    region = open_region(tmp_path)
+    client = region.client("root")
+    tenancy = region.caller().principal.tenancy
+    nobody = next(each for each in client.get("/users").json["items"] if each["name"] == "nobody")
+    group = client.post("/groups", {"name": "makers", "description": ""}).json
+    assert client.call("PUT", f"/groups/{group['id']}/members/{nobody['id']}").status < 300
+    statements = ["Allow group makers to manage groups in tenancy"]
+    policy = client.post("/policies", {"name": "p", "compartment_id": tenancy, "statements": statements}).json
+
+    def make() -> Any:
+        headers = {"idempotency-key": "a-group"}
+        return client.post("/groups", {"name": "mine"}, headers=headers, token=region.tokens["nobody"])
+
+    made = make()
+    assert made.status == 201 and make().json == made.json
+    assert client.call("DELETE", f"/policies/{policy['id']}").status == 204
+    assert (make().status, make().json["code"]) == (404, "NotFound")
+    seen = [(entry.operation, entry.outcome) for entry in region.log.entries[-2:]]
+    assert seen == [("CreateGroup", "refused")] * 2
+    client.close()
+
+
 def test_permissions_named_by_the_table_are_in_the_catalogue() -> None:
     served = {permission for found in SERVICE_GRANTS.values() for permission in found}
     for operation in TABLE:

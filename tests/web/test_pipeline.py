@@ -107,6 +107,12 @@ def table(world: World) -> tuple[Operation, ...]:
         Operation("Change", "PATCH", "/keys/{key_id}", "change", look, "t", reply=Made, moves=True),
         Operation("List", "GET", "/things", "list", look_at_query, "t", query=Listing, reply=Moved),
         Operation("Slow", "POST", "/slow", "slow", slow, "t", status=204),
+        Operation("InToken", "POST", "/in-token", "slow", slow, "t", status=204, waits=lambda *_: "hsm"),
+        Operation("InKms", "POST", "/in-kms", "look", look_at_query, "t", query=Listing, reply=Moved, runs="loop",
+                  waits=lambda *_: "external"),
+        Operation("TakeAway", "POST", "/take-away", "look", look_at_query, "t", query=Listing, reply=Moved,
+                  takes_access=True),
+        Operation("Heal", "POST", "/heal", "look", look_at_query, "t", query=Listing, reply=Moved, first=True),
         Operation("Hot", "POST", "/keys/{key_id}/actions/hot", "hot", make_hot(world), "t", request=Make, reply=Made,
                   runs="loop"),
         Operation("SignIn", "POST", "/sign-in", "sign in", slow, "t", status=204, auth=False, runs="sign_in"),
@@ -529,6 +535,31 @@ def test_sign_ins_queue_by_themselves(open_client: Any, world: World) -> None:
     replies = crowd(client, world, "/sign-in", 5, token="")
     assert sorted(reply.status for reply in replies) == [204] * 2 + [429] * 3
     assert client.post("/things", {"name": "a"}).status == 201
+
+
+WAITS_FOR_NOBODY = ("/take-away", "/heal", "/in-kms", "/wait")
+
+
+@pytest.mark.parametrize("hanging", ["/in-token", "/slow"])
+def test_what_hangs_delays_neither_who_takes_access_away_nor_who_has_to_hear_of_it(
+    open_client: Any, world: World, hanging: str
+) -> None:
+    client = open_client(Limits(threads=1, queue=1))
+    free = WAITS_FOR_NOBODY if hanging == "/slow" else (*WAITS_FOR_NOBODY, "/things")
+
+    async def scenario() -> None:
+        held = [asyncio.ensure_future(client.send("POST", hanging)) for _ in range(2)]
+        while not world.begun.is_set():
+            await asyncio.sleep(0)
+        assert (await client.send("POST", hanging)).status == 503
+        for path in free:
+            body = {"/things": {"name": "a"}, "/wait": {"known_generation": 0, "wait_ms": 0}}.get(path)
+            assert (await client.send("POST", path, body)).status < 300, path
+        assert not any(each.done() for each in held)
+        world.release.set()
+        assert [each.status for each in await asyncio.gather(*held)] == [204, 204]
+
+    client.run(scenario())
 
 
 def test_in_flight_is_bounded(open_client: Any, world: World) -> None:

@@ -19,6 +19,7 @@ from keystead.databases.model import DbSystem, FenceReceipt, SystemState, Wrappe
 from keystead.databases.ports import DatabaseStore
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Principal, Target
+from keystead.vault.memory.keyring import Waits
 from keystead.vault.memory.snapshot import Snapshot
 from keystead.vault.use.association import Access, Associations
 
@@ -108,6 +109,7 @@ class HostDesk:
         self._clock = clock
         self._region = region
         self._answered: dict[str, Access] = {}
+        self._keys: dict[str, str] = {}  # of the systems that were last watched
 
     def watch(self, caller: Caller) -> HostView:
         """What the caller's machine is to run, and for which systems access stands."""
@@ -124,11 +126,17 @@ class HostDesk:
                 )
                 for system in tx.databases.on_machine(machine)
             ]
+        self._keys = {system.id: system.key for system, *_ in found}
         views = [
             replace(self._view(caller, system, hashed, wrapped), logins=logins)
             for system, hashed, wrapped, logins in found
         ]
         return HostView(generation, self._region, views)
+
+    def store_key_waits(self, system_id: str) -> Waits:
+        """For which keystore it may have to wait; empty: for none, or nothing is known of such a system."""
+        entry = self._snapshot.keyring.get(self._keys.get(system_id, ""))
+        return entry.waits if entry is not None else ""
 
     def open_store_key(self, caller: Caller, system_id: str) -> Opened:
         """The store key of a system of the caller's machine, opened as that system's own principal.

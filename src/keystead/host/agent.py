@@ -2,8 +2,9 @@
 
 One thread asks the desk (a long poll that returns at once when anything about access changes) and hands each system to
 its keeper; systems are handled in parallel, each by one thread at a time, but a fence waits for nothing else that is
-being done to its system, nor for a thread that others keep busy. A second thread watches the silence: when the desk
-does not answer, "unreachable" has its own rule.
+being done to its system, nor for a thread that others keep busy. Systems that do not start, or whose key is somewhere
+that does not answer, have threads of their own: they hold nobody else up who is to heal. A second thread watches the
+silence: when the desk does not answer, "unreachable" has its own rule.
 """
 
 import threading
@@ -80,6 +81,7 @@ class Agent:
         self._busy: dict[tuple[str, bool], bool] = {}
         self._guard = threading.Lock()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="keeper")
+        self._troubled = ThreadPoolExecutor(max(threads // 4, 1), thread_name_prefix="troubled")
         self._stopping = threading.Event()
         self._asking = threading.Lock()
         self._generation = 0
@@ -106,7 +108,8 @@ class Agent:
     def stop(self) -> None:
         """End the loops. Servers go on: they outlive this process and are adopted by the next."""
         self._stopping.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._troubled):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def refresh(self) -> None:
         """Ask the desk now, so that a job's step sees what its transaction wrote."""
@@ -184,7 +187,7 @@ class Agent:
             _at_once(self._work_on, lane)
             return
         try:
-            self._pool.submit(self._work_on, lane)
+            (self._troubled if keeper.troubled else self._pool).submit(self._work_on, lane)
         except RuntimeError:  # the pool is shut down: we are stopping
             self._busy.pop(lane, None)
 

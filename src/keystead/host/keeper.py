@@ -80,6 +80,11 @@ class Keeper:
         return self._clock.monotonic() - self._answered if self._view.unanswered else 0.0
 
     @property
+    def troubled(self) -> bool:
+        """Whether bringing it in line may take long: its key does not answer, or its last start failed."""
+        return self._view.unanswered or self._failures > 0
+
+    @property
     def view(self) -> SystemView:
         return self._view
 

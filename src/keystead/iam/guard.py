@@ -9,7 +9,7 @@ and across tenancies, the answer is that of an id that does not exist (law 8). S
 where the target may not be reached; the audit log alone has the reason.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
@@ -23,7 +23,7 @@ from keystead.iam.approvals.gate import USED, ApprovalGate
 from keystead.iam.approvals.operations import APPROVABLE, NEVER_ALONE
 from keystead.iam.directory import Directory
 from keystead.iam.factors.model import SECOND_FACTORS
-from keystead.iam.model import Caller, Target
+from keystead.iam.model import Caller, Granted, Target
 from keystead.iam.policy.compile import decide_across
 from keystead.iam.policy.question import Decision, Question
 from keystead.iam.policy.suggest import suggest
@@ -239,6 +239,19 @@ class Guard:
             self.refuse(caller, permission, target, operation, self._refusal(caller, permission, target, decision))
         if not gated and permission in NEVER_ALONE and self._gate is not None:
             self._approved(self._gate, replace(caller, asked=None), permission, target, operation, None)
+        if caller.asked is not None:
+            caller.asked.granted.append(Granted(caller.principal.id, permission, operation, target))
+
+    def require_again(self, caller: Caller, granted: Iterable[Granted]) -> None:
+        """Decide once more what an earlier, equal request of the caller's was allowed: before its answer is repeated.
+
+        Nothing is done, so nobody has to approve it again.
+
+        Raises:
+            Refusal: it would not be allowed now; recorded.
+        """
+        for each in granted:
+            self.require(caller, each.permission, each.target, each.operation, gated=True)
 
     def _lacks_factor(self, caller: Caller) -> bool:
         """Whether a group asks for a second factor that this session was begun without. Never from memory.

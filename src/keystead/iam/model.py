@@ -157,15 +157,52 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Associated:
+    """What a key is to be associated with: its kind as the policy language calls it, and where it lies."""
+
+    type: str
+    tenancy: TenancyId
+    path: tuple[CompartmentId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be acted upon: its kind as the policy language calls it, and where it lies.
+
+    `path` is the compartment path. `attributes` are the target.* variables (`key.id`, `vault.id`, ...), in lower case,
+    without their `target.` prefix. `associated`: with what it is to be associated, where that is not the caller itself.
+    """
+
+    type: str
+    id: str
+    name: str
+    tenancy: TenancyId
+    path: tuple[CompartmentId, ...]
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    associated: Associated | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """One decision in a principal's favour: asked again before what was answered then is answered again."""
+
+    principal: PrincipalId
+    permission: str
+    operation: str
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """The request under way, to the letter, for who has to approve it: `digest` of all of it and of who makes it (hex),
-    `shown` to people as JSON, `approval` the id that it names.
+    `shown` to people as JSON, `approval` the id that it names. `granted`: what the guard has allowed it so far.
     """
 
     operation: str
     digest: str
     shown: str
     approval: str = ""
+    granted: list[Granted] = field(default_factory=list, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,32 +228,6 @@ class Caller:
     risk: int = 0
     issued_at: datetime | None = None
     asked: Asked | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Associated:
-    """What a key is to be associated with: its kind as the policy language calls it, and where it lies."""
-
-    type: str
-    tenancy: TenancyId
-    path: tuple[CompartmentId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is to be acted upon: its kind as the policy language calls it, and where it lies.
-
-    `path` is the compartment path. `attributes` are the target.* variables (`key.id`, `vault.id`, ...), in lower case,
-    without their `target.` prefix. `associated`: with what it is to be associated, where that is not the caller itself.
-    """
-
-    type: str
-    id: str
-    name: str
-    tenancy: TenancyId
-    path: tuple[CompartmentId, ...]
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    associated: Associated | None = None
 
 
 @dataclass(frozen=True, slots=True)

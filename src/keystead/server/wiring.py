@@ -235,6 +235,7 @@ def services(region: Region) -> "Services":
         seen=SharedSeen(region.effective.runtime / SEEN_NAME),
         events=lambda: watch_state(region.effective.state / STATE_FILE),
         names=_names(region.effective),
+        require_again=guard.require_again,
     )
 
 

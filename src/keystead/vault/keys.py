@@ -49,7 +49,7 @@ class KeyActs(KeyMoves):
         key = self._fresh(caller, place, home.id, name, new, algorithm, protection or home.protection)
         key = settings.applied(key, key.created_at)
         first = self._new_version(key, 1)
-        with self._store.write(entry) as tx, self._undone(key, first):
+        with self._undone(key, first), self._store.write(entry) as tx:
             if tx.vault.keys(place.tenancy, place.id, PageRequest(1), name):
                 raise taken("key", name)
             self._check_vault(tx, home)
@@ -140,7 +140,7 @@ class KeyActs(KeyMoves):
         while True:
             version = self._new_version(entry.key, number)
             try:
-                with self._store.write(record) as tx, self._undone(entry.key, version):
+                with self._undone(entry.key, version), self._store.write(record) as tx:
                     seen = self._seen(tx, entry.key)
                     check_version(seen.row.version, if_match)
                     check_place(seen, entry.key)
@@ -207,11 +207,12 @@ class KeyActs(KeyMoves):
     def _undone(self, key: Key, made: KeyVersion) -> Iterator[None]:
         """While a new version is written: if that is refused, nothing of it stays in its keystore.
 
-        Inside the transaction: whether one that breaks while it commits took place is not known, and then it stays.
+        Around the transaction, so that nobody's change waits for a keystore that does not answer. One that breaks
+        while it commits may have taken place, and then it stays.
         """
         try:
             yield
-        except BaseException:
+        except (Refusal, _Behind, _NotDue):
             self._forget(key, made)
             raise
 

@@ -4,6 +4,9 @@ A caller may send `Idempotency-Key` with a creating POST. The first such request
 answer is kept for 24 hours, per principal; the same request with the same key gets that answer again, another request
 with the same key is a conflict. Secrets are not kept: in a replay they are null and `already_shown` is true.
 
+What the guard allowed the first time is kept beside the answer and decided anew before it is given again: who has lost
+a right since then is refused, as everywhere.
+
 A request that was refused changed nothing, so its note is removed. A note without an answer means that the first
 request is still running, or that the process died in it: the caller is told to look before trying a new key.
 """
@@ -17,6 +20,7 @@ from typing import Protocol
 import msgspec
 
 from keystead.core.errors import Refusal
+from keystead.iam.model import Caller, Granted
 
 KEPT = timedelta(hours=24)
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
@@ -24,11 +28,12 @@ _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What is known of an earlier request. `status` is 0 as long as it has no answer."""
+    """What is known of an earlier request. `status` is 0 as long as it has no answer. `granted`: see `granted_of`."""
 
     request_hash: bytes
     status: int
     body: bytes
+    granted: bytes
 
 
 class IdempotencyStore(Protocol):
@@ -41,8 +46,8 @@ class IdempotencyStore(Protocol):
         """
         ...
 
-    def finish(self, tenancy: str, principal: str, key: str, status: int, body: bytes) -> None:
-        """Keep the answer."""
+    def finish(self, tenancy: str, principal: str, key: str, status: int, body: bytes, granted: bytes) -> None:
+        """Keep the answer, and what was allowed for it."""
         ...
 
     def forget(self, tenancy: str, principal: str, key: str) -> None:
@@ -84,13 +89,27 @@ def check_same(found: Remembered, request_hash: bytes) -> None:
             hint="use a fresh key for each new request",
             kind="conflict",
         )
-    if found.status == 0:
+    if found.status == 0 or not found.granted:  # or nobody could say any more what it needed
         raise Refusal(
             "IdempotencyUnfinished",
             "the first request with this Idempotency-Key has no answer yet",
             hint="wait and repeat; if it stays so it was cut off: look whether the thing exists, then use a fresh key",
             kind="conflict",
         )
+
+
+_encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(list[Granted]).decode
+
+
+def kept_grants(caller: Caller) -> bytes:
+    """What the guard allowed the caller itself in the request under way, to be kept."""
+    granted = caller.asked.granted if caller.asked is not None else ()
+    return _encode([each for each in granted if each.principal == caller.principal.id])
+
+
+def granted_of(found: Remembered) -> list[Granted]:
+    """The same, read again."""
+    return _decode(found.granted)
 
 
 def without_secrets(body: bytes, secrets: tuple[str, ...]) -> bytes:

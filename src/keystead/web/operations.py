@@ -23,6 +23,7 @@ from keystead.web.services import Services
 
 ROOT = "/keystead/v1"
 
+Waits = Literal["", "slow", "hsm", "external"]
 Runs = Literal["pool", "loop", "sign_in", "wait", "stream"]
 
 PARAMETERS: dict[str, ResourceType] = {
@@ -101,12 +102,13 @@ class Operation:
     the documentation; the service decides). `request`, `query` and `reply` are msgspec Structs. `creates`: takes an
     Idempotency-Key. `secrets`: fields of the reply that are shown once; never stored, null in a replay. `runs` says
     where the handler runs: a bounded pool (default), the event loop (cryptography: no blocking), the pool of slow
-    password hashes, a long poll, or a pool that feeds a stream of bytes. `waits`: whether a request that would
-    run on the loop must run in the pool, because what it uses is slow. `moves` marks acts on a thing that has a
-    version: they take If-Match. `recorded` is False only for what is public and leaves no trace (health, the API's
-    description). `takes_access`: the act takes access away and its entry is a row of its own transaction, so it is
-    answered even while the audit segments cannot be written. `while_sealed`: also answered by a sealed region. A
-    reply with an integer field `version` is answered with that as its ETag.
+    password hashes, a long poll, or a pool that feeds a stream of bytes. `waits`: what the
+    request may have to wait for: something slow, or the keystore that holds the key; then it runs in a pool, and those
+    that wait for a keystore in one of their own. `first`: its turn comes whatever else there is to do. `moves` marks
+    acts on a thing that has a version: they take If-Match. `recorded` is False only for what is public and leaves
+    no trace (health, the API's description). `takes_access`: the act takes access away and its entry is a row of
+    its own transaction, so it is answered even while the audit segments cannot be written. `while_sealed`: also
+    answered by a sealed region. A reply with an integer field `version` is answered with that as its ETag.
     """
 
     name: str
@@ -127,9 +129,10 @@ class Operation:
     takes_access: bool = False
     while_sealed: bool = False
     runs: Runs = "pool"
-    waits: "Callable[[Services, Call[Any, Any]], bool] | None" = None
+    waits: "Callable[[Services, Call[Any, Any]], Waits] | None" = None
     secrets: tuple[str, ...] = ()
     description: str = ""
+    first: bool = False
     root: str = ROOT  # foreign protocols have others
     # Built once from the fields above, for the pipeline.
     parameters: tuple[str, ...] = field(init=False, default=())

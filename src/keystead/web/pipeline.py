@@ -28,9 +28,9 @@ from keystead.web.durable import Durable
 from keystead.web.exchange import Answer, Exchange, Face, Header, Wanted
 from keystead.web.listener import Answering, Head
 from keystead.web.messages import read_body, read_if_match, read_query, unsupported_media_type
-from keystead.web.operations import NOTHING, ROOT, Call, Operation, Router, read_parameters
+from keystead.web.operations import NOTHING, ROOT, Call, Operation, Router, Waits, read_parameters
 from keystead.web.patience import Patience
-from keystead.web.pools import Pool, busy, too_many_sign_ins
+from keystead.web.pools import ELSEWHERE, Pool, busy, keystore_busy, too_many_sign_ins
 from keystead.web.proving import caller_of, check_body
 from keystead.web.records import entry_of, report
 from keystead.web.refusals import HttpRefusal, headers_of, reply_to, sealed, status_of
@@ -91,6 +91,10 @@ class Pipeline:
         self._durable = Durable(services.log)
         self._watch = GenerationWatch(services.generation, services.events)
         self._pool = Pool("web", limits.threads, limits.queue, busy)
+        self._first = Pool("first", limits.threads, limits.queue, busy)
+        self._elsewhere = {
+            where: Pool(where, limits.threads, limits.queue, partial(keystore_busy, where)) for where in ELSEWHERE
+        }
         self._sign_ins = Pool("sign-in", limits.sign_in_threads, limits.sign_in_queue, too_many_sign_ins)
         self._patience = Patience(limits.body_s)
         self._ids = count(1)
@@ -101,8 +105,8 @@ class Pipeline:
 
     def close(self) -> None:
         """Let what has begun end."""
-        self._pool.close()
-        self._sign_ins.close()
+        for pool in (self._pool, self._first, self._sign_ins, *self._elsewhere.values()):
+            pool.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
@@ -228,19 +232,18 @@ class Pipeline:
         call = self._decode(exchange, operation, scope["query_string"], body)
         if self._durable.failing and operation.recorded and not operation.takes_access:
             await self._durable.wait()  # while the audit log cannot be written nothing is begun
+        waits = operation.waits(self._services, call) if operation.waits is not None else ""
         match operation.runs:
+            case "loop" if not waits:
+                answer = self._perform(operation, call)
             case "loop":
-                if operation.waits is not None and operation.waits(self._services, call):
-                    answer = await self._pool.run(self._perform, operation, call)
-                else:
-                    answer = self._perform(operation, call)
+                answer = await self._pool_for(operation, waits).run(self._perform, operation, call)
+            case "pool" if operation.creates and exchange.wanted.idempotency_key:
+                answer = await self._pool_for(operation, waits).run(
+                    self._perform_once, exchange, operation, call, scope["query_string"], body
+                )
             case "pool":
-                if operation.creates and exchange.wanted.idempotency_key:
-                    answer = await self._pool.run(
-                        self._perform_once, exchange, operation, call, scope["query_string"], body
-                    )
-                else:
-                    answer = await self._pool.run(self._perform, operation, call)
+                answer = await self._pool_for(operation, waits).run(self._perform, operation, call)
             case "sign_in":
                 answer = await self._sign_ins.run(self._perform, operation, call)
             case "wait":
@@ -356,6 +359,14 @@ class Pipeline:
 
     # doing it
 
+    def _pool_for(self, operation: Operation, waits: Waits) -> Pool:
+        """Where a handler runs. A token or KMS that hangs holds the threads of those who use it, and of nobody else:
+        least of all of who takes access away, or has to hear of it.
+        """
+        if operation.takes_access or operation.first:
+            return self._elsewhere.get(waits, self._first)
+        return self._elsewhere.get(waits, self._pool)
+
     def _perform(self, operation: Operation, call: Call[Any, Any]) -> Answer:
         reply = operation.handler(self._services, call)
         if reply is None:
@@ -379,6 +390,7 @@ class Pipeline:
         found = store.begin(who.tenancy, who.id, key, mark)
         if found is not None:
             idempotency.check_same(found, mark)
+            self._services.require_again(call.caller, idempotency.granted_of(found))
             again = "the answer to an earlier request with this Idempotency-Key"
             self._services.log.append(entry_of(self._services, exchange, "allowed", "Replayed", again))
             return Answer(found.status, found.body, ((b"idempotency-replayed", b"true"),))
@@ -388,7 +400,7 @@ class Pipeline:
             store.forget(who.tenancy, who.id, key)
             raise
         kept = idempotency.without_secrets(answer.body, operation.secrets)
-        store.finish(who.tenancy, who.id, key, answer.status, kept)
+        store.finish(who.tenancy, who.id, key, answer.status, kept, idempotency.kept_grants(call.caller))
         return answer
 
     async def _perform_when_moved(self, operation: Operation, call: Call[Any, Any]) -> Answer:
@@ -397,7 +409,7 @@ class Pipeline:
         deadline = loop.time() + min(call.body.wait_ms / 1000, self._limits.wait_s)
         while True:
             seen = self._watch.seen()
-            reply = await self._pool.run(operation.handler, self._services, call)
+            reply = await self._first.run(operation.handler, self._services, call)
             if reply.generation > call.body.known_generation:
                 break
             if not await self._watch.moved(seen, deadline - loop.time()):

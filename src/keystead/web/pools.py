@@ -4,12 +4,16 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from keystead.web.refusals import HttpRefusal
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
+
+
+ELSEWHERE: Final = ("hsm", "external")
+"""Where keys may lie that are not kept in software. Who waits for one of them waits in a pool of its own."""
 
 
 class Pool:
@@ -51,6 +55,15 @@ class Pool:
 def busy() -> HttpRefusal:
     """Too much at once for this worker."""
     return HttpRefusal(503, "Busy", "too many requests are waiting", hint="try again in a moment")
+
+
+def keystore_busy(protection: str) -> HttpRefusal:
+    """The token, or the other key management system, has more to do than it gets done."""
+    what = "token" if protection == "hsm" else "other key management system"
+    text = f"too many requests are waiting for the {what} that holds the key"
+    return HttpRefusal(
+        503, "KeystoreBusy", text, hint="try again in a moment; keys that lie elsewhere are not affected"
+    )
 
 
 def too_many_sign_ins() -> HttpRefusal:

@@ -3,13 +3,14 @@
 `server/wiring.py` builds one `Services` per worker. Handlers see nothing else of the region.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from keystead.core.clock import Clock
+from keystead.core.errors import Unavailable
 from keystead.core.secret import Secret
-from keystead.iam.model import Caller
+from keystead.iam.model import Caller, Granted
 
 if TYPE_CHECKING:
     from keystead.audit.service import AuditLog
@@ -55,6 +56,10 @@ class SealKeeper(Protocol):
         ...
 
 
+def _nothing_again(caller: Caller, _granted: Iterable[Granted]) -> None:
+    raise Unavailable("NoGuard", f"nobody can say whether {caller.principal.name} may have this answer again")
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """Everything the handlers and the pipeline call.
@@ -62,7 +67,8 @@ class Services:
     `generation` is the region's generation as last committed (cheap: asked every few milliseconds while a long poll
     waits and something is being written). `events` opens what tells of writing (None: nothing does). `sealed` says
     whether the region's root key is closed, or ordered to be (asked at every request: it costs nothing). `seen` is the
-    memory of proofs, `names` are those the region is reached by (empty: any; for tests).
+    memory of proofs, `names` are those the region is reached by (empty: any; for tests). `require_again` decides anew
+    what was allowed for an answer that is given again.
     """
 
     iam: "Iam"
@@ -87,3 +93,4 @@ class Services:
     seen: "SeenProofs"
     events: "Callable[[], StateEvents | None]" = lambda: None
     names: frozenset[str] = frozenset()
+    require_again: Callable[[Caller, Iterable[Granted]], None] = _nothing_again

@@ -4,7 +4,7 @@ from tests.fakes.kms import FakeKms
 
 from keystead.adapters.keystores.external import PatientKms, RemoteWrapper
 from keystead.adapters.keystores.patience import Limits
-from keystead.adapters.keystores.watch import Watch, _look
+from keystead.adapters.keystores.watch import LONGEST_SECONDS, Watch, _look
 from keystead.core.errors import KeystoreUnavailable
 
 QUICK = Limits(failures=1, pause=0.01, longest_pause=0.01)
@@ -103,9 +103,58 @@ def test_a_key_that_opens_something_else_is_refused():
 
 
 def test_a_look_that_breaks_does_not_end_the_looking():
-    found = _look(Broken(), None)
+    found, _ = _look(Broken(), None)
     assert found is not None and found.code == "KeystoreDown"
     assert "secret" not in found.message
+
+
+class Hanging:
+    """A key whose keystore does not come back until it is told to."""
+
+    def __init__(self):
+        self.asked, self.free = threading.Event(), threading.Event()
+
+    def wrap(self, key: bytes) -> bytes:
+        self.asked.set()
+        assert self.free.wait(10)
+        raise KeystoreUnavailable("KeystoreDown", "late")
+
+    unwrap = wrap
+
+
+def test_one_that_hangs_keeps_nobody_from_hearing_about_the_others():
+    looked, hanging = Looked(), Hanging()
+    assert looked.watch.known(b"other", lambda: hanging) is None
+    assert hanging.asked.wait(10)
+    looked.kms.denied = True
+    assert looked.look().code == "KeystoreRefused"
+    hanging.free.set()
+
+
+def test_no_answer_is_good_for_ever():
+    looked, hanging = Looked(), Hanging()
+    assert looked.look() is None
+    looked.clock.now += 2.0
+    assert looked.watch.known(b"other", lambda: hanging) is None
+    assert hanging.asked.wait(10)
+    looked.clock.now += LONGEST_SECONDS
+    assert looked.watch.known(b"other", lambda: hanging) is None
+    looked.clock.now += 0.1
+    assert looked.watch.known(b"other", lambda: hanging).code == "KeystoreDown"
+    hanging.free.set()
+
+
+def test_being_busy_for_long_is_no_answer_either():
+    looked = Looked()
+    assert looked.look() is None
+    looked.error = KeystoreUnavailable("KeystoreBusy", "too much to do")
+    for _ in range(int(LONGEST_SECONDS / 2)):
+        assert looked.look() is None
+    looked.look()
+    looked.clock.now += 2.0
+    assert looked.known().code == "KeystoreDown"
+    looked.error = None
+    assert looked.look() is None and looked.known() is None
 
 
 class Broken:

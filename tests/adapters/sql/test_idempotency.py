@@ -27,9 +27,9 @@ def path(tmp_path: Path) -> Path:
 def test_the_first_goes_on_and_the_others_get_its_answer(path: Path) -> None:
     notes = SqlIdempotency(sqlite_engine(path), ManualClock(), DAY)
     assert notes.begin(*WHO, b"hash") is None
-    assert notes.begin(*WHO, b"hash") == (b"hash", 0, b"")
-    notes.finish(*WHO, 201, b"made")
-    assert notes.begin(*WHO, b"another") == (b"hash", 201, b"made")
+    assert notes.begin(*WHO, b"hash") == (b"hash", 0, b"", b"")
+    notes.finish(*WHO, 201, b"made", b"[]")
+    assert notes.begin(*WHO, b"another") == (b"hash", 201, b"made", b"[]")
 
 
 @pytest.mark.parametrize("part", range(3))
@@ -52,9 +52,9 @@ def test_after_a_day_it_is_forgotten(path: Path) -> None:
     clock = ManualClock()
     notes = SqlIdempotency(sqlite_engine(path), clock, DAY)
     notes.begin(*WHO, b"hash")
-    notes.finish(*WHO, 201, b"made")
+    notes.finish(*WHO, 201, b"made", b"[]")
     clock.advance(DAY.total_seconds())
-    assert notes.begin(*WHO, b"hash") == (b"hash", 201, b"made")
+    assert notes.begin(*WHO, b"hash") == (b"hash", 201, b"made", b"[]")
     clock.advance(1)
     assert notes.begin(*WHO, b"hash") is None
 

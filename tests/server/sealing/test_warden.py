@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,18 +15,19 @@ from typing import Any
 import msgspec
 import pytest
 from shamir_mnemonic.share import Share as Words
+from tests.fakes.wrapper import FakeWrapper
 from tests.server.sealing.test_slots import key_file_of, nothing, recorded
 
 from keystead.core.clock import ManualClock, SystemClock
 from keystead.core.errors import Refusal, Unavailable
 from keystead.crypto.shares import Share
 from keystead.seal.attempt import TRIES
-from keystead.seal.openers import NewShares
+from keystead.seal.openers import NewShares, WrappingKey
 from keystead.seal.service import RootKey
 from keystead.server.process.supervise import Task
 from keystead.server.sealing import mark, slots, warden
-from keystead.server.sealing.unseal import open_root
-from keystead.server.sealing.warden import PARTING_SECONDS, Warden
+from keystead.server.sealing.unseal import APART_SECONDS, Apart, open_root
+from keystead.server.sealing.warden import PARTING_SECONDS, RETRY_SECONDS, Warden
 from keystead.server.settings import Effective
 
 OPEN, SEALED = Task("open", nothing), Task("sealed", nothing)
@@ -232,3 +235,69 @@ def test_a_mark_that_cannot_be_read_still_seals(region: Effective) -> None:
     for content in (b"", b"{}", b'{"at": "yesterday", "by": "x"}'):
         (region.state / mark.NAME).write_bytes(content)
         assert mark.read(region.state) is not None
+
+
+class HangingWrapper:
+    """A key in a token that does not come back."""
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        signal.pause()
+        return wrapped
+
+
+def _through(monkeypatch: pytest.MonkeyPatch, region: Effective, wrapper: object) -> None:
+    """Have the region open by a token, which is `wrapper`."""
+    real = FakeWrapper(bytes(32))
+    slots.add(
+        region, key_file_of(region), WrappingKey("pkcs11", "pkcs11:token=t;object=k", real), nothing, SystemClock()
+    )
+    opener = WrappingKey("pkcs11", "pkcs11:token=t;object=k", wrapper)  # type: ignore[arg-type]
+    monkeypatch.setattr("keystead.server.sealing.wrappers.by_itself", lambda *_: opener)
+
+
+def test_a_token_that_hangs_keeps_the_warden_from_nothing(
+    short: Effective, given: NewShares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _through(monkeypatch, short, HangingWrapper())
+    with watched(short, None) as found:
+        found.clock.advance(RETRY_SECONDS)
+        began = time.monotonic()
+        for _ in range(20):
+            assert found.warden.tick() is None
+        assert found.warden._asking, "it is asked"
+        found.warden.answer(share(given, 1))
+        assert not found.warden.answer(share(given, 2))["sealed"]
+        assert time.monotonic() - began < APART_SECONDS / 2
+        assert found.settle() == [OPEN] and not found.warden._asking
+
+
+def test_a_token_that_answers_opens_it(short: Effective, monkeypatch: pytest.MonkeyPatch) -> None:
+    _through(monkeypatch, short, FakeWrapper(bytes(32)))
+    with watched(short, None) as found:
+        found.clock.advance(RETRY_SECONDS)
+        while found.warden.phase == "sealed":
+            assert found.warden.tick() is None
+        assert found.settle() == [OPEN]
+        assert found.roots[0].subkey("audit") == open_root(short).subkey("audit")
+
+
+def test_an_order_to_seal_is_not_undone_by_a_token(short: Effective, monkeypatch: pytest.MonkeyPatch) -> None:
+    _through(monkeypatch, short, HangingWrapper())
+    with watched(short, None) as found:
+        found.clock.advance(RETRY_SECONDS)
+        found.warden.tick()
+        assert found.warden._asking
+        mark.put(short.state, found.clock.now(), "somebody")
+        found.warden.tick()
+        assert not found.warden._asking
+        mark.clear(short.state)
+
+
+def test_work_apart_that_is_late_is_ended() -> None:
+    late = Apart(lambda: (signal.pause(), b"")[1], 0.05)
+    child = late._child
+    with pytest.raises(Unavailable):
+        while late.look() is None:
+            pass
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)

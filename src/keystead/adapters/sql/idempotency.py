@@ -1,12 +1,22 @@
 """Notes of creating requests (web/idempotency.py tells what they are for)."""
 
 from datetime import timedelta
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.store import translated
 from keystead.core.clock import Clock
+
+
+class Note(NamedTuple):
+    """What is known of an earlier request: `status` 0 without an answer; what was allowed for it as it was given."""
+
+    request_hash: bytes
+    status: int
+    body: bytes
+    granted: bytes
 
 
 class SqlIdempotency:
@@ -17,14 +27,14 @@ class SqlIdempotency:
         self._clock = clock
         self._kept = kept
 
-    def begin(self, tenancy: str, principal: str, key: str, request_hash: bytes) -> tuple[bytes, int, bytes] | None:
-        """Note a request; None when it is the first of its key, else (request hash, status, body) of that one."""
+    def begin(self, tenancy: str, principal: str, key: str, request_hash: bytes) -> Note | None:
+        """Note a request; None when it is the first of its key, else that one."""
         table, now = schema.idempotency, self._clock.now()
         with translated(), self._writing() as connection, connection.begin():
             connection.execute(table.delete().where(table.c.created_at < now - self._kept))
             row = connection.execute(sa.select(table).where(*self._where(tenancy, principal, key))).first()
             if row is not None:
-                return bytes(row.request_hash), int(row.status), bytes(row.body)
+                return Note(bytes(row.request_hash), int(row.status), bytes(row.body), bytes(row.granted))
             connection.execute(
                 table.insert().values(
                     tenancy=tenancy,
@@ -33,16 +43,17 @@ class SqlIdempotency:
                     request_hash=request_hash,
                     status=0,
                     body=b"",
+                    granted=b"",
                     created_at=now,
                 )
             )
         return None
 
-    def finish(self, tenancy: str, principal: str, key: str, status: int, body: bytes) -> None:
-        """Keep the answer."""
+    def finish(self, tenancy: str, principal: str, key: str, status: int, body: bytes, granted: bytes) -> None:
+        """Keep the answer, and what was allowed for it."""
         statement = schema.idempotency.update().where(*self._where(tenancy, principal, key))
         with translated(), self._writing() as connection, connection.begin():
-            connection.execute(statement.values(status=status, body=body))
+            connection.execute(statement.values(status=status, body=body, granted=granted))
 
     def forget(self, tenancy: str, principal: str, key: str) -> None:
         """Remove the note."""

@@ -465,6 +465,7 @@ idempotency = sa.Table(
     sa.Column("request_hash", sa.LargeBinary, nullable=False),
     sa.Column("status", sa.Integer, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("granted", sa.LargeBinary, nullable=False),
     _moment("created_at"),
 )
 

@@ -12,8 +12,9 @@ import stat
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from keystead.core.errors import KeysteadError, Refusal, Unavailable, Unreadable
 from keystead.core.secret import Secret
@@ -26,6 +27,8 @@ from keystead.seal.service import RootKey
 from keystead.server.settings import Effective
 
 SEAL_NAME = "seal.json"
+APART_SECONDS: Final = 10.0
+WRAPPERS: Final[tuple[Literal["pkcs11", "external"], ...]] = ("pkcs11", "external")
 
 
 def read_seal(path: Path) -> SealFile:
@@ -103,29 +106,49 @@ def check_region(root: RootKey, effective: Effective) -> RootKey:
     return root
 
 
-def open_by_itself(effective: Effective, *, wrapped_only: bool = False) -> RootKey | None:
+def open_by_itself(effective: Effective) -> RootKey | None:
     """The root key by what needs nobody: the key file, a token, another KMS. None: people are needed.
-
-    `wrapped_only`: leave the key file aside.
 
     Raises:
         Refusal: the key file that the settings name is not there, lies open, or is another region's.
         Unavailable: a token or KMS does not answer.
     """
-    if effective.key_file is not None and not wrapped_only:
+    if effective.key_file is not None:
         return open_root(effective)
-    found = read_seal(effective.state / SEAL_NAME)
+    asking = ask_wrappers(effective)
     last: Unavailable | None = None
-    kind: Literal["pkcs11", "external"]
-    for kind in ("pkcs11", "external"):
-        if any(slot.kind == kind for slot in found.slots):
-            try:
-                return check_region(RootKey(apart(lambda k=kind: _by_wrapper(effective, k)), found.region), effective)  # type: ignore[misc]
-            except Unavailable as error:
-                last = error
+    end = time.monotonic() + APART_SECONDS
+    try:
+        while asking:
+            select.select([each.pipe for each in asking], [], [], max(0.0, end - time.monotonic()))
+            for each in list(asking):
+                try:
+                    if (root := brought(effective, each)) is not None:
+                        return root
+                except Unavailable as error:
+                    last = error
+                    asking.remove(each)
+    finally:
+        for each in asking:
+            each.close()
     if last is not None:
         raise last
     return None
+
+
+def ask_wrappers(effective: Effective) -> "list[Apart]":
+    """Begin to ask the token and the other KMS that the seal has slots for; `brought` says what came of it."""
+    kinds = {slot.kind for slot in read_seal(effective.state / SEAL_NAME).slots}
+    return [Apart(partial(_by_wrapper, effective, kind)) for kind in WRAPPERS if kind in kinds]
+
+
+def brought(effective: Effective, asked: "Apart") -> RootKey | None:
+    """The root key; None: no answer yet. Raises: Unavailable, none will come; Refusal `WrongRegion`."""
+    told = asked.look()
+    if told is None:
+        return None
+    asked.close()
+    return check_region(RootKey(told, read_seal(effective.state / SEAL_NAME).region), effective)
 
 
 def _by_wrapper(effective: Effective, kind: Literal["pkcs11", "external"]) -> bytes:
@@ -138,40 +161,57 @@ def _by_wrapper(effective: Effective, kind: Literal["pkcs11", "external"]) -> by
         raise Unavailable("WrongRootKey", f"the {kind} slot does not open with the key at its URI") from None
 
 
-def apart(work: Callable[[], bytes], seconds: float = 10.0) -> bytes:
-    """Do `work` in a child of its own, so that its threads and libraries are not ours, and bring back what it returns.
+class Apart:
+    """Work in a child of its own, so that its threads and libraries are not ours, nor its patience.
 
-    Raises:
-        Unavailable: it failed, or did not come back in time.
+    It ends at the latest after `seconds`, also when we have ended before it.
     """
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        told = b"!it failed"
-        try:
-            told = b"." + work()
-        except KeysteadError as error:
-            told = b"!" + error.message.encode()
-        finally:
-            os.write(writer, told)
-            os._exit(0)
-    os.close(writer)
-    held = bytearray()
-    try:
-        end = time.monotonic() + seconds
-        while select.select([reader], [], [], max(0.0, end - time.monotonic()))[0]:
-            piece = os.read(reader, 4096)
-            if not piece:
-                break
-            held += piece
-        if held[:1] == b".":
-            return bytes(held[1:])
-        raise Unavailable("NotOpened", held[1:].decode(errors="replace") or "no answer in time")
-    finally:
-        held[:] = bytes(len(held))
-        os.close(reader)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+
+    def __init__(self, work: Callable[[], bytes], seconds: float = APART_SECONDS) -> None:
+        self._end = time.monotonic() + seconds
+        self._held = bytearray()
+        self.pipe, writer = os.pipe()
+        self._owner = os.getpid()
+        self._child = os.fork()
+        if not self._child:
+            told = b"!it failed"
+            try:
+                signal.alarm(int(seconds) + 1)
+                told = b"." + work()
+            except KeysteadError as error:
+                told = b"!" + error.message.encode()
+            finally:
+                os.write(writer, told)
+                os._exit(0)
+        os.close(writer)
+
+    def look(self) -> bytes | None:
+        """What it returned; None: nothing yet. Never waits. Raises: Unavailable, it failed or is late; it is over."""
+        while select.select([self.pipe], [], [], 0)[0]:
+            piece = os.read(self.pipe, 4096)
+            if piece:
+                self._held += piece
+                continue
+            if self._held[:1] == b".":
+                return bytes(self._held[1:])
+            said = self._held[1:].decode(errors="replace") or "it failed"
+            self.close()
+            raise Unavailable("NotOpened", said)
+        if time.monotonic() >= self._end:
+            self.close()
+            raise Unavailable("NotOpened", "no answer in time")
+        return None
+
+    def close(self) -> None:
+        """End it, and forget what it said."""
+        self._held[:] = bytes(len(self._held))
+        if not self._child:
+            return
+        os.close(self.pipe)
+        if os.getpid() == self._owner:  # a process that was forked meanwhile has it not for a child
+            os.kill(self._child, signal.SIGKILL)
+            os.waitpid(self._child, 0)
+        self._child = 0
 
 
 def read_recipient(path: Path) -> RecipientFile:

@@ -28,7 +28,7 @@ from keystead.seal.service import RootKey
 from keystead.server.process.supervise import Task
 from keystead.server.sealing import mark
 from keystead.server.sealing.slots import record
-from keystead.server.sealing.unseal import SEAL_NAME, check_region, open_by_itself, read_seal
+from keystead.server.sealing.unseal import SEAL_NAME, Apart, ask_wrappers, brought, check_region, read_seal
 from keystead.server.settings import Effective
 
 SOCKET_NAME: Final = "seal.sock"
@@ -73,6 +73,7 @@ class Warden:
         self._attempt, self._near = Attempt(), Attempt()
         _ORDERED[0] = 0
         self._pending: tuple[Phase, float] | None = None
+        self._asking: list[Apart] = []
         self._next_try = clock.monotonic() + RETRY_SECONDS
         self._socket = _listen(effective.runtime / SOCKET_NAME)
 
@@ -104,6 +105,7 @@ class Warden:
     def close(self) -> None:
         """Forget everything."""
         self._forget()
+        self._leave_off()
         self._socket.close()
         if self._root is not None:
             self._root.wipe()
@@ -172,6 +174,7 @@ class Warden:
         # Into every tenancy's trail: who brought it is in the entries of the listener.
         record(self._effective, "UnsealRegion", self._effective.settings.region.name, f"opened with {how}")
         self._forget()
+        self._leave_off()
         mark.clear(self._effective.state)
         _ORDERED[0] = 0
         self._root, self._since = root, isoformat(self._clock.now())
@@ -191,14 +194,29 @@ class Warden:
         self._pending = ("sealed", self._clock.monotonic() + PARTING_SECONDS)
 
     def _try_alone(self) -> None:
-        """A token or another KMS may answer by now; never against an order."""
-        if self._root is not None or self._clock.monotonic() < self._next_try:
+        """A token or another KMS may answer by now; never against an order. Children ask them: nobody waits."""
+        if self._root is not None:
             return
-        self._next_try = self._clock.monotonic() + RETRY_SECONDS
-        if mark.read(self._effective.state) is None:
-            with suppress(KeysteadError):
-                if (root := open_by_itself(self._effective, wrapped_only=True)) is not None:
-                    self._opened(root, "a token or another key management system")
+        if mark.read(self._effective.state) is not None:
+            self._leave_off()
+            return
+        for each in list(self._asking):
+            try:
+                root = brought(self._effective, each)
+            except KeysteadError:
+                self._asking.remove(each)
+                continue
+            if root is not None:
+                self._opened(root, "a token or another key management system")
+                return
+        if not self._asking and self._clock.monotonic() >= self._next_try:
+            self._next_try = self._clock.monotonic() + RETRY_SECONDS
+            with suppress(KeysteadError, OSError):
+                self._asking = ask_wrappers(self._effective)
+
+    def _leave_off(self) -> None:
+        while self._asking:
+            self._asking.pop().close()
 
     def _serve(self, connection: socket.socket) -> None:
         connection.settimeout(LINE_SECONDS)

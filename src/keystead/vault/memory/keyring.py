@@ -12,6 +12,7 @@ it. When a key or its vault changes in any way its cipher objects go, so those o
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from keystead.core.errors import Fault, KeystoreUnavailable, Refusal, Unreadable
 from keystead.core.secret import Secret
@@ -26,6 +27,7 @@ from keystead.vault.networks import Fence, fence_of
 from keystead.vault.ports import KeyChanges, KeySpec, Keystore, Material, Stored
 
 SEALING_KEY = "vault-store"
+Waits = Literal["", "slow", "hsm", "external"]
 
 
 class VersionShut(Refusal):
@@ -40,7 +42,8 @@ class VersionShut(Refusal):
 class Entry:
     """One key: what it is, where it lies for the Guard, and its versions.
 
-    `waits`: using it takes so long, or may wait so long, that it must not be done on an event loop. `abilities`: what
+    `waits`: using it takes so long, or may wait so long for the keystore that is named, that it must not be done on an
+    event loop; empty: neither. `abilities`: what
     its algorithm can, narrowed by the operations it permits. `shut`: versions that may not be used, whatever the time.
     """
 
@@ -48,7 +51,7 @@ class Entry:
     target: Target
     delegate: Target
     versions: dict[int, KeyVersion] = field(default_factory=dict)
-    waits: bool = False
+    waits: Waits = ""
     abilities: frozenset[str] = frozenset()
     shut: frozenset[int] = frozenset()
     materials: dict[int, Material] = field(default_factory=dict, repr=False)
@@ -261,7 +264,9 @@ class Keyring:
 
     def _entry(self, key: Key, versions: dict[int, KeyVersion]) -> Entry:
         suite, keystore = CURRENT[key.algorithm], self._keystores.get(key.protection)
-        waits = suite.slow or keystore is None or keystore.blocks
+        waits: Waits = "slow" if suite.slow or keystore is None else ""
+        if keystore is not None and keystore.blocks and key.protection != "software":
+            waits = key.protection
         abilities = frozenset(suite.operations).intersection(key.operations or suite.operations)
         shut = frozenset(
             number for number, each in versions.items() if each.state != "ENABLED" or number < key.minimum_version

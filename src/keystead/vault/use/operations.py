@@ -20,7 +20,8 @@ from keystead.iam.model import Caller
 from keystead.iam.permissions import Permission
 from keystead.vault.base import Base
 from keystead.vault.lifecycle.table import permits, usable
-from keystead.vault.memory.keyring import Entry, VersionShut
+from keystead.vault.memory.keyring import Entry, VersionShut, Waits
+from keystead.vault.model import Protection
 from keystead.vault.ports import Material
 
 MAX_PLAINTEXT = 64 * 1024
@@ -197,13 +198,18 @@ class Operations(Base):
         self._guard.record(caller, "VAULT_READ", target, "GenerateRandom", "allowed", detail={"bytes": str(length)})
         return secrets.token_bytes(length)
 
-    def waits(self, key_id: str, items: int = 1) -> bool:
-        """Whether so many uses of this key take so long, or may wait so long, that they do not belong on a loop."""
+    def protection_of(self, vault_id: str) -> Protection:
+        """How keys put into a vault are protected where it is not said. Tells nobody whether it is there."""
+        found = self._keyring.vault(vault_id)
+        return found.protection if found is not None else "software"
+
+    def waits(self, key_id: str, items: int = 1) -> Waits:
+        """For what so many uses of this key may wait so long that they do not belong on a loop; empty: they do not."""
         entry = self._keyring.get(key_id)
         if entry is None:
-            return False
+            return ""
         most = MAX_ON_LOOP if CURRENT[entry.key.algorithm].family == "aes" else 1
-        return entry.waits or items > most
+        return entry.waits or ("slow" if items > most else "")
 
     # what single acts and batches share
 

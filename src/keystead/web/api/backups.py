@@ -18,7 +18,7 @@ from keystead.web.api.databases import (
     started,
 )
 from keystead.web.api.jobs import JobReply, shown_job
-from keystead.web.api.shared import paged
+from keystead.web.api.shared import keystore_of, paged
 from keystead.web.messages import CompartmentListing, CompartmentRef, Message, Name, SystemRef
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
@@ -146,5 +146,6 @@ OPERATIONS: tuple[Operation, ...] = (
         "RestoreBackup", "POST", "/backups/{backup_id}/actions/restore", "Restore to a new database system", restore,
         "backups", request=Restore, reply=NewDbSystemReply, status=202,
         permissions=("MYSQL_BACKUP_READ", "MYSQL_INSTANCE_CREATE"), creates=True, secrets=("admin_password",),
+        waits=keystore_of,
     ),
 )  # fmt: skip

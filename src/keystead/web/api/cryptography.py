@@ -15,7 +15,7 @@ from keystead.core.errors import Refusal
 from keystead.crypto.suites import SCHEMES, Scheme
 from keystead.vault.use.operations import MAX_RANDOM
 from keystead.web.messages import Message
-from keystead.web.operations import Call, NoBody, Operation
+from keystead.web.operations import Call, NoBody, Operation, Waits
 from keystead.web.services import Services
 
 # Room for 64 KiB of plaintext in an envelope.
@@ -227,8 +227,8 @@ def generate_random(services: Services, call: Call[GenerateRandom, NoBody]) -> R
     return RandomReply(random_bytes=made)
 
 
-def waits(services: Services, call: Call[Any, Any]) -> bool:
-    """Whether the key of this request must not be used on the loop."""
+def waits(services: Services, call: Call[Any, Any]) -> Waits:
+    """What using the key of this request may have to wait for."""
     return services.vaults.waits(call.path["key_id"], len(getattr(call.body, "items", ONE)))
 
 

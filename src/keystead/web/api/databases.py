@@ -20,7 +20,7 @@ from keystead.iam.model import Caller
 from keystead.jobs.model import Job
 from keystead.vault.transfer.backups import never_backed_up
 from keystead.web.api.jobs import JobReply, shown_job
-from keystead.web.api.shared import paged
+from keystead.web.api.shared import keystore_of, paged
 from keystead.web.messages import CompartmentListing, CompartmentRef, KeyRef, Message, Name
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
@@ -342,6 +342,7 @@ OPERATIONS: tuple[Operation, ...] = (
         request=CreateDbSystem, reply=NewDbSystemReply, status=202, permissions=("MYSQL_INSTANCE_CREATE",),
         creates=True, secrets=("admin_password",),
         description="With a CMEK both the caller and the system's own identity need KEY_ASSOCIATE on it.",
+        waits=keystore_of,
     ),
     Operation(
         "ListDbSystems", "GET", "/db-systems", "List the database systems in a compartment", list_db_systems,
@@ -387,6 +388,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "ChangeDbSystemKey", "POST", f"{_SYSTEM}/actions/change-key", "Move to another key, or to its newest version",
         change_key, "db-systems", request=ChangeKey, reply=RekeyedDbSystemReply, permissions=("MYSQL_INSTANCE_UPDATE",),
         moves=True, description="The store key is rewrapped; no data is rewritten. Null: a service-managed key.",
+        waits=keystore_of,
     ),
     Operation(
         "RevalidateDbSystem", "POST", f"{_SYSTEM}/actions/revalidate", "Look again now whether the key is accessible",

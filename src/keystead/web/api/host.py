@@ -12,7 +12,7 @@ from keystead.core.ids import DbSystemId
 from keystead.databases.desk import Event, HostView, Report
 from keystead.databases.model import FenceReceipt
 from keystead.web.messages import Message, SystemRef
-from keystead.web.operations import Call, NoBody, Operation
+from keystead.web.operations import Call, NoBody, Operation, Waits
 from keystead.web.services import Services
 
 
@@ -55,6 +55,10 @@ def watch(services: Services, call: Call[Watch, NoBody]) -> HostView:
     return services.host_desk.watch(call.caller)
 
 
+def _store_key_waits(services: Services, call: Call[NoBody, NoBody]) -> Waits:
+    return services.host_desk.store_key_waits(call.path["db_system_id"])
+
+
 def open_store_key(services: Services, call: Call[NoBody, NoBody]) -> OpenedReply:
     opened = services.host_desk.open_store_key(call.caller, call.path["db_system_id"])
     return OpenedReply(
@@ -83,10 +87,10 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "OpenStoreKey", "POST", "/host/systems/{db_system_id}/actions/open-store-key",
         "Open a system's store key as that system's own principal", open_store_key, "host", reply=OpenedReply,
-        permissions=("HOST_WATCH",),
+        permissions=("HOST_WATCH",), waits=_store_key_waits, first=True,
     ),
     Operation(
         "ReportNode", "POST", "/host/reports", "Tell what a node does", report, "host", request=NodeReport, status=204,
-        permissions=("HOST_REPORT",),
+        permissions=("HOST_REPORT",), first=True,
     ),
 )  # fmt: skip

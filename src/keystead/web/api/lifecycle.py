@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from keystead.vault.lifecycle.table import MAX_DELETION_DAYS
 from keystead.vault.model import Key, KeyVersion, Vault
+from keystead.web.api.shared import keystore_of
 from keystead.web.api.vault import (
     KeyReply,
     KeyVersionReply,
@@ -138,6 +139,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "EnableKey", "POST", f"{_KEY}/actions/enable", "Let a key be used again", _key.act("enable"), "keys",
         reply=KeyReply, permissions=("KEY_UPDATE",), moves=True,
         description="What was fenced because the key was disabled heals by itself.",
+        first=True,
     ),
     Operation(
         "DisableKey", "POST", f"{_KEY}/actions/disable", "Take a key away from everything that uses it",
@@ -148,6 +150,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "RotateKey", "POST", f"{_KEY}/actions/rotate", "Make a new current version", _key.act("rotate"), "keys",
         reply=KeyReply, permissions=("KEY_ROTATE",), moves=True,
         description="Older versions open what they sealed and seal nothing any more.",
+        waits=keystore_of,
     ),
     Operation(
         "ScheduleKeyDeletion", "POST", f"{_KEY}/actions/schedule-deletion", "Delete a key in 7 to 30 days",
@@ -159,6 +162,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "CancelKeyDeletion", "POST", f"{_KEY}/actions/cancel-deletion", "Keep a key that was to be deleted",
         _key.act("cancel_deletion"), "keys", reply=KeyReply, permissions=("KEY_DELETE",), moves=True,
         description="It is DISABLED until somebody enables it.",
+        first=True,
     ),
     Operation(
         "DeleteKey", "DELETE", _KEY, "Delete a key now; it can be recovered", _key.end("delete"), "keys",
@@ -170,6 +174,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "RecoverKey", "POST", f"{_KEY}/actions/recover", "Have a deleted key back", _key.act("recover"), "keys",
         reply=KeyReply, permissions=("KEY_DELETE",), moves=True,
         description="It is DISABLED until somebody enables it.",
+        first=True,
     ),
     Operation(
         "PurgeKey", "POST", f"{_KEY}/actions/purge", "Destroy a deleted key for ever", _key.end("purge"), "keys",
@@ -194,6 +199,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "EnableKeyVersion", "POST", f"{_VERSION}/actions/enable", "Let a version be used again",
         _version("enable_version"), "keys", reply=KeyVersionReply, permissions=("KEY_UPDATE",),
+        first=True,
     ),
     Operation(
         "DisableKeyVersion", "POST", f"{_VERSION}/actions/disable", "Take a version away from what still needs it",

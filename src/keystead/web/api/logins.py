@@ -22,7 +22,7 @@ from keystead.databases.logins.model import (
 )
 from keystead.databases.logins.possession import MAX_PAYLOAD
 from keystead.web.messages import Message
-from keystead.web.operations import Call, NoBody, Operation
+from keystead.web.operations import Call, NoBody, Operation, Waits
 from keystead.web.services import Services
 
 Short = Annotated[str, Meta(max_length=200)]
@@ -160,8 +160,8 @@ def report_mappings(services: Services, call: Call[ReportMappings, NoBody]) -> N
     services.login_desk.report_mappings(call.caller, call.path["db_system_id"], call.body.reports)
 
 
-def _must_read(services: Services, call: Call[DecideLogin, NoBody]) -> bool:
-    return not services.login_desk.knows(call.path["db_system_id"])
+def _must_read(services: Services, call: Call[DecideLogin, NoBody]) -> Waits:
+    return "" if services.login_desk.knows(call.path["db_system_id"]) else "slow"
 
 
 _SYSTEM = "/db-systems/{db_system_id}"
@@ -190,11 +190,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "DecideLogin", "POST", f"{_HOST}/decide-login", "Whether somebody may log in to a database, and as whom",
         decide_login, "host", request=DecideLogin, reply=LoginAnswer, permissions=("HOST_WATCH",), runs="loop",
-        waits=_must_read,
+        waits=_must_read, first=True,
     ),
     Operation(
         "CheckLogins", "POST", f"{_HOST}/check-logins", "Which open sessions have nothing to rest upon any more",
         check_logins, "host", request=CheckLogins, reply=EndedLogins, permissions=("HOST_WATCH",),
+        first=True,
     ),
     Operation(
         "ReportMappings", "POST", f"{_HOST}/report-mappings", "Tell what became of the accounts of mappings",

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from keystead.core.page import Page
+from keystead.web.operations import Call, Waits
+from keystead.web.services import Services
 
 Item = TypeVar("Item")
 Reply = TypeVar("Reply")
@@ -12,3 +14,15 @@ Reply = TypeVar("Reply")
 def paged(found: Page[Item], shown: Callable[[Item], Any], reply: Callable[..., Reply]) -> Reply:
     """A page of domain objects as a page of replies."""
     return reply(items=[shown(item) for item in found.items], next_page=found.next)
+
+
+def keystore_of(services: Services, call: Call[Any, Any]) -> Waits:
+    """For which keystore a request may have to wait: that of the key it names, or of the vault it puts a key into."""
+    vaults, body = services.vaults, call.body
+    for key in (call.path.get("key_id"), getattr(body, "key_id", None)):
+        if key and (found := vaults.waits(key)) and found != "slow":
+            return found
+    protection = getattr(body, "protection", None)
+    if protection is None and (vault := getattr(body, "vault_id", None)):
+        protection = vaults.protection_of(vault)
+    return protection if protection in ("hsm", "external") else ""

@@ -17,6 +17,7 @@ from keystead.vault.model import Protection
 from keystead.vault.transfer.backup_format import MAX_BLOB
 from keystead.vault.transfer.importing import Imported, Wrapped, WrappedForm
 from keystead.vault.transfer.wrapping import DEFAULT_HOURS, WrappingKey
+from keystead.web.api.shared import keystore_of
 from keystead.web.api.vault import (
     KeyReply,
     Moment,
@@ -267,11 +268,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "import and backup", request=ImportKey, reply=ImportReply, status=201,
         permissions=("KEY_IMPORT", "VAULT_IMPORT_KEY"), creates=True,
         description="The material comes wrapped; what was destroyed here before is refused.",
+        waits=keystore_of,
     ),
     Operation(
         "ImportKeyVersion", "POST", "/keys/{key_id}/actions/import-version",
         "Make material of your own the new current version", import_key_version, "import and backup",
         request=ImportKeyVersion, reply=ImportReply, permissions=("KEY_IMPORT", "KEY_ROTATE"), moves=True,
+        waits=keystore_of,
     ),
     Operation(
         "BackUpKey", "POST", "/keys/{key_id}/actions/backup", "An encrypted backup of a key with all its versions",

@@ -22,7 +22,7 @@ from keystead.vault.model import (
     VaultState,
     VersionState,
 )
-from keystead.web.api.shared import paged
+from keystead.web.api.shared import keystore_of, paged
 from keystead.web.messages import CompartmentListing, CompartmentRef, Listing, Message, Name, VaultRef
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
@@ -343,6 +343,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "CreateKey", "POST", "/keys", "Create a key with its first version", create_key, "keys", request=CreateKey,
         reply=KeyReply, status=201, permissions=("KEY_CREATE", "VAULT_CREATE_KEY"), creates=True,
+        waits=keystore_of,
     ),
     Operation(
         "ListKeys", "GET", "/keys", "List the keys in a compartment", list_keys, "keys", query=CompartmentListing,
