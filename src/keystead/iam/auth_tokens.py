@@ -17,7 +17,7 @@ from keystead.core.ids import LABEL, REALM, AuthTokenId, CompartmentId, new_id, 
 from keystead.core.page import Page, PageRequest, cut
 from keystead.core.secret import Secret
 from keystead.iam.base import Base
-from keystead.iam.model import AuthToken, Caller, IssuedToken, Principal, Target
+from keystead.iam.model import AuthToken, Caller, IssuedToken, Target, stranger
 from keystead.iam.names import check_name
 from keystead.iam.tokens import invalid_token
 
@@ -115,7 +115,7 @@ class AuthTokens(Base):
             principal = self._unchanged(user)
         place = (CompartmentId(held.tenancy),) if held is not None and right else ()
         tenancy = held.tenancy if held is not None and right else ""
-        who = principal or Principal("", "user", user_id[:64], tenancy, "")  # type: ignore[arg-type]  # nobody
+        who = principal or stranger(user_id, tenancy)
         caller = Caller(who, request_id, source)
         target = Target("users", who.id, who.name, who.tenancy, place)
         if principal is None:

@@ -16,6 +16,7 @@ from datetime import datetime
 from threading import Lock
 
 from keystead.core.clock import LATEST, Clock
+from keystead.core.ids import CompartmentId, PrincipalId, TenancyId
 from keystead.crypto.proofkey import PublicJwk
 from keystead.iam.approvals.model import Rule
 from keystead.iam.model import Compartment, DynamicGroup, Group, Policy, Principal, Tenancy, User
@@ -286,11 +287,11 @@ class Directory:
                 self._principals.pop(identity.id, None)
             else:
                 self._principals[identity.id] = Principal(
-                    identity.id,  # type: ignore[arg-type]  # ids of resources are principal ids
+                    PrincipalId(identity.id),
                     identity.type,
                     identity.name,
-                    identity.tenancy,  # type: ignore[arg-type]
-                    identity.compartment,  # type: ignore[arg-type]
+                    TenancyId(identity.tenancy),
+                    CompartmentId(identity.compartment),
                 )
         for machine in changes.machines:
             if machine.deleted:

@@ -192,6 +192,11 @@ class Granted:
     target: Target
 
 
+def stranger(name: str = "", tenancy: str = "") -> Principal:
+    """Who has not shown who they are, under the name they gave: for the audit trail alone, nothing is granted to it."""
+    return Principal(PrincipalId(""), "user", name[:64], TenancyId(tenancy), CompartmentId(""))
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """The request under way, to the letter, for who has to approve it: `digest` of all of it and of who makes it (hex),

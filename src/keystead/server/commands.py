@@ -125,10 +125,9 @@ def restore(
 
     confine.confine()
     passphrase = None
-    giving: keeping.Giving | None = None
-    if how:
-        giving = lambda seal: given_for(seal, Opening(how, from_stdin))  # noqa: E731
-    elif key_file is None:
+    opening = Opening(how, from_stdin)
+    giving: keeping.Giving | None = (lambda seal: given_for(seal, opening)) if how else None
+    if giving is None and key_file is None:
         passphrase = ask_passphrase(from_stdin=from_stdin)
     found = keeping.restore(file, into.absolute(), key_file, passphrase, SystemClock(), giving)
     if console.json:

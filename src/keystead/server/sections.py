@@ -114,7 +114,7 @@ class DatabasesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     endpoint_port: Annotated[int, Meta(ge=1, le=65535, description="Loopback port of the key endpoint.")] = 8471
     data_dir: Annotated[str, Meta(description="Data directories; empty: `data` in the state directory.")] = ""
     backup_dir: Annotated[str, Meta(description="Backups; empty: `backups` in the state directory.")] = ""
-    tmpfs_dir: Annotated[str, Meta(description="A tmpfs, for temporary files and socket files.")] = "/dev/shm"  # noqa: S108
+    tmpfs_dir: Annotated[str, Meta(description="A tmpfs, for temporary files and socket files.")] = "/dev/shm"  # noqa: S108  # checked to be ours
 
 
 class AccessSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -27,7 +27,7 @@ from keystead.server.sections import SECTIONS, ListenSection, Settings, invalid
 
 FILE_NAME = "keystead.toml"
 MAX_FILE_BYTES = 256 * 1024
-EVERYWHERE = ("*", "0.0.0.0")  # noqa: S104  # only if the settings say so
+EVERYWHERE = ("*", "0.0.0.0")  # noqa: S104  # not to listen on: what stands for every address  # only if the settings say so
 
 Origin = Literal["default", "file", "environment"]
 
@@ -87,7 +87,7 @@ class Effective:
     def url(self) -> str:
         """Where the API is, for people on this machine."""
         listen = self.settings.listen
-        host = "127.0.0.1" if listen.host in ("0.0.0.0", "::") else listen.host  # noqa: S104
+        host = "127.0.0.1" if listen.host in ("0.0.0.0", "::") else listen.host  # noqa: S104  # not to listen on: what stands for every address
         shown = f"[{host}]" if ":" in host else host
         return f"{'https' if listen.tls else 'http'}://{shown}:{listen.port}"
 

@@ -176,8 +176,17 @@ def _not_an_id(what: str, place: str) -> NoReturn:
     raise Refusal("InvalidParameter", f"{place} is not spelled as it must be", hint="see the API description")
 
 
-_TYPES = {"str": "a string", "int": "a whole number", "bool": "true or false", "bytes": "a base64 string",
-          "object": "an object", "array": "a list", "null": "null", "float": "a number", "datetime": "a moment (RFC 3339)"}  # fmt: skip  # noqa: E501
+_TYPES = {
+    "str": "a string",
+    "int": "a whole number",
+    "bool": "true or false",
+    "bytes": "a base64 string",
+    "object": "an object",
+    "array": "a list",
+    "null": "null",
+    "float": "a number",
+    "datetime": "a moment (RFC 3339)",
+}
 
 
 def _wrong(place: str, wanted: str, rest: str) -> NoReturn:

@@ -338,14 +338,14 @@ class Admin:
         )
         for word in (row, changed, deleted, spilled):
             self.query(
-                f"INSERT INTO {table} (word, body) SELECT %s, CONCAT_WS(' ', %s, seq, REPEAT(%s, 40))"  # noqa: S608
+                f"INSERT INTO {table} (word, body) SELECT %s, CONCAT_WS(' ', %s, seq, REPEAT(%s, 40))"  # noqa: S608  # our table
                 f" FROM {CANARY_SCHEMA}.seq_1_to_50",
                 word,
                 word,
                 word,
             )
-        self.query(f"UPDATE {table} SET word = CONCAT('x', word) WHERE word = %s", changed)  # noqa: S608
-        self.query(f"DELETE FROM {table} WHERE word = %s", deleted)  # noqa: S608
+        self.query(f"UPDATE {table} SET word = CONCAT('x', word) WHERE word = %s", changed)  # noqa: S608  # our table
+        self.query(f"DELETE FROM {table} WHERE word = %s", deleted)  # noqa: S608  # our table
         self._spill(table)
         self.run(f"FLUSH TABLES {table} FOR EXPORT", "UNLOCK TABLES")
         return Canaries(values)
@@ -354,8 +354,9 @@ class Admin:
         """Make a sort and a grouping that do not fit in memory, so that temporary files are written."""
         rows = f"{table} c JOIN {CANARY_SCHEMA}.seq_1_to_50 s"
         self.run("SET SESSION sort_buffer_size = 32768, tmp_memory_table_size = 0, max_heap_table_size = 16384")
-        self.query(f"SELECT COUNT(*) FROM (SELECT DISTINCT c.body FROM {rows}) t")  # noqa: S608
-        self.query(f"SELECT MAX(n) FROM (SELECT ROW_NUMBER() OVER (ORDER BY c.word, s.seq) n FROM {rows}) t")  # noqa: S608
+        self.query(f"SELECT COUNT(*) FROM (SELECT DISTINCT c.body FROM {rows}) t")  # noqa: S608  # our table
+        numbered = f"SELECT ROW_NUMBER() OVER (ORDER BY c.word, s.seq) n FROM {rows}"  # noqa: S608  # our table
+        self.query(f"SELECT MAX(n) FROM ({numbered}) t")  # noqa: S608  # our table
         self.run(
             "SET SESSION sort_buffer_size = DEFAULT, tmp_memory_table_size = DEFAULT, max_heap_table_size = DEFAULT"
         )

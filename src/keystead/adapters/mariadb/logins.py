@@ -44,7 +44,7 @@ def put_logins(admin: Admin, mappings: Sequence[LoginMapping], tenancy: str) -> 
 def token_sessions(admin: Admin) -> dict[int, str]:
     """Connections of people who have no account of their own with another plugin."""
     rows = admin.query(
-        "SELECT id, user FROM information_schema.processlist WHERE command <> 'Daemon' AND user NOT IN"  # noqa: S608
+        "SELECT id, user FROM information_schema.processlist WHERE command <> 'Daemon' AND user NOT IN"  # noqa: S608  # names of ours
         " ('system user', 'unauthenticated user', 'event_scheduler') AND user NOT IN (SELECT user FROM"
         f" mysql.global_priv WHERE COALESCE(JSON_VALUE(Priv, '$.plugin'), '') NOT IN ({OURS}))"
     )
@@ -67,7 +67,8 @@ def _has_plugin(admin: Admin) -> bool:
 
 def _present(admin: Admin) -> Wanted:
     rows = admin.query(
-        "SELECT User, JSON_VALUE(Priv, '$.plugin'), COALESCE(JSON_VALUE(Priv, '$.authentication_string'), ''),"  # noqa: S608
+        "SELECT User, JSON_VALUE(Priv, '$.plugin'), "  # noqa: S608  # names of ours
+        " COALESCE(JSON_VALUE(Priv, '$.authentication_string'), ''),"
         " COALESCE(JSON_VALUE(Priv, '$.account_locked'), 'false') IN ('1', 'true')"
         f" FROM mysql.global_priv WHERE Host = '%' AND JSON_VALUE(Priv, '$.plugin') IN ({OURS})"
     )

@@ -163,8 +163,7 @@ class AuditIndex:
                 return Page(())
             where, values = conditions
             rows = self._connection.execute(
-                # Conditions are our own text; every value is bound.
-                "select e.id, e.at, t.text, e.number, e.start, e.length, e.hash"  # noqa: S608
+                "select e.id, e.at, t.text, e.number, e.start, e.length, e.hash"  # noqa: S608  # conditions are our own text; values are bound
                 " from entries e join terms t on t.id = e.writer"
                 f" where {where} order by e.at desc, e.id desc limit ?",
                 (*values, page.limit + 1),
@@ -205,7 +204,7 @@ class AuditIndex:
         """Which of these entries of state changes are in the trail already."""
         with self._lock, _translated():
             marks = ",".join("?" * len(ids))
-            rows = self._connection.execute(f"select copied from entries where copied in ({marks})", ids)  # noqa: S608
+            rows = self._connection.execute(f"select copied from entries where copied in ({marks})", ids)  # noqa: S608  # question marks
             return {row[0] for row in rows}
 
     def problems(self) -> dict[str, str]:

@@ -478,11 +478,11 @@ audit_heads = sa.Table(
 )
 
 # The tables of other files, part of the same metadata.
-from keystead.adapters.sql import (  # noqa: E402
-    schema_approvals,  # noqa: F401
-    schema_factors,  # noqa: F401
-    schema_federation,  # noqa: F401
-    schema_logins,  # noqa: F401
-    schema_policy,  # noqa: F401
-    schema_tokens,  # noqa: F401
+from keystead.adapters.sql import (  # noqa: E402  # they need `metadata`
+    schema_approvals,  # noqa: F401  # for its tables
+    schema_factors,  # noqa: F401  # for its tables
+    schema_federation,  # noqa: F401  # for its tables
+    schema_logins,  # noqa: F401  # for its tables
+    schema_policy,  # noqa: F401  # for its tables
+    schema_tokens,  # noqa: F401  # for its tables
 )

@@ -21,6 +21,7 @@ Answer = Literal["", "waiting", "approved", "denied"]
 
 SECOND_FACTORS: Final[frozenset[str]] = frozenset({"totp", "webauthn", "click", "recovery"})
 """What counts as a second factor in `Caller.factors`."""
+SeenKind = Literal["device", "network", "hour"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Seen:
 
     tenancy: TenancyId
     user: UserId
-    kind: Literal["device", "network", "hour"]
+    kind: SeenKind
     mark: bytes
     first_at: datetime
     last_at: datetime

@@ -30,11 +30,12 @@ from keystead.iam.factors.model import (
     FactorSecrets,
     PendingSignIn,
     Seen,
+    SeenKind,
     SignInSettings,
 )
 from keystead.iam.factors.network import network_of
 from keystead.iam.factors.risk import Facts, Risk, assess, reaches
-from keystead.iam.model import Caller, IssuedToken, Principal, Target, User
+from keystead.iam.model import Caller, IssuedToken, Target, User, stranger
 
 CHALLENGE_LIFETIME: Final = timedelta(minutes=5)
 KEPT: Final = timedelta(hours=2)
@@ -119,7 +120,7 @@ class SignIns(Base):
             seen = tx.factors.seen(place, found[0].id if found is not None else "")
         known = any(each.kind == "device" and compare_digest(each.mark, mark) for each in seen)
         budgets = self._attempts.budgets_of(tenancy_name, user_name, source, mark if known else b"")
-        who = Principal("", "user", user_name[:64], place, "")  # type: ignore[arg-type]
+        who = stranger(user_name, place)
         self._pay(Caller(who, request_id, source), budgets, began)
         right = self._hasher.decoy(password) if found is None else self._hasher.verify(found[1], password)
         principal = self._unchanged(found[0]) if found is not None else None
@@ -230,8 +231,7 @@ class SignIns(Base):
             user = tx.iam.user(found.tenancy, found.user) if found is not None and right else None
         principal = self._directory.principal(user.id) if user is not None else None
         if found is None or user is None or principal is None or not right:
-            nobody = Principal("", "user", "", "", "")  # type: ignore[arg-type]
-            caller = Caller(nobody, request_id, source)
+            caller = Caller(stranger(), request_id, source)
             self._guard.refuse(caller, "SIGN_IN", self._nowhere(caller), operation, _invalid_challenge())
         caller, now = Caller(principal, request_id, source), self._clock.now()
         if (
@@ -360,12 +360,15 @@ class SignIns(Base):
         return replace(issued, device=given)
 
     def _remember(self, user: User, source: str, mark: bytes, now: datetime) -> None:
-        marks = {"network": self._attempts.mark("network", network_of(source)), "hour": bytes([now.hour])}
+        marks: dict[SeenKind, bytes] = {
+            "network": self._attempts.mark("network", network_of(source)),
+            "hour": bytes([now.hour]),
+        }
         if mark:
             marks["device"] = mark
         with self._store.note() as tx:
             for kind, each in marks.items():
-                tx.factors.see(Seen(user.tenancy, user.id, kind, each, now, now), KEEP[kind])  # type: ignore[arg-type]
+                tx.factors.see(Seen(user.tenancy, user.id, kind, each, now, now), KEEP[kind])
 
     def _known(self, user: User, now: datetime) -> Known:
         with self._store.read() as tx:

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import isnan
 
 from keystead.core.errors import Refusal
 from keystead.iam.federation.model import MAX_VALUE, IdentityProvider
@@ -51,12 +52,12 @@ def check_claims(provider: IdentityProvider, redeemed: Redeemed, nonce: str, now
         raise refused("it is for another client")
     if ("azp" in claims or len(audience) > 1) and claims.get("azp") != provider.client_id:
         raise refused("it was made for another client")
-    if not _number(claims, "exp") or claims["exp"] <= seconds - LEEWAY_SECONDS:  # type: ignore[operator]
+    expires, issued, begins = _number(claims, "exp"), _number(claims, "iat"), _number(claims, "nbf")
+    if expires is None or expires <= seconds - LEEWAY_SECONDS:
         raise refused("it has expired")
-    issued = claims.get("iat")
-    if not _number(claims, "iat") or not seconds - MAX_AGE_SECONDS <= issued <= seconds + LEEWAY_SECONDS:  # type: ignore[operator]
+    if issued is None or not seconds - MAX_AGE_SECONDS <= issued <= seconds + LEEWAY_SECONDS:
         raise refused("it is not of now")
-    if "nbf" in claims and (not _number(claims, "nbf") or claims["nbf"] > seconds + LEEWAY_SECONDS):  # type: ignore[operator]
+    if "nbf" in claims and (begins is None or begins > seconds + LEEWAY_SECONDS):
         raise refused("it does not hold yet")
     found = claims.get("nonce")
     if not isinstance(found, str) or not secrets.compare_digest(found.encode(), nonce.encode()):
@@ -113,6 +114,7 @@ def _found(claims: Mapping[str, object], name: str) -> object:
     return here
 
 
-def _number(claims: Mapping[str, object], name: str) -> bool:
+def _number(claims: Mapping[str, object], name: str) -> float | None:
+    """A moment in seconds. What is no number is none: true is not 1, and NaN is neither before nor after anything."""
     value = claims.get(name)
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and not isnan(value) else None

@@ -29,14 +29,14 @@ from typing import NoReturn
 
 from keystead.core.clock import isoformat_exact, parse_moment
 from keystead.core.errors import KeysteadError, Refusal, Unreadable, stale
-from keystead.core.ids import CompartmentId, UserId, new_id
+from keystead.core.ids import CompartmentId, IdentityProviderId, PrincipalId, TenancyId, UserId, new_id
 from keystead.core.secret import Secret
 from keystead.crypto.envelope import Binding
 from keystead.iam.federation.claims import Identity, check_claims, identity, refused, wants_more
 from keystead.iam.federation.model import FederatedSignIn, FederatedUser, IdentityProvider, mapped
 from keystead.iam.federation.ports import FederationTx
 from keystead.iam.federation.service import IdentityProviders
-from keystead.iam.model import Caller, IssuedToken, Principal, Target, User
+from keystead.iam.model import Caller, IssuedToken, Principal, Target, User, stranger
 from keystead.iam.names import check_name
 from keystead.iam.ports import Membership
 
@@ -141,8 +141,16 @@ class Federation(IdentityProviders):
         if now >= state.expires_at:
             self._refuse(None, state.tenancy, provider_id, source, request_id, refused("it took too long"))
         blank = FederatedSignIn(
-            state.tenancy, state.id, state.provider, 0, "", b"", state.challenge, (), state.expires_at  # type: ignore[arg-type]
-        )  # fmt: skip
+            TenancyId(state.tenancy),
+            state.id,
+            IdentityProviderId(state.provider),
+            0,
+            "",
+            b"",
+            state.challenge,
+            (),
+            state.expires_at,
+        )
         with self._store.note() as tx:
             tx.federation.forget_before(now - timedelta(seconds=STATE_SECONDS))
             first = tx.federation.begin(blank)
@@ -225,7 +233,7 @@ class Federation(IdentityProviders):
         code = secrets.token_urlsafe(32)
         now = self._clock.now()
         user, made, linked = self._stands_for(provider, who, now)
-        principal = Principal(user.id, "user", user.name, user.tenancy, user.tenancy)  # type: ignore[arg-type]
+        principal = Principal(PrincipalId(user.id), "user", user.name, user.tenancy, CompartmentId(user.tenancy))
         caller = Caller(principal, request_id, source)
         detail = {"identity_provider": provider.name, "subject": who.subject[:200]}
         with self._store.read() as tx:
@@ -335,7 +343,7 @@ class Federation(IdentityProviders):
     # recording
 
     def _stranger(self, tenancy: str, name: str, source: str, request_id: str) -> Caller:
-        return Caller(Principal("", "user", name[:64], tenancy, ""), request_id, source)  # type: ignore[arg-type]
+        return Caller(stranger(name, tenancy), request_id, source)
 
     def _refuse(
         self, provider: IdentityProvider | None, tenancy: str, named: str, source: str, request_id: str,
@@ -349,7 +357,7 @@ class Federation(IdentityProviders):
         refusal: Refusal, operation: str = "FederatedSignInCallback",
     ) -> None:  # fmt: skip
         place = (CompartmentId(tenancy),) if tenancy else ()
-        target = Target("identity-providers", "", named[:100], tenancy, place)  # type: ignore[arg-type]
+        target = Target("identity-providers", "", named[:100], TenancyId(tenancy), place)
         if provider is not None:
             target = self._at(provider)
         try:

@@ -19,7 +19,7 @@ from keystead.iam.federation import scim_filter, scim_patch
 from keystead.iam.federation.ports import FederationStore, FederationTx, Provisioned
 from keystead.iam.federation.scim_patch import invalid_value
 from keystead.iam.guard import Guard
-from keystead.iam.model import Caller, Group, Target, User
+from keystead.iam.model import Caller, Group, Target, User, UserState
 from keystead.iam.names import check_name
 from keystead.iam.passwords import fresh_password
 from keystead.iam.ports import Membership, PasswordHasher, Revocation
@@ -50,8 +50,8 @@ class Provisioning:
         """Raises: Refusal (`Uniqueness`, `InvalidValue`, not permitted)."""
         tenancy, now = caller.principal.tenancy, self._clock.now()
         name = _text(resource, "userName")
-        state = "ACTIVE" if _active(resource) else "BLOCKED"
-        user = User(UserId(new_id("user", self._region)), tenancy, name, state, "provisioned", now)  # type: ignore[arg-type]
+        state: UserState = "ACTIVE" if _active(resource) else "BLOCKED"
+        user = User(UserId(new_id("user", self._region)), tenancy, name, state, "provisioned", now)
         entry = self._guard.permit_change(caller, "USER_CREATE", at_user(user), "ScimCreateUser")
         _named(name, "user")
         kept = self._kept(resource, tenancy, user.id, "User", _USER_KEEPS)

@@ -102,8 +102,7 @@ class DenyShelf(Shelf):
         return super().looks_at_request() or any(shelf.looks_at_request() for shelf in self.absent.values())
 
 
-# `source` is never shown: it holds.
-_ALWAYS = CompiledCondition(None, lambda variables: True, False, ())  # type: ignore[arg-type]
+_ALWAYS = CompiledCondition(None, lambda variables: True, False, ())  # type: ignore[arg-type]  # never shown: it holds
 
 _Cell = dict[str, Shelf]  # subject -> shelf
 _Cells = dict[str, _Cell]  # action -> cell

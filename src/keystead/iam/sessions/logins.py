@@ -21,7 +21,7 @@ from typing import Literal
 
 from keystead.core.errors import Refusal
 from keystead.iam.base import Base
-from keystead.iam.model import Caller, IssuedToken, Principal, Target
+from keystead.iam.model import Caller, IssuedToken, Principal, Target, stranger
 from keystead.iam.sessions.model import Login
 from keystead.iam.sessions.service import given_key
 
@@ -226,7 +226,7 @@ class Logins(Base):
 
 
 def _nobody(source: str, request_id: str) -> Caller:
-    return Caller(Principal("", "user", "", "", ""), request_id, source)  # type: ignore[arg-type]  # nobody yet
+    return Caller(stranger(), request_id, source)
 
 
 _NOWHERE = Target("users", "", "", "", ())  # type: ignore[arg-type]  # of nobody yet

@@ -16,7 +16,7 @@ HEALTH = "/keystead/v1/health"
 def http_health(effective: Effective, timeout: float = 2.0) -> dict[str, str] | None:
     """What the public face says of itself; None when it does not answer."""
     listen = effective.settings.listen
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104  # not to listen on: what stands for every address
     if not listen.tls:
         return _ask(http.client.HTTPConnection(host, listen.port, timeout=timeout))
     try:
