@@ -340,3 +340,11 @@ def in_process(work, *given) -> str:
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return pool.apply_async(work, given).get(60)
+
+
+def test_it_says_how_it_stands_without_a_session(token):
+    before = token.state()
+    assert before.pin == ""
+    token.run(lambda opened: None)
+    after = token.state()
+    assert before.open is None or (after.open or 0) > 0

@@ -56,6 +56,9 @@ class FakeKms:
         self._ask()
         self.keys.pop(name, None)
 
+    def check(self) -> None:
+        self._ask()
+
     def give_up(self) -> None:
         self.gave_up += 1
 

@@ -70,7 +70,7 @@ def learn_keys(region: "Region") -> None:
         region.learn(f"TLS key of {path.parts[-3][:6]}", _pem_line(path.read_bytes()))
     directory = Directory()
     keyring = Keyring(root.subkey("vault-store"), directory, "home")
-    for keystore in keystores(effective.settings, keyring.software):
+    for keystore in keystores(effective, keyring.software):
         keyring.join(keystore)
     Snapshot(directory, keyring, SqliteFreshness(region.state / "state.db")).refresh()
     for entry in keyring.entries():

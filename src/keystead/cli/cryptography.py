@@ -100,11 +100,14 @@ def rewrap(
     input_file: InFile = STDIO,
     output_file: OutFile = STDIO,
     associated_data: Associated = "",
+    to: Annotated[str, typer.Option("--to", metavar="KEY", help="Name or id of another key to wrap it under.")] = "",
     compartment: InCompartment = None,
 ) -> None:
-    """Wrap a wrapped key again under the current version, without showing it."""
-    sealed = _read_ciphertext(input_file)
-    answer = _use(session, name, compartment, "rewrap", {"ciphertext": sealed}, associated_data)
+    """Wrap a wrapped key again under the current version, or under another key, without showing it."""
+    body: Json = {"ciphertext": _read_ciphertext(input_file)}
+    if to:
+        body["target_key_id"] = session.resolve(KEY, to, compartment)
+    answer = _use(session, name, compartment, "rewrap", body, associated_data)
     _put_ciphertext(session, answer, output_file)
 
 

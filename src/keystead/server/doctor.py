@@ -20,7 +20,7 @@ import typer
 
 from keystead.adapters.mariadb.plugins import login_plugin
 from keystead.core.errors import KeysteadError
-from keystead.server import settings
+from keystead.server import keystore_health, settings
 from keystead.server.process import confine, probe
 from keystead.server.process.locks import holder
 from keystead.server.sealing.unseal import SEAL_NAME, open_root, read_seal
@@ -275,6 +275,8 @@ CHECKS: dict[str, Callable[[Effective], Found]] = {
     "seal": _seal,
     "key file": _key_file,
     "state": _schema,
+    "token": keystore_health.token,
+    "other KMS": keystore_health.external,
     "ports": _ports,
     "MariaDB": _programs,
     "logins": _logins,

@@ -1,27 +1,45 @@
 """The keystores that the settings name, for one process. Nothing is asked of them yet."""
 
+from typing import TYPE_CHECKING
+
 from keystead.adapters.keystores.patience import Limits
-from keystead.server.sections import ExternalSection, HsmSection, Settings, invalid
+from keystead.server.sections import ExternalSection, HsmSection, invalid
+from keystead.server.settings import Effective
 from keystead.vault.memory.software import SoftwareKeystore
 from keystead.vault.ports import Keystore
 
+if TYPE_CHECKING:
+    from keystead.adapters.keystores.external import PatientKms
+    from keystead.adapters.keystores.token import Token
 
-def keystores(settings: Settings, software: SoftwareKeystore) -> list[Keystore]:
+
+def keystores(effective: Effective, software: SoftwareKeystore) -> list[Keystore]:
     """Those besides `software`, which knows destroyed material again for all.
 
     Raises:
         Refusal: `InvalidSettings`, `InvalidUri`.
     """
+    from keystead.server.keystore_health import note
+
     found: list[Keystore] = []
+    settings = effective.settings
     if settings.hsm.uri:
-        found.append(_token(settings.hsm, software))
+        from keystead.adapters.keystores.pkcs11 import TokenKeystore
+
+        held = token(settings.hsm)
+        note(effective.runtime, "hsm", held.patience)
+        found.append(TokenKeystore(held, software.fingerprint))
     if settings.external.url:
-        found.append(_external(settings.external))
+        from keystead.adapters.keystores.external import ExternalKeystore
+
+        away = kms(settings.external)
+        note(effective.runtime, "external", away.patience)
+        found.append(ExternalKeystore(away))
     return found
 
 
-def _token(section: HsmSection, software: SoftwareKeystore) -> Keystore:
-    from keystead.adapters.keystores.pkcs11 import TokenKeystore
+def token(section: HsmSection) -> "Token":
+    """The token that the settings name. Raises: Refusal."""
     from keystead.adapters.keystores.token import Token
     from keystead.adapters.keystores.uri import parse
 
@@ -29,17 +47,18 @@ def _token(section: HsmSection, software: SoftwareKeystore) -> Keystore:
     if not (uri.module_path or section.module):
         raise invalid("[hsm] uri names a token, but no module is set", "set [hsm] module, or module-path in the URI")
     limits = Limits(section.sessions, section.waiting, section.wait_seconds, section.call_seconds)
-    return TokenKeystore(Token(uri, section.module, section.pin_file, limits), software.fingerprint)
+    return Token(uri, section.module, section.pin_file, limits)
 
 
-def _external(section: ExternalSection) -> Keystore:
-    from keystead.adapters.keystores.external import ExternalKeystore, PatientKms
+def kms(section: ExternalSection) -> "PatientKms":
+    """The other KMS that the settings name. Raises: Refusal."""
+    from keystead.adapters.keystores.external import PatientKms
     from keystead.adapters.keystores.openbao import OpenBaoKms
 
     if not section.token_file:
         raise invalid("[external] url is set, but no token_file", "put its token into a file and name it")
     limits = Limits(section.connections, section.waiting, section.wait_seconds, section.call_seconds)
-    kms = OpenBaoKms(
+    found = OpenBaoKms(
         section.url,
         section.token_file,
         section.mount,
@@ -47,4 +66,4 @@ def _external(section: ExternalSection) -> Keystore:
         namespace=section.namespace,
         timeout=section.call_seconds,
     )
-    return ExternalKeystore(PatientKms(kms, limits))
+    return PatientKms(found, limits)

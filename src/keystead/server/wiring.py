@@ -132,7 +132,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     freshness = SqliteFreshness(effective.state / STATE_FILE)
     directory = Directory(clock)
     keyring = Keyring(root.subkey("vault-store"), directory, region)
-    for keystore in keystores(effective.settings, keyring.software):
+    for keystore in keystores(effective, keyring.software):
         keyring.join(keystore)
     snapshot = Snapshot(directory, keyring, OncePerTurn(freshness), on_demand=True)
     journal = open_journal(

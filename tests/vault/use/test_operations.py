@@ -55,6 +55,55 @@ def new(region: DomainRegion) -> Callable[[Algorithm], str]:
     return create
 
 
+def test_rewrapping_moves_to_another_key_what_both_policies_let_go(
+    region: DomainRegion, new: Callable[[Algorithm], str]
+) -> None:
+    source, target, admin = new("AES-256"), new("RSA-2048"), region.admin
+    wrapped, sealed = (
+        region.vaults.wrap(admin, source, b"k" * 32, b"ctx"),
+        region.vaults.encrypt(admin, source, b"words"),
+    )
+    moved = region.vaults.rewrap(admin, source, wrapped.blob, b"ctx", target)
+    assert region.vaults.unwrap(admin, target, moved.blob, b"ctx") == b"k" * 32
+    again = region.vaults.rewrap(admin, source, sealed.blob, into=target)
+    assert region.vaults.decrypt(admin, target, again.blob) == b"words", "its use stays what it was"
+    assert refused(lambda: region.vaults.unwrap(admin, source, moved.blob, b"ctx")).code == "Unreadable"
+    many = region.vaults.rewrap_batch(admin, source, [(wrapped.blob, b"ctx"), (b"x", b"")], into=target)
+    assert region.vaults.unwrap(admin, target, many.results[0], b"ctx") == b"k" * 32 and many.failed == 1  # type: ignore[arg-type]
+    seen = [(entry.action, entry.resource_id) for entry in region.entries() if entry.operation == "Rewrap"]
+    assert seen[-2:] == [("KEY_DECRYPT", source), ("KEY_ENCRYPT", target)]
+
+
+@pytest.mark.parametrize(("verb", "lacking"), [("KEY_DECRYPT", "KEY_ENCRYPT"), ("KEY_ENCRYPT", "KEY_DECRYPT")])
+def test_rewrapping_to_another_key_needs_both_rights(
+    region: DomainRegion, new: Callable[[Algorithm], str], verb: str, lacking: str
+) -> None:
+    source, target, admin = new("AES-256"), new("AES-192"), region.admin
+    blob = region.vaults.wrap(admin, source, b"k" * 32).blob
+    on = {"KEY_DECRYPT": source, "KEY_ENCRYPT": target}
+    person = region.user("mover", "movers")
+
+    def grant(permission: str) -> None:
+        statement = (
+            f"Allow group movers to {{KEY_READ, {permission}}} in tenancy where target.key.id = '{on[permission]}'"
+        )
+        region.iam.create_policy(admin, region.tenancy, f"may-{permission}", [statement])
+        region.snapshot.refresh()
+
+    seeing = "Allow group movers to inspect keys in tenancy"
+    region.iam.create_policy(admin, region.tenancy, "sees", [seeing])
+    grant(verb)
+    refusal = refused(lambda: region.vaults.rewrap(person, source, blob, into=target))
+    assert refusal.code == "NotAuthorized" and lacking in refusal.message
+    grant(lacking)
+    assert region.vaults.rewrap(person, source, blob, into=target)
+    region.vaults.disable(admin, target)
+    assert refused(lambda: region.vaults.rewrap(person, source, blob, into=target)).code == "KeyNotUsable"
+    region.vaults.enable(admin, target)
+    region.vaults.disable(admin, source)
+    assert refused(lambda: region.vaults.rewrap(person, source, blob, into=target)).code == "KeyNotUsable"
+
+
 @pytest.mark.parametrize("algorithm", SEALING)
 def test_what_seals_opens_after_rotation_and_in_another_process(
     region: DomainRegion, new: Callable[[Algorithm], str], algorithm: Algorithm

@@ -67,6 +67,10 @@ class ExternalKms(Protocol):
         """Done twice, it is done once."""
         ...
 
+    def check(self) -> None:
+        """Whether it answers and takes what we show it. Changes nothing."""
+        ...
+
     def give_up(self) -> None:
         """End the calls that hang."""
         ...

@@ -16,7 +16,8 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from keystead.adapters.keystores.patience import Failing
 from keystead.core.errors import KeystoreUnavailable
@@ -37,8 +38,14 @@ USER_PIN_NOT_INITIALIZED: Final = 0x102
 _USER: Final = 1
 _OS_LOCKING: Final = 2
 # Places in CK_FUNCTION_LIST, after its version.
-INITIALIZE, FINALIZE, CLOSE_ALL_SESSIONS, LOGIN = 0, 1, 14, 18
+INITIALIZE, FINALIZE, TOKEN_INFO, CLOSE_ALL_SESSIONS, LOGIN = 0, 1, 6, 14, 18
 FUNCTIONS: Final = 68
+PinState = Literal["", "low", "final", "locked"]
+_PIN_FLAGS: Final[tuple[tuple[int, PinState], ...]] = (
+    (0x40000, "locked"),
+    (0x20000, "final"),
+    (0x10000, "low"),
+)
 
 
 class FunctionList(ctypes.Structure):
@@ -51,6 +58,27 @@ class _InitializeArgs(ctypes.Structure):
     """CK_C_INITIALIZE_ARGS: no mutexes of ours, only flags."""
 
     _fields_ = (("mutexes", ctypes.c_void_p * 4), ("flags", ctypes.c_ulong), ("reserved", ctypes.c_void_p))
+
+
+class _TokenInfo(ctypes.Structure):
+    """CK_TOKEN_INFO as far as the counts of sessions, with room for the rest."""
+
+    _fields_ = (
+        ("names", ctypes.c_char * 96),
+        ("flags", ctypes.c_ulong),
+        ("most", ctypes.c_ulong),
+        ("open", ctypes.c_ulong),
+        ("rest", ctypes.c_ubyte * 256),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenState:
+    """A token as it says itself. `most`: sessions it takes, None: it does not say. `pin`: what it says of its PIN."""
+
+    open: int | None
+    most: int | None
+    pin: PinState
 
 
 class PinRefused(Exception):
@@ -120,6 +148,18 @@ class Module:
             what = "no such token is present" if not found else "several tokens fit its URI"
             raise Failing(what, "compare [hsm] uri with what `pkcs11-tool --list-slots` shows")
         return found[0]
+
+    def state_of(self, token: "Token") -> TokenState:
+        """How the token stands; needs no login and no session. Raises: Failing."""
+        info = _TokenInfo()
+        answer = self.call(TOKEN_INFO, token.slot.slot_id, ctypes.cast(ctypes.pointer(info), ctypes.c_void_p))
+        if answer != OK:
+            raise Failing(f"it does not say how it stands (0x{answer:x})")
+        unknown = ctypes.c_ulong(-1).value  # CK_UNAVAILABLE_INFORMATION
+        pin: PinState = next((words for flag, words in _PIN_FLAGS if info.flags & flag), "")
+        return TokenState(
+            None if info.open == unknown else info.open, None if info.most in (unknown, 0) else info.most, pin
+        )
 
     def login(self, handle: int, pin: bytes) -> None:
         """Log in by a session, for all sessions of this process; done already is done.

@@ -58,6 +58,18 @@ class Limits:
     longest_pause: float = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How a keystore stands, as far as one process knows: the breaker, failures in a row, calls that hang, and what
+    went wrong last.
+    """
+
+    state: State
+    failures: int
+    stuck: int
+    last: str
+
+
 @dataclass(slots=True)
 class _Call:
     """One call on its way. Guarded by the lock of its `Patience`, except the events."""
@@ -93,6 +105,17 @@ class Patience:
         self._retry_at = 0.0
         self._pause = self._limits.pause
         self._last = Failing("")
+        self._heard: Callable[[Seen], None] | None = None
+        self._told: tuple[State, bool] = ("closed", False)
+
+    def heard_by(self, heard: "Callable[[Seen], None]") -> None:
+        """Have `heard` told of each change of what is seen, by a thread that has just called."""
+        self._heard = heard
+
+    def seen(self) -> "Seen":
+        """How it stands."""
+        with self._lock:
+            return Seen(self._state, self._failures, self._stuck, self._last.words)
 
     @property
     def state(self) -> State:
@@ -131,7 +154,16 @@ class Patience:
                 if left <= 0 and not call.done.is_set():
                     self._abandon(call, probe)
             call.done.wait(max(left, 0))
-        return cast(Result, self._outcome(call, probe))
+        try:
+            return cast(Result, self._outcome(call, probe))
+        finally:
+            self._tell()
+
+    def _tell(self) -> None:
+        told = (self._state, self._stuck > 0)
+        if self._heard is not None and told != self._told:
+            self._told = told
+            self._heard(self.seen())
 
     def _admit(self, call: _Call) -> bool:
         """Let a call in; whether it is the probe. Raises: Unavailable."""

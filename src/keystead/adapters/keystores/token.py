@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from keystead.adapters.keystores.module import Module, PinRefused, module
+from keystead.adapters.keystores.module import Module, PinRefused, TokenState, module
 from keystead.adapters.keystores.patience import Failing, Full, Limits, Patience
 from keystead.adapters.keystores.uri import TokenUri
 
@@ -64,6 +64,16 @@ class Token:
     def patience(self) -> Patience:
         """Its turns and its breaker."""
         return self._patience
+
+    def state(self) -> TokenState:
+        """How it stands, without a session and without its PIN. Raises: Unavailable."""
+
+        def ask() -> TokenState:
+            loaded = module(self._path)
+            with loaded.calling():
+                return loaded.state_of(loaded.token(self.uri))
+
+        return self._patience.run(ask)
 
     def run(
         self,

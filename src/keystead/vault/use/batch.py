@@ -8,7 +8,7 @@ Limits: 1,000 items, each as large as alone, within one request's body.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from keystead.core.errors import Refusal
@@ -58,12 +58,18 @@ class Batches(Operations):
         """Open each (ciphertext, associated data) that `wrap` made."""
         return self._open_batch(caller, key_id, items, "customer-key", "unwrap", "UnwrapBatch", atomic)
 
-    def rewrap_batch(self, caller: Caller, key_id: str, items: Sequence[Pair], *, atomic: bool = False) -> Batch[bytes]:
-        """Bring each (ciphertext, associated data) to the current version."""
-        self._admitted(caller, "KEY_DECRYPT", self._entry(caller, key_id), "RewrapBatch")
-        entry = self._begin(caller, key_id, items, "KEY_ENCRYPT", "wrap", "RewrapBatch")
-        done = _each(items, lambda item: self._rewrapped(entry, *item))
-        return self._end(caller, entry, "KEY_DECRYPT", "RewrapBatch", done, atomic)
+    def rewrap_batch(
+        self, caller: Caller, key_id: str, items: Sequence[Pair], *, atomic: bool = False, into: str = ""
+    ) -> Batch[bytes]:
+        """Bring each (ciphertext, associated data) to the current version, of this key or of the key `into`."""
+        entry, newest = self._from_and_into(caller, key_id, into, "RewrapBatch")
+        self._begin(caller, newest.key.id, items, "KEY_ENCRYPT", "wrap", "RewrapBatch")
+        done = _each(items, lambda item: self._rewrapped(entry, newest, *item))
+        made = self._end(caller, entry, "KEY_DECRYPT", "RewrapBatch", done, atomic)
+        if newest is not entry:
+            said = {"from_key": entry.key.id}
+            self._guard.record(caller, "KEY_ENCRYPT", newest.target, "RewrapBatch", "allowed", detail=said)
+        return replace(made, key_version=newest.key.current)
 
     def sign_batch(
         self,

@@ -88,16 +88,22 @@ class Operations(Base):
         """Open what `wrap` or `generate_data_key` made: the hot path."""
         return self._open(caller, key_id, blob, associated_data, "customer-key", "unwrap", "Unwrap")
 
-    def rewrap(self, caller: Caller, key_id: str, blob: bytes, associated_data: bytes = b"") -> Ciphertext:
-        """Wrap under the current version what any version wrapped, without showing it."""
-        entry = self._admitted(caller, "KEY_DECRYPT", self._entry(caller, key_id), "Rewrap")
-        entry = self._ready(caller, "KEY_ENCRYPT", entry, "wrap", "Rewrap")
+    def rewrap(
+        self, caller: Caller, key_id: str, blob: bytes, associated_data: bytes = b"", into: str = ""
+    ) -> Ciphertext:
+        """Wrap what any version wrapped under the current version of this key, or of `into`, without showing it.
+
+        Raises:
+            Refusal: not permitted to decrypt with the one and to encrypt with the other; either may not be used.
+            Unreadable.
+        """
+        entry, newest = self._from_and_into(caller, key_id, into, "Rewrap")
         try:
-            made = self._rewrapped(entry, blob, associated_data)
+            made = self._rewrapped(entry, newest, blob, associated_data)
         except Refusal as refusal:
             self._guard.refuse(caller, "KEY_DECRYPT", entry.target, "Rewrap", self._said(entry, refusal))
-        self._guard.record(caller, "KEY_DECRYPT", entry.target, "Rewrap", "allowed")
-        return Ciphertext(made, entry.key.current)
+        self._record_rewrap(caller, entry, newest, "Rewrap")
+        return Ciphertext(made, newest.key.current)
 
     def generate_data_key(
         self,
@@ -236,17 +242,36 @@ class Operations(Base):
         version = entry.versions.get(refusal.number)
         return usable(entry.key, version, None, self._clock.now(), to="open") or refusal
 
-    def _rewrapped(self, entry: Entry, blob: bytes, associated_data: bytes) -> bytes:
-        """As it is under the current version. Raises: Unreadable; Refusal (the version may not be used)."""
+    def _from_and_into(self, caller: Caller, key_id: str, into: str, operation: str) -> tuple[Entry, Entry]:
+        """The keys of a rewrap, both ready: what is opened must be allowed to be, and so must what is sealed."""
+        entry = self._admitted(caller, "KEY_DECRYPT", self._entry(caller, key_id), operation)
+        if not into or into == key_id:
+            entry = self._ready(caller, "KEY_ENCRYPT", entry, "wrap", operation)
+            return entry, entry
+        entry = self._ready(caller, "KEY_DECRYPT", entry, "unwrap", operation)
+        return entry, self._ready(caller, "KEY_ENCRYPT", self._entry(caller, into), "wrap", operation)
+
+    def _record_rewrap(self, caller: Caller, entry: Entry, newest: Entry, operation: str) -> None:
+        """One entry for each key: whoever asks what was done with it finds it."""
+        if newest is entry:
+            self._guard.record(caller, "KEY_DECRYPT", entry.target, operation, "allowed")
+            return
+        said = {"to_key": newest.key.id}
+        self._guard.record(caller, "KEY_DECRYPT", entry.target, operation, "allowed", detail=said)
+        said = {"from_key": entry.key.id}
+        self._guard.record(caller, "KEY_ENCRYPT", newest.target, operation, "allowed", detail=said)
+
+    def _rewrapped(self, entry: Entry, newest: Entry, blob: bytes, associated_data: bytes) -> bytes:
+        """As it is under the current version of `newest`. Raises: Unreadable; Refusal (a version may not be used)."""
         material = self._keyring.material_of(entry, blob)
-        newest = self._keyring.material(entry, entry.key.current)
-        binding = self._keyring.binding(entry, "customer-key", associated_data)
+        sealing = self._keyring.material(newest, newest.key.current)
+        use = "customer-key"
         try:
-            plain = material.open(blob, binding)
+            plain = material.open(blob, self._keyring.binding(entry, use, associated_data))
         except Unreadable:
-            binding = self._keyring.binding(entry, "customer-data", associated_data)
-            plain = material.open(blob, binding)
-        return newest.seal(plain, binding)
+            use = "customer-data"
+            plain = material.open(blob, self._keyring.binding(entry, use, associated_data))
+        return sealing.seal(plain, self._keyring.binding(newest, use, associated_data))
 
     def _seal(
         self,

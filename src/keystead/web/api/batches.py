@@ -11,6 +11,7 @@ from keystead.web.api.cryptography import (
     OPEN,
     SEAL,
     Encrypt,
+    Into,
     Open,
     Plaintext,
     SignatureBytes,
@@ -33,10 +34,18 @@ class EncryptBatch(Message):
 
 
 class OpenBatch(Message):
-    """What to decrypt, unwrap or rewrap, item by item."""
+    """What to decrypt or unwrap, item by item."""
 
     items: Annotated[list[Open], Meta(min_length=1, max_length=MAX_ITEMS)]
     atomic: Atomic = False
+
+
+class RewrapBatch(Message):
+    """What to rewrap, item by item, and under which key."""
+
+    items: Annotated[list[Open], Meta(min_length=1, max_length=MAX_ITEMS)]
+    atomic: Atomic = False
+    target_key_id: Into = None
 
 
 class WrapBatch(Message):
@@ -172,9 +181,11 @@ def wrap_batch(services: Services, call: Call[WrapBatch, NoBody]) -> CiphertextB
     return _sealed(key, services.vaults.wrap_batch(call.caller, key, items, atomic=body.atomic))
 
 
-def rewrap_batch(services: Services, call: Call[OpenBatch, NoBody]) -> CiphertextBatchReply:
+def rewrap_batch(services: Services, call: Call[RewrapBatch, NoBody]) -> CiphertextBatchReply:
     key, body = call.path["key_id"], call.body
-    return _sealed(key, services.vaults.rewrap_batch(call.caller, key, _pairs(body), atomic=body.atomic))
+    into = body.target_key_id or ""
+    made = services.vaults.rewrap_batch(call.caller, key, _pairs(body), atomic=body.atomic, into=into)
+    return _sealed(into or key, made)
 
 
 def decrypt_batch(services: Services, call: Call[OpenBatch, NoBody]) -> PlaintextBatchReply:
@@ -227,7 +238,7 @@ def verify_batch(services: Services, call: Call[VerifyBatch, NoBody]) -> VerifyB
     return VerifyBatchReply(items=items, failed=done.failed)
 
 
-def _pairs(body: OpenBatch) -> list[tuple[bytes, bytes]]:
+def _pairs(body: OpenBatch | RewrapBatch) -> list[tuple[bytes, bytes]]:
     return [(item.ciphertext, item.associated_data) for item in body.items]
 
 
@@ -260,7 +271,8 @@ OPERATIONS: tuple[Operation, ...] = (
         _BATCH,
     ),
     act(
-        "RewrapBatch", "rewrap-batch", "Bring many ciphertexts to the key's current version", rewrap_batch, OpenBatch,
+        "RewrapBatch", "rewrap-batch", "Bring many ciphertexts to the key's current version, or under another key",
+        rewrap_batch, RewrapBatch,
         CiphertextBatchReply, BOTH, _BATCH,
     ),
     act(

@@ -14,7 +14,7 @@ from msgspec import Meta
 from keystead.core.errors import Refusal
 from keystead.crypto.suites import SCHEMES, Scheme
 from keystead.vault.use.operations import MAX_RANDOM
-from keystead.web.messages import Message
+from keystead.web.messages import KeyRef, Message
 from keystead.web.operations import Call, NoBody, Operation, Waits
 from keystead.web.services import Services
 
@@ -37,10 +37,21 @@ class Encrypt(Message):
 
 
 class Open(Message):
-    """What to decrypt, unwrap or rewrap."""
+    """What to decrypt or unwrap."""
 
     ciphertext: Ciphertext
     associated_data: AssociatedData = b""
+
+
+Into = Annotated[KeyRef | None, Meta(description="The key to wrap under; the same key when absent.")]
+
+
+class Rewrap(Message):
+    """What to rewrap, and under which key."""
+
+    ciphertext: Ciphertext
+    associated_data: AssociatedData = b""
+    target_key_id: Into = None
 
 
 class Wrap(Message):
@@ -178,10 +189,11 @@ def unwrap(services: Services, call: Call[Open, NoBody]) -> KeyMaterialReply:
     )
 
 
-def rewrap(services: Services, call: Call[Open, NoBody]) -> CiphertextReply:
+def rewrap(services: Services, call: Call[Rewrap, NoBody]) -> CiphertextReply:
     key, body = call.path["key_id"], call.body
-    made = services.vaults.rewrap(call.caller, key, body.ciphertext, body.associated_data)
-    return CiphertextReply(ciphertext=made.blob, key_id=key, key_version=made.key_version)
+    into = body.target_key_id or ""
+    made = services.vaults.rewrap(call.caller, key, body.ciphertext, body.associated_data, into)
+    return CiphertextReply(ciphertext=made.blob, key_id=into or key, key_version=made.key_version)
 
 
 def generate_data_key(services: Services, call: Call[GenerateDataKey, NoBody]) -> DataKeyReply:
@@ -229,7 +241,12 @@ def generate_random(services: Services, call: Call[GenerateRandom, NoBody]) -> R
 
 def waits(services: Services, call: Call[Any, Any]) -> Waits:
     """What using the key of this request may have to wait for."""
-    return services.vaults.waits(call.path["key_id"], len(getattr(call.body, "items", ONE)))
+    items = len(getattr(call.body, "items", ONE))
+    found = services.vaults.waits(call.path["key_id"], items)
+    into = getattr(call.body, "target_key_id", None)
+    if into is None or found in ("hsm", "external"):
+        return found
+    return services.vaults.waits(into, items) or found
 
 
 def either(body: Sign | Verify) -> tuple[bytes, bool]:
@@ -277,8 +294,9 @@ OPERATIONS: tuple[Operation, ...] = (
     act("Wrap", "wrap", "Wrap a key of your own", wrap, Wrap, CiphertextReply, SEAL, _LIMIT),
     act("Unwrap", "unwrap", "Unwrap what wrap or generate-data-key made", unwrap, Open, KeyMaterialReply, OPEN),
     act(
-        "Rewrap", "rewrap", "Bring a ciphertext to the key's current version", rewrap, Open, CiphertextReply, BOTH,
-        "What is inside is not shown.",
+        "Rewrap", "rewrap", "Bring a ciphertext to the key's current version, or under another key", rewrap, Rewrap,
+        CiphertextReply, BOTH,
+        "What is inside is not shown. Under another key: KEY_DECRYPT on this one, KEY_ENCRYPT on that one.",
     ),
     act(
         "GenerateDataKey", "generate-data-key", "Make a fresh data key", generate_data_key, GenerateDataKey,
