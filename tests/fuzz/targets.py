@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from keystead.adapters.jose import JoseCodec
-from keystead.adapters.seen import OwnSeen
+from keystead.adapters.seen_proofs import OwnSeen
 from keystead.audit.model import Head
 from keystead.audit.segment import Broken, open_segment, scan
 from keystead.core.clock import ManualClock, isoformat, parse_moment

@@ -15,7 +15,7 @@ from keystead.adapters.mariadb.server import Server
 from keystead.core.errors import KeysteadError, Unavailable
 from keystead.core.secret import Secret
 from keystead.databases.accounts import native_password_hash
-from keystead.host.refusal import Refuser
+from keystead.host.responder import Refuser
 
 pytestmark = pytest.mark.live
 REASON = "database system 'flights' is INACCESSIBLE: its key 'finance' is disabled"

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.fakes.seal import FakeSeal
 
-from keystead.adapters.seen import OwnSeen
+from keystead.adapters.seen_proofs import OwnSeen
 from keystead.core.clock import ManualClock
 from keystead.core.errors import Fault, Refusal
 from keystead.iam.model import Caller, Principal

@@ -21,7 +21,7 @@ from tests.web.asgi import Client
 from tests.web.fakes import FakeIdempotency, FakeLog
 
 from keystead.adapters.jose import JoseCodec
-from keystead.adapters.seen import OwnSeen
+from keystead.adapters.seen_proofs import OwnSeen
 from keystead.adapters.sql import schema, schema_approvals
 from keystead.adapters.sql.engine import sqlite_engine
 from keystead.adapters.sql.freshness import SqliteFreshness

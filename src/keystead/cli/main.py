@@ -15,6 +15,7 @@ from keystead.cli import (
     backups,
     cryptography,
     databases,
+    dynamic_groups,
     factors,
     federation,
     iam,
@@ -22,10 +23,11 @@ from keystead.cli import (
     inventory,
     jobs,
     logins,
-    rules,
+    network_sources,
     seal,
     sessions,
     state,
+    tenancies,
 )
 from keystead.cli.exits import MEANINGS
 from keystead.cli.session import Session
@@ -45,9 +47,9 @@ groups = {
     "group": iam.groups,
     "factor": factors.factors,
     "policy": insight.policies,
-    "dynamic-group": rules.dynamic_groups,
-    "network-source": rules.network_sources,
-    "tenancy": rules.tenancies,
+    "dynamic-group": dynamic_groups.dynamic_groups,
+    "network-source": network_sources.network_sources,
+    "tenancy": tenancies.tenancies,
     "identity-provider": federation.providers,
     "approval": approvals.approvals,
     "vault": inventory.vaults,

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from keystead.host.endpoint import KeyEndpoint, NodeKeys
-from keystead.host.refusal import Refuser
+from keystead.host.responder import Refuser
 
 Result = TypeVar("Result")
 CALL_SECONDS = 5.0

@@ -14,6 +14,7 @@ from keystead.iam.approvals.acts import ApprovalActs
 from keystead.iam.approvals.break_glass import LONGEST_MINUTES, BreakGlassActs, end_in, ended_alert
 from keystead.iam.approvals.model import How
 from keystead.iam.auth_tokens import AuthTokens
+from keystead.iam.dynamic_groups import DynamicGroupActs
 from keystead.iam.factors.click import Clicks
 from keystead.iam.factors.enrolment import Enrolment
 from keystead.iam.model import (
@@ -27,10 +28,10 @@ from keystead.iam.model import (
     UserState,
 )
 from keystead.iam.names import check_description, check_name
+from keystead.iam.network_sources import NetworkSourceActs
 from keystead.iam.passwords import fresh_password
 from keystead.iam.policy.check import check_statements
 from keystead.iam.ports import IamTx, Membership, Revocation
-from keystead.iam.rules import RuleActs
 from keystead.iam.sessions.keys import ApiKeys
 from keystead.iam.sessions.logins import Logins
 from keystead.iam.sessions.model import FOR_EVER
@@ -42,7 +43,17 @@ MAX_STATEMENTS = 50
 
 
 class Iam(
-    RuleActs, TenancyActs, ApprovalActs, BreakGlassActs, Enrolment, Clicks, Logins, Sessions, ApiKeys, AuthTokens
+    DynamicGroupActs,
+    NetworkSourceActs,
+    TenancyActs,
+    ApprovalActs,
+    BreakGlassActs,
+    Enrolment,
+    Clicks,
+    Logins,
+    Sessions,
+    ApiKeys,
+    AuthTokens,
 ):
     """Who there is, and what they may do."""
 

@@ -18,7 +18,7 @@ from keystead import __version__
 from keystead.adapters.backup_files import FileBackups
 from keystead.adapters.jose import JoseCodec
 from keystead.adapters.oidc import OidcProviders
-from keystead.adapters.seen import SharedSeen
+from keystead.adapters.seen_proofs import SharedSeen
 from keystead.adapters.segments import SegmentJournal, open_journal
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.audit_index import AuditIndex
@@ -194,7 +194,7 @@ def services(region: Region) -> "Services":
     from keystead.databases.logins.desk import LoginDesk
     from keystead.databases.service import Databases
     from keystead.jobs.service import Jobs
-    from keystead.server.notes import IdempotencyNotes
+    from keystead.server.idempotency import IdempotencyNotes
     from keystead.web.idempotency import KEPT
     from keystead.web.services import Services
 

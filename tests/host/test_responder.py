@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keystead.host.refusal import MAX_MESSAGE, Refuser, error_packet
+from keystead.host.responder import MAX_MESSAGE, Refuser, error_packet
 
 MESSAGE = "database system 'flights' is INACCESSIBLE: its key 'finance' is disabled"
 
