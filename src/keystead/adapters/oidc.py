@@ -8,6 +8,7 @@ Signatures are checked with algorithms that are fixed, never those that a token 
 """
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import ipaddress
@@ -39,6 +40,7 @@ KEPT_SECONDS: Final = 300.0
 FAILED_SECONDS: Final = 3.0
 KEYS_AGAIN_SECONDS: Final = 10.0
 AT_ONCE: Final = 4
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _HASHES: Final = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
 
 
@@ -153,7 +155,7 @@ class OidcProviders:
         try:
             return _verify(token, self._keys(provider, anew=False))
         except (JoseError, ValueError, TypeError, KeyError):
-            pass
+            self.sock.do_handshake()
         try:
             return _verify(token, self._keys(provider, anew=True))
         except (JoseError, ValueError, TypeError, KeyError):
@@ -186,19 +188,23 @@ class OidcProviders:
         body: bytes | None,
     ) -> tuple[int, Any]:  # fmt: skip
         connection = self._connection(provider, origin)
-        until = time.monotonic() + 2 * self._timeout
-        try:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            text = b""
-            while chunk := response.read1(64 * 1024):
-                text += chunk
-                if len(text) > MAX_ANSWER:
-                    raise _unavailable("its answer is too long")
-                if time.monotonic() > until:
-                    raise TimeoutError
-        finally:
-            connection.close()
+        with _Deadline(2 * self._timeout, connection) as deadline:
+            try:
+                connection.connect()
+                deadline.connected()
+                connection.request(method, path, body, headers)
+                response = connection.getresponse()
+                text = b""
+                while chunk := response.read1(64 * 1024):
+                    text += chunk
+                    if len(text) > MAX_ANSWER:
+                        raise _unavailable("its answer is too long")
+                deadline.check()
+            except (OSError, http.client.HTTPException):
+                deadline.check()
+                raise
+            finally:
+                connection.close()
         try:
             return response.status, json.loads(text)
         except (ValueError, RecursionError):
@@ -220,9 +226,43 @@ class OidcProviders:
         """The address to connect to. Raises: Refusal, it is within one's own network and nobody said that it may."""
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = [str(each[4][0]) for each in found]
-        if origin not in self._inside and not all(ipaddress.ip_address(each).is_global for each in addresses):
+        if origin not in self._inside and not all(_is_outside(each) for each in addresses):
             raise _unusable("its address is within this network: the region's operator can name it in [federation]")
         return addresses[0]
+
+
+class _Deadline:
+    """Ends a connection when its time is over, wherever it waits: what drips in never times out by itself."""
+
+    def __init__(self, seconds: float, connection: http.client.HTTPConnection) -> None:
+        self._until = time.monotonic() + seconds
+        self._connection = connection
+        self._socket: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "_Deadline":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def connected(self) -> None:
+        """Keep its socket, which the connection lets go of while an answer is still read."""
+        self._socket = self._connection.sock
+        self.check()
+
+    def check(self) -> None:
+        """Raises: TimeoutError, it is over."""
+        if time.monotonic() >= self._until:
+            raise TimeoutError
+
+    def _end(self) -> None:
+        held = self._socket or self._connection.sock
+        if held is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(held, socket.SHUT_RDWR)  # of TLS as well: without a word of goodbye
 
 
 class _Pinned(http.client.HTTPSConnection):
@@ -239,6 +279,17 @@ class _Pinned(http.client.HTTPSConnection):
         except BaseException:
             plain.close()
             raise
+
+
+def _is_outside(address: str) -> bool:
+    """Whether it is a public address, and so is the IPv4 address that a gateway would make of it (RFC 6052, 3056)."""
+    found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        low = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        within = found.ipv4_mapped or found.sixtofour or (low if found in _NAT64 else None)
+        if within is not None:
+            found = within
+    return found.is_global and not found.is_multicast
 
 
 def _origins(provider: IdentityProvider) -> frozenset[str | None]:

@@ -3,7 +3,7 @@
     GET  /login/authorize?response_type=code&client_id=keystead-cli&redirect_uri=http://127.0.0.1:<port>/<path>
                          &code_challenge=<43>&code_challenge_method=S256&state=<...>          (RFC 6749, 7636, 8252)
     GET  /login/device[?user_code=XXXX-XXXX]                                                  (RFC 8628)
-    POST /login/sign-in, /login/factor, /login/consent                                        forms of these pages
+    POST /login/sign-in, /login/ask, /login/factor, /login/consent                            forms of these pages
 
 A form that another site sends is refused (Sec-Fetch-Site, Origin). The way back leads to this machine's own loopback
 address and nowhere else, and carries a code, never a token.
@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from keystead.core.errors import Refusal
 from keystead.core.secret import Secret
+from keystead.iam.factors.model import SECOND_FACTORS
 from keystead.iam.model import Caller, IssuedToken
 from keystead.web import login_pages as pages
 from keystead.web.exchange import Answer, Exchange
@@ -26,6 +27,7 @@ from keystead.web.services import Services
 
 PREFIX = b"/login/"
 CLIENT = "keystead-cli"
+MAX_ASSERTION = 15000
 _REDIRECT = re.compile(r"http://(127\.0\.0\.1|\[::1\]):[1-9][0-9]{3,4}(/[A-Za-z0-9_-]{1,64})")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _STATE = re.compile(r"[A-Za-z0-9_.~-]{16,128}")
@@ -93,20 +95,48 @@ def sign_in(services: Services, call: Call[Form, Any]) -> Answer:
     return _consent(services, call, issued)
 
 
+def ask(services: Services, call: Call[Form, Any]) -> Answer:
+    """What an authenticator or another device needs before it can answer; without a factor, the choice again."""
+    form, kept = call.body, _kept(call.body, services.region)
+    challenge, offered = _challenged(form)
+    wanted = form.get("factor", "")
+    if wanted not in ("webauthn", "click"):
+        return pages.factor(kept, challenge, offered)
+    try:
+        begun = services.iam.begin_factor(challenge, wanted, call.source, call.request_id)  # type: ignore[arg-type]  # one of the two
+    except Refusal as refusal:
+        if refusal.code in ("FactorNotOffered", "TooManyRequests"):
+            return pages.factor(kept, challenge, offered, f"{refusal.message}.", status_of(refusal))
+        raise
+    if wanted == "webauthn":
+        return pages.authenticator(kept, challenge, offered, begun.options)
+    return pages.number(kept, challenge, offered, begun.number)
+
+
 def factor(services: Services, call: Call[Form, Any]) -> Answer:
     form, kept = call.body, _kept(call.body, services.region)
-    challenge, offered = form.get("challenge", "")[:1024], tuple(form.get("offered", "").split()[:8])
-    prove: Any = getattr(services.iam, "prove_factor", None)
-    if prove is None or form.get("factor") not in ("totp", "recovery"):
-        raise Refusal("FactorNotOffered", "this factor cannot be shown here", hint="keystead login --password")
+    challenge, offered = _challenged(form)
+    shown = form.get("factor", "")
+    if shown not in SECOND_FACTORS:
+        return pages.factor(kept, challenge, offered, "choose one of them.", 400)
+    proof = Secret(
+        (form.get("assertion", "")[:MAX_ASSERTION] if shown == "webauthn" else form.get("code", "")[:100]).encode()
+    )
     try:
-        code = Secret(form.get("code", "")[:100].encode())
-        issued = prove(challenge, form["factor"], code, call.source, call.request_id)
+        issued = services.iam.prove_factor(challenge, shown, proof, call.source, call.request_id)  # type: ignore[arg-type]  # one of them
     except Refusal as refusal:
+        if refusal.code == "FactorPending":
+            return pages.number(kept, challenge, offered, form.get("number", "")[:2])
         if refusal.code in ("FactorWrong", "FactorNotOffered"):
             return pages.factor(kept, challenge, offered, f"{refusal.message}.", status_of(refusal))
         raise
     return _consent(services, call, issued)
+
+
+def _challenged(form: Form) -> tuple[str, tuple[str, ...]]:
+    """The challenge, and the factors that it was made for."""
+    offered = tuple(each for each in form.get("offered", "").split()[:8] if each in SECOND_FACTORS)
+    return form.get("challenge", "")[:1024], offered
 
 
 def consent(services: Services, call: Call[Form, Any]) -> Answer:
@@ -182,6 +212,7 @@ _TABLE = (
     Operation(
         "SignInOnPage", "POST", "/login/sign-in", "Sign in", sign_in, "login", auth=False, root="", runs="sign_in"
     ),
+    Operation("BeginFactorOnPage", "POST", "/login/ask", "Ask", ask, "login", auth=False, root=""),
     Operation(
         "ProveFactorOnPage", "POST", "/login/factor", "Prove", factor, "login", auth=False, root="", runs="sign_in"
     ),
