@@ -155,7 +155,7 @@ class OidcProviders:
         try:
             return _verify(token, self._keys(provider, anew=False))
         except (JoseError, ValueError, TypeError, KeyError):
-            self.sock.do_handshake()
+            pass
         try:
             return _verify(token, self._keys(provider, anew=True))
         except (JoseError, ValueError, TypeError, KeyError):
