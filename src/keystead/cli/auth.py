@@ -89,16 +89,27 @@ def login(  # noqa: PLR0913, PLR0917 (each is an option)
         profile = _named(profile, answer, None)
         answer = _bound(profile, answer, key)
     elif here:
-        known_here = DeviceFile(session.profile_name)
-        shown, given = known_here.load(profile.url, profile.user), _password(profile, password_stdin)
-        answer = with_factor(session.console, client, profile, given, shown, Given.of(factor))
-        if answer.get("device"):
-            known_here.save(profile.url, profile.user, answer["device"])
-        answer = _bound(profile, answer, key)
+        password_given = _password(profile, password_stdin)
+        answer = _bound(profile, _by_password(session, client, profile, password_given, factor), key)
     else:
         way = on_device if device else in_browser
         answer = way(client, profile, key.public if key is not None else "", session.console)
         profile = _named(profile, answer, key)
+    _keep(session, profile, answer, key)
+
+
+def _by_password(session: Session, client: Client, profile: Profile, password: str, factor: str | None) -> Json:
+    """The answer with a token for a password and, where one is asked for, a second factor."""
+    known_here = DeviceFile(session.profile_name)
+    shown = known_here.load(profile.url, profile.user)
+    answer = with_factor(session.console, client, profile, password, shown, Given.of(factor))
+    if answer.get("device"):
+        known_here.save(profile.url, profile.user, answer["device"])
+    return answer
+
+
+def _keep(session: Session, profile: Profile, answer: Json, key: SessionKey | None) -> None:
+    """Remember where and as whom, and say so."""
     token = SavedToken(
         url=profile.url,
         token=answer["token"],

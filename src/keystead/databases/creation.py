@@ -5,6 +5,7 @@ its store key is wrapped as the system's own principal, so that what may not ass
 """
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from keystead.core.errors import Refusal, taken
 from keystead.core.ids import DbSystemId, KeyId, NodeId, VaultId, new_id
@@ -73,8 +74,35 @@ class Creation(Base):
         if wanted.key is not None:
             self._associations.allow(caller, wanted.key, "CreateDbSystem")
         now = self._clock.now()
-        system = DbSystem(
-            id=system_id,
+        system = self._wanted(wanted, system_id, place, restored_from, now)
+        material = fresh_key()
+        system, sealed, managed = self._associate(caller, system, place, material)
+        store_key = StoreKey(material, system.tenancy, self._region, system.id)
+        keys = store_key.new_data_keys(FIRST, system.node, now) if kind == "create" else []
+        material.wipe()
+        password = fresh_password()
+        job = self._job(caller, kind, system, extra)
+        with self._store.write(entry) as tx:
+            if tx.databases.systems(place.tenancy, place.id, PageRequest(1), wanted.name):
+                raise taken("database system", wanted.name)
+            others = tx.databases.all_systems()
+            system = replace(system, port=self._placement.free_port(others), uid=self._placement.free_uid(others))
+            if managed is not None:
+                tx.vault.add_key(*managed)
+            tx.iam.set_identity(identity_of(system, deleted=False))
+            tx.databases.add_system(system, FIRST, native_password_hash(password))
+            tx.databases.add_wrapped(system.tenancy, _store_row(system, sealed))
+            for key in keys:
+                tx.databases.add_wrapped(system.tenancy, key)
+            tx.jobs.add(job)
+        return Created(system, job, password)
+
+    def _wanted(
+        self, wanted: NewSystem, new: DbSystemId, place: Compartment, restored_from: str, now: datetime
+    ) -> DbSystem:
+        """The row of a new system, as long as its port, its uid and the version of its key are not known."""
+        return DbSystem(
+            id=new,
             tenancy=place.tenancy,
             compartment=place.id,
             name=wanted.name,
@@ -97,27 +125,6 @@ class Creation(Base):
             node=NodeId(new_id("mysqlnode", self._region)),
             restored_from=restored_from,
         )
-        material = fresh_key()
-        system, sealed, managed = self._associate(caller, system, place, material)
-        store_key = StoreKey(material, system.tenancy, self._region, system.id)
-        keys = store_key.new_data_keys(FIRST, system.node, now) if kind == "create" else []
-        material.wipe()
-        password = fresh_password()
-        job = self._job(caller, kind, system, extra)
-        with self._store.write(entry) as tx:
-            if tx.databases.systems(place.tenancy, place.id, PageRequest(1), wanted.name):
-                raise taken("database system", wanted.name)
-            others = tx.databases.all_systems()
-            system = replace(system, port=self._placement.free_port(others), uid=self._placement.free_uid(others))
-            if managed is not None:
-                tx.vault.add_key(*managed)
-            tx.iam.set_identity(identity_of(system, deleted=False))
-            tx.databases.add_system(system, FIRST, native_password_hash(password))
-            tx.databases.add_wrapped(system.tenancy, _store_row(system, sealed))
-            for key in keys:
-                tx.databases.add_wrapped(system.tenancy, key)
-            tx.jobs.add(job)
-        return Created(system, job, password)
 
     def _associate(
         self, caller: Caller, system: DbSystem, place: Compartment, material: Secret

@@ -135,14 +135,8 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     for keystore in keystores(effective, keyring.software):
         keyring.join(keystore)
     snapshot = Snapshot(directory, keyring, OncePerTurn(freshness), on_demand=True)
-    journal = open_journal(
-        effective.state / SEGMENTS,
-        process,
-        region,
-        sync=effective.settings.audit.sync,
-        gather=gather,
-        skip_broken=True,
-    )
+    sync = effective.settings.audit.sync
+    journal = open_journal(effective.state / SEGMENTS, process, region, sync=sync, gather=gather, skip_broken=True)
     log = AuditLog(journal)
     guard = Guard(directory, snapshot.refresh, log, clock, region)
     guard.gated_by(ApprovalGate(directory, store, log, clock, region))
@@ -164,18 +158,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
         snapshot=snapshot,
         guard=guard,
         iam=Iam(guard, directory, store, tokens, Argon2id(), log, clock, region, _proofs(effective, root)),
-        federation=Federation(
-            guard,
-            directory,
-            store,
-            tokens,
-            Argon2id(),
-            clock,
-            region,
-            OidcProviders(effective.settings.federation.inside),
-            Secret(kdf.subkey(root.subkey("vault-store").reveal(), "federation")),
-            _found_at(effective),
-        ),
+        federation=_federation(effective, root, guard, directory, store, tokens, clock),
         vaults=vaults,
         associations=Associations(guard, snapshot, vaults, clock, region),
         placement=_placement(effective),
@@ -186,6 +169,21 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     snapshot.refresh()
     root.wipe()
     return made
+
+
+def _federation(
+    effective: Effective,
+    root: RootKey,
+    guard: Guard,
+    directory: Directory,
+    store: SqlStore,
+    tokens: Tokens,
+    clock: Clock,
+) -> Federation:
+    providers = OidcProviders(effective.settings.federation.inside)
+    key = Secret(kdf.subkey(root.subkey("vault-store").reveal(), "federation"))
+    name, base = effective.settings.region.name, _found_at(effective)
+    return Federation(guard, directory, store, tokens, Argon2id(), clock, name, providers, key, base)
 
 
 def services(region: Region) -> "Services":

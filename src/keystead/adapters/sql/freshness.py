@@ -95,74 +95,116 @@ _MARKS = "description, created_at, version, deleted"
 
 def _identity(connection: sqlite3.Connection, since: int) -> IdentityChanges:
     return IdentityChanges(
-        tenancies=[
-            Tenancy(i, name, _moment(at), administrators)
-            for i, name, at, administrators in _rows(
-                connection, "id, name, created_at, administrators", "tenancies", since
-            )
-        ],
-        compartments=[
-            Compartment(i, tenancy, name, parent, tuple(json.loads(path)), text, _moment(at), version)
-            for i, tenancy, name, parent, path, text, at, version in _rows(
-                connection, "id, tenancy, name, parent, path, description, created_at, version", "compartments", since
-            )
-        ],
-        users=[
-            User(i, tenancy, name, state, text, _moment(at), version)
-            for i, tenancy, name, state, text, at, version in _rows(
-                connection, "id, tenancy, name, state, description, created_at, version", "users", since
-            )
-        ],
-        groups=[
-            (Group(i, tenancy, name, text, _moment(at), version, minutes, bool(factor)), bool(deleted))
-            for i, tenancy, name, text, at, version, minutes, factor, deleted in _rows(
-                connection,
-                "id, tenancy, name, description, created_at, version, break_glass_minutes, require_factor, deleted",
-                "groups",
-                since,
-            )
-        ],
-        memberships=[
-            Membership(tenancy, group, user, bool(deleted), _when(until))
-            for tenancy, group, user, deleted, until in _rows(
-                connection, "tenancy, group_id, user_id, deleted, expires_at", "memberships", since
-            )
-        ],
+        tenancies=_tenancies(connection, since),
+        compartments=_compartments(connection, since),
+        users=_users(connection, since),
+        groups=_groups(connection, since),
+        memberships=_memberships(connection, since),
         policies=_policies(connection, since),
-        dynamic_groups=[
-            (DynamicGroup(i, tenancy, name, rule, text, _moment(at), version), bool(deleted))
-            for i, tenancy, name, rule, text, at, version, deleted in _rows(
-                connection, f"id, tenancy, name, matching_rule, {_MARKS}", "dynamic_groups", since
-            )
-        ],
-        network_sources=[
-            (NetworkSource(i, tenancy, name, tuple(json.loads(networks)), text, _moment(at), version), bool(deleted))
-            for i, tenancy, name, networks, text, at, version, deleted in _rows(
-                connection, f"id, tenancy, name, networks, {_MARKS}", "network_sources", since
-            )
-        ],
+        dynamic_groups=_dynamic_groups(connection, since),
+        network_sources=_network_sources(connection, since),
         approval_rules=_approval_rules(connection, since),
-        identities=[
-            ResourceIdentity(tenancy, i, kind, name, compartment, bool(deleted))
-            for tenancy, i, kind, name, compartment, deleted in _rows(
-                connection, "tenancy, id, type, name, compartment, deleted", "resource_principals", since
-            )
-        ],
-        machines=[
-            Machine(i, name, public, bool(deleted))
-            for i, name, public, deleted in _rows(connection, "id, name, public_key, deleted", "machines", since)
-        ],
-        revocations=[
-            Revocation(tenancy, subject, _moment(before))
-            for tenancy, subject, before in _rows(connection, "tenancy, subject, before", "revocations", since)
-        ],
-        api_keys=[
-            (ApiKey(i, tenancy, user, name, fingerprint, public, _moment(at)), bool(deleted))
-            for i, tenancy, user, name, fingerprint, public, at, deleted in _rows(
-                connection, 'id, tenancy, "user", name, fingerprint, public_key, created_at, deleted', "api_keys", since
-            )
-        ],
+        identities=_identities(connection, since),
+        machines=_machines(connection, since),
+        revocations=_revocations(connection, since),
+        api_keys=_api_keys(connection, since),
     )
+
+
+def _tenancies(connection: sqlite3.Connection, since: int) -> list[Tenancy]:
+    return [
+        Tenancy(i, name, _moment(at), administrators)
+        for i, name, at, administrators in _rows(connection, "id, name, created_at, administrators", "tenancies", since)
+    ]
+
+
+def _compartments(connection: sqlite3.Connection, since: int) -> list[Compartment]:
+    return [
+        Compartment(i, tenancy, name, parent, tuple(json.loads(path)), text, _moment(at), version)
+        for i, tenancy, name, parent, path, text, at, version in _rows(
+            connection, "id, tenancy, name, parent, path, description, created_at, version", "compartments", since
+        )
+    ]
+
+
+def _users(connection: sqlite3.Connection, since: int) -> list[User]:
+    return [
+        User(i, tenancy, name, state, text, _moment(at), version)
+        for i, tenancy, name, state, text, at, version in _rows(
+            connection, "id, tenancy, name, state, description, created_at, version", "users", since
+        )
+    ]
+
+
+def _groups(connection: sqlite3.Connection, since: int) -> list[tuple[Group, bool]]:
+    return [
+        (Group(i, tenancy, name, text, _moment(at), version, minutes, bool(factor)), bool(deleted))
+        for i, tenancy, name, text, at, version, minutes, factor, deleted in _rows(
+            connection,
+            "id, tenancy, name, description, created_at, version, break_glass_minutes, require_factor, deleted",
+            "groups",
+            since,
+        )
+    ]
+
+
+def _memberships(connection: sqlite3.Connection, since: int) -> list[Membership]:
+    return [
+        Membership(tenancy, group, user, bool(deleted), _when(until))
+        for tenancy, group, user, deleted, until in _rows(
+            connection, "tenancy, group_id, user_id, deleted, expires_at", "memberships", since
+        )
+    ]
+
+
+def _dynamic_groups(connection: sqlite3.Connection, since: int) -> list[tuple[DynamicGroup, bool]]:
+    return [
+        (DynamicGroup(i, tenancy, name, rule, text, _moment(at), version), bool(deleted))
+        for i, tenancy, name, rule, text, at, version, deleted in _rows(
+            connection, f"id, tenancy, name, matching_rule, {_MARKS}", "dynamic_groups", since
+        )
+    ]
+
+
+def _network_sources(connection: sqlite3.Connection, since: int) -> list[tuple[NetworkSource, bool]]:
+    return [
+        (NetworkSource(i, tenancy, name, tuple(json.loads(networks)), text, _moment(at), version), bool(deleted))
+        for i, tenancy, name, networks, text, at, version, deleted in _rows(
+            connection, f"id, tenancy, name, networks, {_MARKS}", "network_sources", since
+        )
+    ]
+
+
+def _identities(connection: sqlite3.Connection, since: int) -> list[ResourceIdentity]:
+    return [
+        ResourceIdentity(tenancy, i, kind, name, compartment, bool(deleted))
+        for tenancy, i, kind, name, compartment, deleted in _rows(
+            connection, "tenancy, id, type, name, compartment, deleted", "resource_principals", since
+        )
+    ]
+
+
+def _machines(connection: sqlite3.Connection, since: int) -> list[Machine]:
+    return [
+        Machine(i, name, public, bool(deleted))
+        for i, name, public, deleted in _rows(connection, "id, name, public_key, deleted", "machines", since)
+    ]
+
+
+def _revocations(connection: sqlite3.Connection, since: int) -> list[Revocation]:
+    return [
+        Revocation(tenancy, subject, _moment(before))
+        for tenancy, subject, before in _rows(connection, "tenancy, subject, before", "revocations", since)
+    ]
+
+
+def _api_keys(connection: sqlite3.Connection, since: int) -> list[tuple[ApiKey, bool]]:
+    return [
+        (ApiKey(i, tenancy, user, name, fingerprint, public, _moment(at)), bool(deleted))
+        for i, tenancy, user, name, fingerprint, public, at, deleted in _rows(
+            connection, 'id, tenancy, "user", name, fingerprint, public_key, created_at, deleted', "api_keys", since
+        )
+    ]
 
 
 def _approval_rules(connection: sqlite3.Connection, since: int) -> list[tuple[Rule, bool]]:

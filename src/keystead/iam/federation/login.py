@@ -95,20 +95,7 @@ class Federation(IdentityProviders):
             raise Refusal("InvalidParameter", "the answer goes to the client's own machine: http://127.0.0.1:<port>")
         if _CHALLENGE.fullmatch(challenge) is None or len(client_state) > 200 or not client_state.isascii():
             raise Refusal("InvalidParameter", "the challenge is S256 of a verifier, the state at most 200 letters")
-        self._guard.refresh()
-        tenancy = self._directory.tenancy_named(tenancy_name)
-        provider = None
-        if tenancy is not None:
-            with self._store.read() as tx:
-                provider = tx.federation.provider_by_name(tenancy.id, provider_name)
-        if provider is None or provider.state != "ENABLED":
-            refusal = Refusal(
-                "NotAuthenticated",
-                "tenancy or identity provider is wrong, or the provider is disabled",
-                hint="an administrator knows: keystead identity-provider list",
-                kind="unauthenticated",
-            )
-            self._refuse(None, tenancy.id if tenancy else "", provider_name, source, request_id, refusal)
+        provider = self._open_provider(tenancy_name, provider_name, source, request_id)
         told = self._outside.metadata(provider)
         expires = self._clock.now() + timedelta(seconds=STATE_SECONDS)
         state = self._sealed_state(
@@ -127,6 +114,24 @@ class Federation(IdentityProviders):
         caller = self._stranger(provider.tenancy, "", source, request_id)
         self._guard.record(caller, "SIGN_IN", self._at(provider), "StartFederatedSignIn", "allowed")
         return Begun(_with_query(told.authorization_endpoint, asked), expires)
+
+    def _open_provider(self, tenancy_name: str, provider_name: str, source: str, request_id: str) -> IdentityProvider:
+        """The provider of that name, by way of which people sign in now. Raises: Refusal `NotAuthenticated`."""
+        self._guard.refresh()
+        tenancy = self._directory.tenancy_named(tenancy_name)
+        provider = None
+        if tenancy is not None:
+            with self._store.read() as tx:
+                provider = tx.federation.provider_by_name(tenancy.id, provider_name)
+        if provider is None or provider.state != "ENABLED":
+            refusal = Refusal(
+                "NotAuthenticated",
+                "tenancy or identity provider is wrong, or the provider is disabled",
+                hint="an administrator knows: keystead identity-provider list",
+                kind="unauthenticated",
+            )
+            self._refuse(None, tenancy.id if tenancy else "", provider_name, source, request_id, refusal)
+        return provider
 
     def come_back(self, provider_id: str, came: Came, source: str, request_id: str) -> str:
         """The browser is back: who is it? Returns the address, on the client's own machine, that it is sent to.

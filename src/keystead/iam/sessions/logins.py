@@ -162,8 +162,32 @@ class Logins(Base):
             Refusal: `LoginPending`, `SlowDown` (a device asks again later), `LoginDenied`, `CodeInvalid`, `InvalidKey`.
         """
         self._guard.refresh()
-        now, nobody = self._clock.now(), _nobody(source, request_id)
+        now = self._clock.now()
         key = given_key(public_key) if public_key else None
+        found, principal = self._granted(kind, code, verifier, now, _nobody(source, request_id))
+        given = found.given
+        issued = self._tokens.issue(
+            principal,
+            now,
+            factors=given["factors"].split(),
+            session=given["session"],
+            key=key,
+            source=source,
+            risk=int(given["risk"]),
+        )
+        with self._store.note() as tx:
+            session = tx.sessions.session(principal.tenancy, given["session"])
+            if session is not None and key is not None and not session.key:
+                tx.sessions.bind(session, key.text)
+        caller = Caller(principal, request_id, source)
+        detail = {"token_id": issued.token_id, "session_id": given["session"], "way": kind}
+        self._guard.record(caller, "SIGN_IN", self._own(caller), "RedeemLogin", "allowed", detail=detail)
+        return issued
+
+    def _granted(
+        self, kind: Literal["browser", "device"], code: str, verifier: str, now: datetime, nobody: Caller
+    ) -> tuple[Login, Principal]:
+        """The login that the code stands for, allowed and from now on used up, and who it lets in."""
         with self._store.read() as tx:
             mark = _mark(code)
             found = tx.sessions.login(mark) if kind == "device" else tx.sessions.login_by_code("browser", mark)
@@ -184,24 +208,7 @@ class Logins(Base):
         principal = self._still(found)
         if principal is None:
             self._guard.refuse(nobody, "", _NOWHERE, "RedeemLogin", _invalid_code())
-        given = found.given
-        issued = self._tokens.issue(
-            principal,
-            now,
-            factors=given["factors"].split(),
-            session=given["session"],
-            key=key,
-            source=source,
-            risk=int(given["risk"]),
-        )
-        with self._store.note() as tx:
-            session = tx.sessions.session(principal.tenancy, given["session"])
-            if session is not None and key is not None and not session.key:
-                tx.sessions.bind(session, key.text)
-        caller = Caller(principal, request_id, source)
-        detail = {"token_id": issued.token_id, "session_id": given["session"], "way": kind}
-        self._guard.record(caller, "SIGN_IN", self._own(caller), "RedeemLogin", "allowed", detail=detail)
-        return issued
+        return found, principal
 
     def _pace(self, found: Login, now: datetime) -> None:
         """Raises: Refusal `SlowDown`."""

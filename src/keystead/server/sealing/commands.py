@@ -215,37 +215,13 @@ class _New:
 
 
 def _new(console: "Console", effective: Effective, wish: Wish) -> _New:
-    label = wish.label or wish.kind
     match wish.kind:
         case "key-file":
-            path = _needed(wish.to, "where shall the key file go?", "--to FILE, outside the state directory")
-            check_key_file_place(effective, path)
-            key_file = KeyFile.generate(wish.label or str(path))
-            return _New(
-                key_file, lambda: slots.put_key_file(path, key_file), lambda: read_key_file(path), key_file=path
-            )
+            return _new_key_file(effective, wish)
         case "passphrase":
-            made, text = Passphrase.generate(label)
-            told = text.reveal().decode()
-
-            def typed() -> Opener:
-                if not console.interactive or not sys.stdin.isatty():
-                    return made
-                return Passphrase(ask_secret(from_stdin=False, prompt="type it: ").reveal().decode(errors="replace"))
-
-            return _New(made, lambda: console.secret("passphrase of the region", told), typed, {"passphrase": told})
+            return _new_passphrase(console, wish)
         case "shares":
-            needed, count = wish.counts
-            shares = NewShares(needed, count, label)
-            words = [share.text.reveal().decode() for share in shares.shares]
-
-            def given_back() -> Opener:
-                if not console.interactive or not sys.stdin.isatty():
-                    return Shares(shares.shares[:needed])
-                console.remark(f"type {needed} of the new shares, so that it is certain that you have them")
-                return ask_shares(read_seal(effective.state / SEAL_NAME), from_stdin=False)
-
-            return _New(shares, lambda: tell_shares(console, shares), given_back, {"shares": words})
+            return _new_shares(console, effective, wish)
         case "recipient":
             path = _needed(wish.to, "whose is it?", "--to FILE, from `keystead recovery keygen`")
             proof = str(wish.proof or "")
@@ -263,6 +239,39 @@ def _new(console: "Console", effective: Effective, wish: Wish) -> _New:
             return _New(wrapping, lambda: None, lambda: wrapping)
         case _:
             raise Refusal("UnknownKind", f"there is no kind of slot {wish.kind!r}", hint=", ".join(KINDS))
+
+
+def _new_key_file(effective: Effective, wish: Wish) -> _New:
+    path = _needed(wish.to, "where shall the key file go?", "--to FILE, outside the state directory")
+    check_key_file_place(effective, path)
+    key_file = KeyFile.generate(wish.label or str(path))
+    return _New(key_file, lambda: slots.put_key_file(path, key_file), lambda: read_key_file(path), key_file=path)
+
+
+def _new_passphrase(console: "Console", wish: Wish) -> _New:
+    made, text = Passphrase.generate(wish.label or wish.kind)
+    told = text.reveal().decode()
+
+    def typed() -> Opener:
+        if not console.interactive or not sys.stdin.isatty():
+            return made
+        return Passphrase(ask_secret(from_stdin=False, prompt="type it: ").reveal().decode(errors="replace"))
+
+    return _New(made, lambda: console.secret("passphrase of the region", told), typed, {"passphrase": told})
+
+
+def _new_shares(console: "Console", effective: Effective, wish: Wish) -> _New:
+    needed, count = wish.counts
+    shares = NewShares(needed, count, wish.label or wish.kind)
+    words = [share.text.reveal().decode() for share in shares.shares]
+
+    def given_back() -> Opener:
+        if not console.interactive or not sys.stdin.isatty():
+            return Shares(shares.shares[:needed])
+        console.remark(f"type {needed} of the new shares, so that it is certain that you have them")
+        return ask_shares(read_seal(effective.state / SEAL_NAME), from_stdin=False)
+
+    return _New(shares, lambda: tell_shares(console, shares), given_back, {"shares": words})
 
 
 def _needed(path: str, question: str, hint: str) -> Path:
