@@ -18,10 +18,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
+import h11
 import msgspec
 
 from keystead.adapters.jose import JoseCodec
-from keystead.adapters.unix_http import UnixConnection
+from keystead.adapters.unix_http import UnixConnection, UnixLine
 from keystead.core.clock import Clock, isoformat
 from keystead.core.errors import Fault, Kind, Refusal, Unavailable
 from keystead.databases.desk import HostView, Opened, Report
@@ -119,22 +120,19 @@ class ApiDesk:
         """As `_send`, on this thread's own connection; one that was closed at the other end is made anew, once."""
         headers = {"Authorization": f"Bearer {self._bearer()}", "Content-Type": "application/json"}
         while True:
-            kept: UnixConnection | None = getattr(self._kept, "connection", None)
-            connection = kept or UnixConnection(self._path, LOGIN_SECONDS)
-            self._kept.connection = None
+            kept: UnixLine | None = getattr(self._kept, "line", None)
+            self._kept.line = line = None
             try:
-                connection.request("POST", BASE + path, content, headers)
-                response = connection.getresponse()
-                told = response.status, response.headers.get("Date", ""), response.read()
-            except (OSError, http.client.HTTPException) as error:
-                connection.close()
+                line = kept or UnixLine(self._path, LOGIN_SECONDS)
+                told = line.post(BASE + path, headers, content)
+            except (OSError, h11.ProtocolError) as error:
+                if line is not None:
+                    line.close()
                 if kept is None or isinstance(error, TimeoutError):
                     raise Unavailable("DeskUnavailable", "the region does not answer") from error
                 continue
-            if response.will_close:
-                connection.close()
-            else:
-                self._kept.connection = connection
+            if line.keep():
+                self._kept.line = line
             return told
 
     def _ask(self, path: str, body: dict[str, Any] | None, timeout: float) -> bytes:

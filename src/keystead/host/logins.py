@@ -13,7 +13,6 @@ expired token needs nobody's answer. Sessions that are in no book (an earlier li
 """
 
 import json
-import queue
 import socket
 import struct
 import threading
@@ -37,7 +36,6 @@ from keystead.databases.logins.model import (
 from keystead.databases.node import LoginNode
 
 THREADS = 4
-WAITING = 512
 SECONDS = 2.0
 WATCH_SECONDS = 1.0
 UNDECIDED_SECONDS = 2.5
@@ -142,8 +140,6 @@ class Door:
         self._seen: dict[int, float] = {}
         self._entered: dict[int, float] = {}
         self._listening: socket.socket | None = None
-        self._calls: queue.SimpleQueue[socket.socket | None] = queue.SimpleQueue()
-        self._waiting = threading.BoundedSemaphore(WAITING)
         self._threads = threads
 
     def open(self) -> bool:
@@ -153,18 +149,16 @@ class Door:
             return False
         self._listening = socket.socket(fileno=descriptor)
         self._recall()
-        for work in (self._accept, *(self._serve,) * self._threads):
-            threading.Thread(target=work, name="login", daemon=True).start()
+        for _ in range(self._threads):
+            threading.Thread(target=self._serve, name="login", daemon=True).start()
         return True
 
     def close(self) -> None:
         listening, self._listening = self._listening, None
         if listening is not None:
             with suppress(OSError):
-                listening.shutdown(socket.SHUT_RDWR)  # wakes who accepts
+                listening.shutdown(socket.SHUT_RDWR)  # wakes who accept
             listening.close()
-        for _ in range(self._threads):
-            self._calls.put(None)
 
     def watch(self) -> None:
         """End the sessions that have nothing to rest upon any more. Raises: Unavailable: the server does not answer."""
@@ -240,21 +234,14 @@ class Door:
 
     # the socket
 
-    def _accept(self) -> None:
+    def _serve(self) -> None:
+        """One login after the other. Those that wait do so in the socket's backlog, which is bounded."""
         listening = self._listening
         while listening is not None and self._listening is listening:
             try:
                 caller, _ = listening.accept()
             except OSError:
                 return
-            if self._waiting.acquire(blocking=False):
-                self._calls.put(caller)
-            else:
-                caller.close()  # the plugin takes it for a no
-
-    def _serve(self) -> None:
-        while (caller := self._calls.get()) is not None:
-            self._waiting.release()
             with caller, suppress(OSError):
                 caller.settimeout(SECONDS)
                 caller.sendall(self._answer(caller))
@@ -351,7 +338,7 @@ class Doors:
 
 
 def _line(number: int, book: Book) -> bytes:
-    told = asdict(book) | {
+    told = {each: getattr(book, each) for each in Book.__slots__} | {
         "connection": number,
         "issued_at": isoformat_exact(book.issued_at),
         "expires_at": isoformat_exact(book.expires_at),

@@ -64,7 +64,7 @@ class NodeLogins(ABC):
 
     def is_server(self, pid: int) -> bool:
         server = self._server
-        return server is not None and server.process.pid == pid and server.process.identity.is_alive()
+        return server is not None and server.process.pid == pid and server.process.is_alive()
 
     def put_logins(self, mappings: Sequence[LoginMapping]) -> Sequence[MappingReport]:
         with self._admin() as admin:
@@ -79,9 +79,11 @@ class NodeLogins(ABC):
             logins.end_sessions(admin, connections)
 
     def note_login(self, line: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        with open(os.open(self._notes, flags, 0o600), "ab") as file:
-            file.write(line + b"\n")
+        file = os.open(self._notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(file, line + b"\n")
+        finally:
+            os.close(file)
 
     def noted_logins(self) -> Sequence[bytes]:
         with contextlib.suppress(OSError):
