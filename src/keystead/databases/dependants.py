@@ -8,6 +8,9 @@
 Headers are read before a transaction and remembered: a backup's bytes never change. Rows are read inside it, so that
 what is counted is what the transaction changes against. A header that cannot be read is not nothing: its backup counts
 by its record, and says so.
+
+Keys may be shared with other tenancies: what those keep counts as well. Who asks sees that there is something, and what
+it is called only where that may be inspected, which across tenancies nothing is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,7 +87,7 @@ class DatabaseSurvey:
         self._headers = headers
 
     def needs(self, tx: VaultTx, key: Key) -> Sequence[Need]:
-        """Every system, node, backup and job that needs the key."""
+        """Every system, node, backup and job that needs the key, of whatever tenancy."""
         rows = cast(DatabaseTx, tx)  # one store: every package sees its transactions through its own rows
         systems = self._systems(rows, key)
         backups = self._backups(rows, key)
@@ -95,12 +98,12 @@ class DatabaseSurvey:
 
     def _systems(self, tx: DatabaseTx, key: Key) -> list[tuple[DbSystem, Need]]:
         versions: dict[str, list[int]] = {}
-        for row in tx.databases.store_keys(key.tenancy):
+        for row in tx.databases.store_keys():
             named, number, _ = _named_by(row.blob, row.parent, row.parent_version)
             if named == key.id:
                 versions.setdefault(row.system, []).append(number)
         found = []
-        for system in sorted(tx.databases.of_tenancy(key.tenancy), key=lambda system: system.name):
+        for system in sorted(tx.databases.all_systems(), key=lambda system: system.name):
             numbers = versions.get(system.id, [])
             if not numbers and system.key != key.id:
                 continue
@@ -122,11 +125,11 @@ class DatabaseSurvey:
         return found
 
     def _backups(self, tx: DatabaseTx, key: Key) -> list[Need]:
-        records = {backup.id: backup for backup in tx.databases.all_backups(key.tenancy)}
+        records = {backup.id: backup for backup in tx.databases.all_backups()}
         named = sorted(records.values(), key=lambda backup: backup.name)
         found = [need for backup in named if (need := self._backup(backup, key)) is not None]
         for name, header in self._headers.items():
-            if name not in records and header.tenancy == key.tenancy and header.key == key.id:
+            if name not in records and header.key == key.id:
                 found.append(_unrecorded(name, header, key))
         return found
 
@@ -193,7 +196,7 @@ def _unrecorded(name: str, header: Header, key: Key) -> Need:
         kind="backup",
         id=name,
         name=f"a backup of {header.system_name}",
-        compartment=key.compartment,
+        compartment=key.compartment if header.tenancy == key.tenancy else "",
         versions=(header.key_version,),
         evidence="header",
         problem="there is no record of it: without one it cannot be restored, and can be deleted",
@@ -203,7 +206,7 @@ def _unrecorded(name: str, header: Header, key: Key) -> Need:
 def _jobs(tx: DatabaseTx, key: Key, needs: Sequence[Need]) -> list[Need]:
     by_id = {need.id: need for need in needs}
     found = []
-    for job in tx.jobs.unfinished(key.tenancy):
+    for job in tx.jobs.unfinished():
         about = [by_id[thing] for thing in (job.resource, job.input.get("backup", "")) if thing in by_id]
         if about and job.kind in USES_KEYS:
             found.append(_job(job, about))

@@ -129,9 +129,11 @@ class Guard:
         """Have `gate` say what needs the approval of others. Whoever builds the region sets it, once."""
         self._gate = gate
 
-    def may(self, caller: Caller, permission: str, target: Target) -> bool:
-        """Whether the caller would be permitted. Records nothing: for hints and previews, never instead of `permit`."""
-        allowed = self._decide(caller, permission, target).allowed and not self._unreached(caller, target)
+    def may(self, caller: Caller, permission: str, target: Target, *, newborn: bool = False) -> bool:
+        """Whether the caller would be permitted. Records nothing: for hints and previews, never instead of `permit`.
+        `newborn`: as in `require`.
+        """
+        allowed = self._decide(caller, permission, target, newborn).allowed and not self._unreached(caller, target)
         return allowed and not self._lacks_factor(caller)
 
     def record(
@@ -293,7 +295,7 @@ class Guard:
             memo = {}
             self._memo = (generation, memo)
         memo_key = (caller.principal.id, permission, target.id)
-        known = memo.get(memo_key)
+        known = None if newborn else memo.get(memo_key)
         if known is not None and (known[0] is target or known[0] == target):
             return known[1]
         decision = self._evaluate(caller, permission, target, newborn, operation)

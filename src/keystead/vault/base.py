@@ -4,6 +4,7 @@ Nothing here guards by itself.
 """
 
 from dataclasses import replace
+from functools import partial
 
 from keystead.core.clock import Clock
 from keystead.core.errors import Refusal, Unavailable, not_found
@@ -93,8 +94,10 @@ class Base:
             self._guard.refuse(caller, permission, current.target, operation, refusal)
         return current
 
-    def _entry(self, caller: Caller, key_id: str) -> Entry:
-        """The caller's key, as of the start of the request. Service-managed keys are seen only by their system."""
+    def _entry(self, caller: Caller, key_id: str, *, newborn: bool = False) -> Entry:
+        """The caller's key, as of the start of the request. Service-managed keys are seen only by their system.
+        `newborn`: as in `Guard.require`.
+        """
         entry = self._keyring.get(key_id)
         if entry is None:
             parse_id(key_id, "key")
@@ -106,15 +109,15 @@ class Base:
         key = entry.key
         if key.managed_by and key.managed_by != caller.principal.id:
             raise not_found("key")
-        if key.tenancy != caller.principal.tenancy and not self._shared_with(caller, entry):
+        if key.tenancy != caller.principal.tenancy and not self._shared_with(caller, entry, newborn):
             raise not_found("key")
         return entry
 
-    def _shared_with(self, caller: Caller, entry: Entry) -> bool:
+    def _shared_with(self, caller: Caller, entry: Entry, newborn: bool) -> bool:
         """Whether both tenancies let the caller do anything with a key of another one; else it looks absent."""
         if caller.principal.type == "service":
             return False
-        may = self._guard.may
+        may = partial(self._guard.may, newborn=newborn)
         return any(may(caller, each, entry.target) for each in _SHARED) or may(caller, "KEY_ASSOCIATE", entry.delegate)
 
     def _vault(self, caller: Caller, vault_id: str) -> tuple[Vault, Target]:

@@ -19,6 +19,8 @@ from keystead.vault.vaults import VaultActs
 class Vaults(VaultActs, Imports, KeyBackups, Insight, Foreign):
     """Vaults and keys."""
 
-    def entry_of(self, caller: Caller, key_id: str) -> Entry:
-        """The key as the keyring has it, in the caller's tenancy. Guards nothing by itself."""
-        return self._entry(caller, key_id)
+    def entry_of(self, caller: Caller, key_id: str, *, newborn: bool = False) -> Entry:
+        """The key as the keyring has it, of the caller's tenancy or shared with it. Guards nothing by itself.
+        `newborn`: as in `Guard.require`.
+        """
+        return self._entry(caller, key_id, newborn=newborn)

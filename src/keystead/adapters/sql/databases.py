@@ -38,9 +38,6 @@ class SqlDatabaseRows:
             DbSystem, page, tenancy=tenancy, compartment=compartment, name=name or ..., state=LIVING
         )
 
-    def of_tenancy(self, tenancy: str) -> Sequence[DbSystem]:
-        return self._systems.all(DbSystem, "id", tenancy=tenancy, state=LIVING)
-
     def on_machine(self, machine: str) -> Sequence[DbSystem]:
         return [found for found in self._systems.all(DbSystem, "id", machine=machine) if found.state != GONE]
 
@@ -85,8 +82,8 @@ class SqlDatabaseRows:
     def wrapped(self, tenancy: str, system: str) -> Sequence[WrappedKey]:
         return self._wrapped.all(WrappedKey, "kind", "slot", "number", tenancy=tenancy, system=system)
 
-    def store_keys(self, tenancy: str) -> Sequence[WrappedKey]:
-        return self._wrapped.all(WrappedKey, "system", tenancy=tenancy, kind="store")
+    def store_keys(self) -> Sequence[WrappedKey]:
+        return self._wrapped.all(WrappedKey, "system", kind="store")
 
     def drop_wrapped(self, tenancy: str, system: str) -> None:
         self._wrapped.delete(tenancy=tenancy, system=system)
@@ -104,8 +101,8 @@ class SqlDatabaseRows:
     def backups_of(self, tenancy: str, system: str) -> Sequence[Backup]:
         return self._backups.all(Backup, "name", tenancy=tenancy, system=system, state=KEPT)
 
-    def all_backups(self, tenancy: str) -> Sequence[Backup]:
-        return self._backups.all(Backup, "id", tenancy=tenancy, state=KEPT)
+    def all_backups(self) -> Sequence[Backup]:
+        return self._backups.all(Backup, "id", state=KEPT)
 
     def change_backup(self, before: Backup, after: Backup) -> bool:
         where = {"tenancy": before.tenancy, "id": before.id, "state": before.state, "version": before.version}

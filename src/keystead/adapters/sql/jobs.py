@@ -36,8 +36,8 @@ class SqlJobRows:
         query = query.order_by(columns.created_at.desc(), columns.id.desc()).limit(page.limit + 1)
         return [read(Job, dict(row)) for row in self._connection.execute(query).mappings()]
 
-    def unfinished(self, tenancy: str) -> Sequence[Job]:
-        return self._jobs.all(Job, "created_at", tenancy=tenancy, state=OPEN)
+    def unfinished(self) -> Sequence[Job]:
+        return self._jobs.all(Job, "created_at", state=OPEN)
 
     def open_for(self, tenancy: str, resource: str) -> Job | None:
         return self._jobs.one(Job, tenancy=tenancy, resource=resource, state=OPEN)

@@ -62,7 +62,7 @@ class Associations:
     def allow(self, caller: Caller, key_id: str, operation: str, *, newborn: bool = False, to: Use = "seal") -> Entry:
         """Check that the caller may associate this key, now. Raises: Refusal (recorded)."""
         self._snapshot.refresh()  # a job's step has no request that did so
-        entry = self._vaults.entry_of(caller, key_id)
+        entry = self._vaults.entry_of(caller, key_id, newborn=newborn)
         if not self._may_name(caller, entry):
             self._guard.require(caller, PERMISSION, entry.delegate, operation, newborn=newborn)
         self._require(caller, entry, operation, None, to)

@@ -341,7 +341,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "CreateDbSystem", "POST", "/db-systems", "Create a database system", create_db_system, "db-systems",
         request=CreateDbSystem, reply=NewDbSystemReply, status=202, permissions=("MYSQL_INSTANCE_CREATE",),
         creates=True, secrets=("admin_password",),
-        description="With a CMEK both the caller and the system's own identity need KEY_ASSOCIATE on it.",
+        description="With a CMEK the caller needs KEY_ASSOCIATE or KEY_READ on it, the system itself KEY_ASSOCIATE.",
         waits=keystore_of,
     ),
     Operation(
