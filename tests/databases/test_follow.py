@@ -1,6 +1,6 @@
 """Systems that follow their key: rewrapped under each new version, once, and only while both may be used."""
 
-from tests.databases.test_service import stored
+from tests.databases.systems import stored
 from tests.fakes.calls import Things
 from tests.fakes.domain import DomainRegion
 

@@ -6,70 +6,20 @@ from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
+from tests.databases.systems import ALL, create, rows, store_key, stored, unchanged, wrapped
 from tests.fakes.calls import Things, active
 from tests.fakes.domain import REGION, DomainRegion
 from tests.refusals import refused
 
-from keystead.core.errors import Refusal, Unreadable
+from keystead.core.errors import Unreadable
 from keystead.core.ids import MachineId, new_id
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.databases.accounts import native_password_hash
-from keystead.databases.creation import Created, NewSystem
 from keystead.databases.hierarchy import StoreKey
-from keystead.databases.model import LEGAL, Act, DbSystem, SystemState, WrappedKey
+from keystead.databases.model import LEGAL, Act, DbSystem, SystemState
 from keystead.databases.placement import Placement
 from keystead.iam.model import Caller
-
-ALL = PageRequest(1000)
-
-
-def unchanged(region: DomainRegion, run: Callable[[], object]) -> Refusal:
-    generation, counts = region.snapshot.refresh(), rows(region)
-    refusal = refused(run)
-    assert region.snapshot.refresh() == generation
-    assert rows(region) == counts
-    return refusal
-
-
-def rows(region: DomainRegion) -> dict[str, int]:
-    """How many rows each table has."""
-    tables = (
-        "db_systems",
-        "wrapped_keys",
-        "jobs",
-        "keys",
-        "key_versions",
-        "resource_principals",
-        "backups",
-        "audit_outbox",
-    )
-    with region.store.read() as tx:
-        return {table: tx.connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one() for table in tables}
-
-
-def create(region: DomainRegion, things: Things, name: str = "trains", **wanted: Any) -> Created:
-    wanted = {"key": things.key} | wanted
-    made = region.databases.create(region.admin, NewSystem(things.compartment, name, **wanted))
-    region.snapshot.refresh()
-    return made
-
-
-def stored(region: DomainRegion, system_id: str) -> DbSystem:
-    with region.store.read() as tx:
-        found = tx.databases.system(region.tenancy, system_id)
-    assert found is not None
-    return found
-
-
-def wrapped(region: DomainRegion, system_id: str) -> list[WrappedKey]:
-    with region.store.read() as tx:
-        return list(tx.databases.wrapped(region.tenancy, system_id))
-
-
-def store_key(region: DomainRegion, system_id: str) -> bytes:
-    return region.desk.open_store_key(region.host(), system_id).store_key
-
 
 # creating
 
@@ -270,70 +220,6 @@ def test_a_data_key_moved_to_another_system_slot_or_number_does_not_open(region:
             StoreKey(Secret(store_key(region, one.id)), tenancy, place, one.id).open(mine[0])  # type: ignore[arg-type]
 
 
-# change of key
-
-
-def other_key(region: DomainRegion, things: Things) -> str:
-    key = region.vaults.create_key(region.admin, things.compartment, things.vault, "other").id
-    region.snapshot.refresh()
-    return key
-
-
-def test_the_key_changes_in_every_direction_and_no_data_key_is_touched(region: DomainRegion, things: Things) -> None:
-    system, another = things.system, other_key(region, things)
-    material, before = store_key(region, system), wrapped(region, system)
-    change = region.databases.change_key
-
-    def after_change(key: str | None) -> DbSystem:
-        changed = change(region.admin, system, key)
-        assert changed == stored(region, system)
-        assert store_key(region, system) == material
-        now = wrapped(region, system)
-        assert [row for row in now if row.kind == "data"] == [row for row in before if row.kind == "data"]
-        (row,) = [row for row in now if row.kind == "store"]
-        assert (row.parent, row.parent_version) == (changed.key, changed.key_version)
-        return changed
-
-    assert after_change(another).key == another
-    managed = after_change(None)
-    assert managed.service_managed
-    assert managed.key not in (another, things.key)
-    assert not after_change(things.key).service_managed
-    assert after_change(None).key == managed.key, "its service-managed key is kept"
-    region.vaults.disable(region.admin, things.key)
-    region.vaults.disable(region.admin, another)
-    assert store_key(region, system) == material
-
-
-def test_a_rotated_key_is_followed_by_asking_for_it_again(region: DomainRegion, things: Things) -> None:
-    region.vaults.rotate(region.admin, things.key)
-    assert stored(region, things.system).key_version == 1
-    assert region.databases.change_key(region.admin, things.system, things.key).key_version == 2
-
-
-@pytest.mark.parametrize("which", ["old", "new"])
-def test_the_key_does_not_change_while_either_may_not_be_used(region: DomainRegion, things: Things, which: str) -> None:
-    another = other_key(region, things)
-    region.vaults.disable(region.admin, things.key if which == "old" else another)
-    refusal = unchanged(region, lambda: region.databases.change_key(region.admin, things.system, another))
-    assert (refusal.code, refusal.recorded) == ("KeyNotUsable", True)
-
-
-def test_of_two_changes_of_key_at_once_one_is_told(region: DomainRegion, things: Things) -> None:
-    """The second began before the first was written."""
-    another, rewrap = other_key(region, things), region.associations.rewrap
-
-    def slowly(*given: Any) -> Any:
-        region.associations.rewrap = rewrap  # type: ignore[method-assign]
-        region.databases.change_key(region.admin, things.system, another)
-        return rewrap(*given)
-
-    region.associations.rewrap = slowly  # type: ignore[method-assign]
-    assert refused(lambda: region.databases.change_key(region.admin, things.system, None)).code == "Stale"
-    assert stored(region, things.system).key == another
-    store_key(region, things.system)
-
-
 # what is legal when
 
 ACTS: dict[Act, Callable[[DomainRegion, str], object]] = {
@@ -346,6 +232,8 @@ ACTS: dict[Act, Callable[[DomainRegion, str], object]] = {
     "verify": lambda r, s: r.databases.verify(r.admin, s),
     "backup": lambda r, s: r.databases.create_backup(r.admin, s, "tuesday"),
 }
+
+
 DONE: dict[Act, tuple[str, str]] = {
     "start": ("STARTING", "running"), "stop": ("STOPPING", "stopped"), "restart": ("UPDATING", "running"),
     "delete": ("DELETING", "deleted"), "rotate": ("UPDATING", "running"),
@@ -471,58 +359,6 @@ def test_lists_show_one_compartment_by_name_and_in_pages(region: DomainRegion, t
     assert not region.databases.list_systems(region.admin, region.tenancy, ALL).items
     (found,) = region.databases.list_systems(region.admin, things.compartment, ALL, "FLIGHTS").items
     assert found.id == things.system
-
-
-# backups
-
-
-def test_a_backup_needs_a_key_that_outlives_its_system(region: DomainRegion, things: Things) -> None:
-    region.databases.change_key(region.admin, things.system, None)
-    refusal = unchanged(region, lambda: region.databases.create_backup(region.admin, things.system, "b"))
-    assert refusal.code == "KeyNeeded"
-    backup, _ = region.databases.create_backup(region.admin, things.system, "b", things.key)
-    assert backup.key == things.key
-
-
-def test_a_backup_under_a_key_that_may_not_be_used_is_refused(region: DomainRegion, things: Things) -> None:
-    another = other_key(region, things)
-    region.vaults.disable(region.admin, another)
-    refusal = unchanged(region, lambda: region.databases.create_backup(region.admin, things.system, "b", another))
-    assert refusal.code == "KeyNotUsable"
-
-
-def test_a_backups_name_is_taken_once(region: DomainRegion, things: Things) -> None:
-    refusal = unchanged(region, lambda: region.databases.create_backup(region.admin, things.system, "MONDAY"))
-    assert refusal.code == "NameTaken"
-
-
-def test_a_backup_that_is_being_taken_is_neither_deleted_nor_restored(region: DomainRegion, things: Things) -> None:
-    backup, _ = region.databases.create_backup(region.admin, things.system, "b")
-    for run in (
-        lambda: region.databases.delete_backup(region.admin, backup.id),
-        lambda: region.databases.restore(region.admin, backup.id, NewSystem(things.compartment, "r", things.key)),
-    ):
-        assert unchanged(region, run).code == "IllegalState"
-
-
-def test_a_backup_left_half_done_can_be_deleted(region: DomainRegion, things: Things) -> None:
-    """Its system was deleted while it was taken, or its deletion failed."""
-    backup, _ = region.databases.create_backup(region.admin, things.system, "b")
-    region.databases.delete(region.admin, things.system)
-    region.databases.delete_backup(region.admin, backup.id)
-    assert region.databases.get_backup(region.admin, backup.id).state == "DELETING"
-    assert refused(lambda: region.databases.delete_backup(region.admin, backup.id)).code == "IllegalState"
-    with region.store.note() as tx:
-        tx.jobs.cancel_for(region.tenancy, backup.id, region.clock.now())
-    region.databases.delete_backup(region.admin, backup.id)
-
-
-def test_a_restore_is_a_system_of_its_own_with_no_data_keys_yet(region: DomainRegion, things: Things) -> None:
-    another = other_key(region, things)
-    made = region.databases.restore(region.admin, things.backup, NewSystem(things.compartment, "copy", another))
-    assert (made.system.restored_from, made.system.key, made.job.kind) == (things.backup, another, "restore")
-    assert [key.kind for key in wrapped(region, made.system.id)] == ["store"]
-    assert dict(made.job.input) == {"backup": things.backup}
 
 
 # somebody else writes the same system in between
