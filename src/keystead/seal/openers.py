@@ -156,10 +156,40 @@ class Shares:
         """The key of `slot`. Raises: Unreadable: it is of another set."""
         if not isinstance(slot.means, Quorum) or slot.means.set != self._set:
             raise Unreadable
-        return kdf.subkey(self._secret.reveal(), _SHARES_PURPOSE, slot.id.encode())
+        return self.key(slot.id)
+
+    def key(self, slot_id: str) -> bytes:
+        """The key of the slot of that id."""
+        return kdf.subkey(self._secret.reveal(), _SHARES_PURPOSE, slot_id.encode())
+
+    def again(self, slot: Slot) -> "SameShares":
+        """Makes a slot that the same shares open, like `slot`. Raises: Unreadable: they do not open that one."""
+        self.slot_key(slot)
+        return SameShares(self, slot)
 
     def __repr__(self) -> str:
         return "Shares(…)"
+
+
+class SameShares:
+    """Makes a slot, and opens it, by shares that people hold already."""
+
+    __slots__ = ("_quorum", "_shares", "label")
+    kind: Final[Literal["shares"]] = "shares"
+
+    def __init__(self, shares: Shares, slot: Slot) -> None:
+        """Raises: Unreadable."""
+        if not isinstance(slot.means, Quorum):
+            raise Unreadable
+        self._shares, self._quorum, self.label = shares, slot.means, slot.label
+
+    def make(self, slot_id: str) -> tuple[Quorum, bytes]:
+        """Set, threshold and count as they were, and the key."""
+        return self._quorum, self._shares.key(slot_id)
+
+    def slot_key(self, slot: Slot) -> bytes:
+        """The key of `slot`. Raises: Unreadable."""
+        return self._shares.slot_key(slot)
 
 
 class RecipientFile:
@@ -176,6 +206,13 @@ class RecipientFile:
             recipient.check_public(self._public)
         except ValueError:
             raise _not_a("InvalidRecipient", "a recipient file", RECIPIENT_PREFIX) from None
+
+    @classmethod
+    def of(cls, means: Recipient, label: str) -> "RecipientFile":
+        """Whom a slot is sealed to. Raises: Unreadable, by a suite that we do not know."""
+        if means.suite != recipient.SUITE:
+            raise Unreadable
+        return cls(RECIPIENT_PREFIX + base64.b64encode(means.public) + b"\n", label)
 
     def content(self) -> bytes:
         """The file."""
@@ -252,8 +289,8 @@ class WrappingKey:
         return key
 
 
-Maker = KeyFile | Passphrase | NewShares | RecipientFile | WrappingKey
-Opener = KeyFile | Passphrase | Shares | Identity | WrappingKey
+Maker = KeyFile | Passphrase | NewShares | SameShares | RecipientFile | WrappingKey
+Opener = KeyFile | Passphrase | Shares | SameShares | Identity | WrappingKey
 
 
 def _decode(content: bytes) -> bytes:

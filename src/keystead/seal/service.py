@@ -99,6 +99,29 @@ def open(seal: SealFile, opener: Opener) -> RootKey:
     raise Unreadable
 
 
+def open_slot(seal: SealFile, slot: Slot, opener: Opener) -> RootKey:
+    """As `open`, by this slot and no other. Raises: Unreadable."""
+    root = _try(seal.region, slot, opener)
+    if root is None:
+        raise Unreadable
+    try:
+        _verify(seal, root)
+    except Unreadable:
+        root.wipe()
+        raise
+    return root
+
+
+def replace_root(seal: SealFile, makers: Sequence[Maker], now: datetime) -> tuple[SealFile, RootKey]:
+    """A new random root key for the region of `seal`, with one slot for each maker; generations go on.
+
+    Raises:
+        Refusal: as `create`.
+    """
+    made, root = create(seal.region, makers, now)
+    return _signed(replace(made, generation=seal.generation + 1), root), root
+
+
 def add_slot(seal: SealFile, root: RootKey, maker: Maker, now: datetime) -> SealFile:
     """The seal with one more slot.
 

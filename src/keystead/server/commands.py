@@ -14,6 +14,7 @@ from keystead.server import settings
 from keystead.server.process import confine
 from keystead.server.sealing import mark
 from keystead.server.sealing.commands import Opening, given_for, read_counts, tell_shares
+from keystead.server.sealing.newroot import settle
 from keystead.server.sealing.unseal import ask_passphrase, open_by_itself, open_root
 from keystead.server.sections import SECTIONS, Settings
 from keystead.server.settings import Effective
@@ -93,6 +94,7 @@ def process(name: str, config: Path | None, state: Path | None, *, from_stdin: b
 
 def _root(effective: Effective, from_stdin: bool) -> RootKey | None:
     """The root key; None: the region starts sealed."""
+    settle(effective)
     if from_stdin:
         return open_root(effective, ask_passphrase(from_stdin=True))
     return open_by_itself(effective)

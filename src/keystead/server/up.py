@@ -23,6 +23,7 @@ from keystead.server.process import confine, probe, ready
 from keystead.server.process.locks import Lock, holder
 from keystead.server.process.supervise import Supervisor, Task
 from keystead.server.sealing import mark
+from keystead.server.sealing.newroot import settle
 from keystead.server.sealing.unseal import SEAL_NAME, ask_passphrase, open_by_itself, open_root, read_seal
 from keystead.server.sealing.warden import Warden
 from keystead.server.serve import check_port, check_ports, drop_sealed_tls, keep_sealed_tls, preload, socket_path, tasks
@@ -139,6 +140,7 @@ def quiet(effective: Effective, what: str) -> Iterator[None]:
 def _run(effective: Effective, how: Start, on_ready: Callable[[], None], restarted: Callable[[str, int], None]) -> None:
     with Lock(effective.runtime / LOCK_NAME, "up"):
         confine.lock_memory()
+        settle(effective)
         root = _open(effective, how)
         _preflight(effective, how.accept_rollback)
         preload()

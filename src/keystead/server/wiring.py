@@ -59,13 +59,13 @@ from keystead.server import authority
 from keystead.server.keystores import keystores
 from keystead.server.machine import this_machine
 from keystead.server.sealing.door import Closed, OpenSealDoor, SealDoor
+from keystead.server.sealing.newroot import keyring_of
 from keystead.server.sealing.warden import ordered
 from keystead.server.settings import Effective, ranged
 from keystead.server.state.backup import StateBackup
 from keystead.server.state.opening import INDEX_FILE, RESERVE_FILE, SEGMENTS, STATE_FILE, open_state
 from keystead.server.token_keys import RegionRsa
 from keystead.server.trail import AuditTrail
-from keystead.vault.memory.keyring import Keyring
 from keystead.vault.memory.snapshot import Snapshot
 from keystead.vault.service import Vaults
 from keystead.vault.use.association import Associations
@@ -131,7 +131,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     store = SqlStore(engine, clock, Reserve(effective.state / RESERVE_FILE))
     freshness = SqliteFreshness(effective.state / STATE_FILE)
     directory = Directory(clock)
-    keyring = Keyring(root.subkey("vault-store"), directory, region)
+    keyring = keyring_of(engine, root, directory)
     for keystore in keystores(effective, keyring.software):
         keyring.join(keystore)
     snapshot = Snapshot(directory, keyring, OncePerTurn(freshness), on_demand=True)

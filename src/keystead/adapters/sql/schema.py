@@ -105,6 +105,7 @@ region = sa.Table(
     _moment("changed_at"),
     _moment("created_at"),
     _flag("rollback_accepted"),
+    _text("root_mark"),
 )
 
 tenancies = sa.Table(

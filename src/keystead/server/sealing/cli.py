@@ -79,6 +79,7 @@ def add_to(app: typer.Typer, seal: typer.Typer) -> None:
     command(seal, "add")(add)
     command(seal, "remove")(remove)
     command(seal, "migrate")(migrate)
+    command(seal, "rotate")(rotate)
     command(recovery, "keygen")(keygen)
     command(recovery, "drill")(drill)
 
@@ -119,6 +120,27 @@ def migrate(
     from keystead.server.sealing import commands
 
     commands.migrate(session.console, where.config, where.state, opening.read(), slot, new.wish(kind, proof))
+
+
+def rotate(
+    session: Session,
+    where: Where,
+    opening: Opening,
+    drop: Annotated[
+        list[str] | None, typer.Option("--drop", metavar="SLOT", help="Leave this slot behind. May be repeated.")
+    ] = None,
+    key_file: Annotated[
+        list[Path] | None,
+        typer.Option("--key-file", metavar="FILE", help="Another key file that shall go on. May be repeated."),
+    ] = None,
+) -> None:
+    """A new root key: everything is wrapped anew. The region must be down; tokens are void afterwards.
+
+    Slots of tokens, other KMS and recipients are made anew by themselves; passphrases and shares are asked for.
+    """
+    from keystead.server.sealing import commands
+
+    commands.rotate(session.console, where.config, where.state, opening.read(), drop or [], key_file or [])
 
 
 def keygen(

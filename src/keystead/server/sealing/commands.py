@@ -1,19 +1,20 @@
 """`keystead seal ...` and `keystead recovery ...` on the region's own machine."""
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from keystead.core.clock import SystemClock
-from keystead.core.errors import Refusal
+from keystead.core.errors import Refusal, Unreadable
 from keystead.crypto.shares import check_counts
-from keystead.seal.model import KINDS, SealFile
-from keystead.seal.openers import Identity, KeyFile, Maker, NewShares, Opener, Passphrase, Shares
+from keystead.seal import service as sealing
+from keystead.seal.model import KINDS, Recipient, SealFile, Slot, Wrapping
+from keystead.seal.openers import Identity, KeyFile, Maker, NewShares, Opener, Passphrase, RecipientFile, Shares
 from keystead.server import settings
 from keystead.server.process import confine
-from keystead.server.sealing import slots
+from keystead.server.sealing import newroot, slots
 from keystead.server.sealing.unseal import (
     SEAL_NAME,
     ask_secret,
@@ -157,6 +158,88 @@ def _told(console: "Console", done: slots.Changed, new: "_New | None" = None) ->
     if done.removed is not None:
         console.say(f"slot {done.removed.id} ({done.removed.kind}) is taken away: generation {done.seal.generation}")
         console.remark("copies of the older seal file still open with it: destroy them, and what opened them")
+
+
+def rotate(
+    console: "Console",
+    config: Path | None,
+    state: Path | None,
+    how: Opening,
+    drop: Sequence[str],
+    files: Sequence[Path],
+) -> None:
+    """`seal rotate`."""
+    confine.confine()
+    effective = settings.load(config, state)
+    newroot.settle(effective)
+    opener = opener_for(effective, how)
+    done = newroot.replace(
+        effective, opener, lambda seal: _all_again(effective, seal, opener, how, drop, files), SystemClock()
+    )
+    if effective.key_file is not None and not slots.fits(done.seal, ("key-file",)):
+        slots.name_key_file(effective, None)
+    if console.json:
+        dropped = [slots.describe(slot) for slot in done.dropped]
+        console.document({"generation": done.seal.generation, "dropped": dropped, "wrapped": dict(done.wrapped)})
+        return
+    console.say(f"the root key is new: generation {done.seal.generation}, {len(done.seal.slots)} slots")
+    console.say("wrapped anew: " + ", ".join(f"{count} {kind}" for kind, count in done.wrapped.items()))
+    console.remark("older state backups open by what opened them then; make one now: keystead state backup")
+
+
+def _all_again(
+    effective: Effective, seal: SealFile, opener: Opener, how: Opening, drop: Sequence[str], files: Sequence[Path]
+) -> dict[str, Maker]:
+    """What makes each slot anew. Raises: Refusal: one cannot be, as nobody brought what it needs."""
+    if unknown := set(drop) - {slot.id for slot in seal.slots}:
+        raise Refusal("NoSuchSlot", f"the seal has no slot {min(unknown)!r}", kind="not_found")
+    held: list[Opener] = [opener, *map(read_key_file, files)]
+    if effective.key_file is not None and slots.is_there(effective.key_file):
+        held.append(read_key_file(effective.key_file))
+    return {slot.id: _again(effective, seal, slot, held, how) for slot in seal.slots if slot.id not in drop}
+
+
+def _again(effective: Effective, seal: SealFile, slot: Slot, held: list[Opener], how: Opening) -> Maker:
+    match slot.means:
+        case Recipient():
+            return RecipientFile.of(slot.means, slot.label)
+        case Wrapping() if slot.kind in ("pkcs11", "external"):
+            kind: Literal["pkcs11", "external"] = "pkcs11" if slot.kind == "pkcs11" else "external"
+            return wrapping_key(effective, kind, slot.means.uri, slot.label)
+        case _:
+            pass
+    for each in held:
+        if each.kind == slot.kind and (made := _opened_by(seal, slot, each)) is not None:
+            return made
+    asked: Opener | None = None
+    if slot.kind == "passphrase":
+        text = ask_secret(from_stdin=how.from_stdin, prompt=f"passphrase of slot {slot.label!r}: ")
+        asked = Passphrase(text.reveal().decode(errors="replace"))
+    elif slot.kind == "shares":
+        asked = ask_shares(replace(seal, slots=(slot,)), from_stdin=how.from_stdin)
+    made = _opened_by(seal, slot, asked) if asked is not None else None
+    if made is None:
+        raise Refusal(
+            "SlotNotPresent",
+            f"slot {slot.id} ({slot.kind}, {slot.label}) cannot be made anew: nothing was given that opens it",
+            hint=f"--key-file FILE, or type what it asks for, or leave it behind: --drop {slot.id}",
+            kind="conflict",
+        )
+    return made
+
+
+def _opened_by(seal: SealFile, slot: Slot, opener: Opener) -> Maker | None:
+    """What makes the same slot anew; None: this does not open it."""
+    try:
+        sealing.open_slot(seal, slot, opener).wipe()
+    except Unreadable:
+        return None
+    if isinstance(opener, Shares):
+        return opener.again(slot)
+    if isinstance(opener, KeyFile | Passphrase):
+        opener.label = slot.label
+        return opener
+    return None
 
 
 def keygen(console: "Console", identity: Path, recipient: Path) -> None:

@@ -22,7 +22,7 @@ from keystead.seal import service as sealing
 from keystead.seal.openers import KeyFile, Opener
 from keystead.seal.service import RootKey
 from keystead.server import authority, machine
-from keystead.server.sealing import slots
+from keystead.server.sealing import newroot, slots
 from keystead.server.sealing.unseal import SEAL_NAME, read_seal
 from keystead.server.settings import Effective
 from keystead.server.state.building import write
@@ -66,6 +66,7 @@ def drill(effective: Effective, opener: Opener, clock: Clock) -> Drill:
     Raises:
         Refusal: the region's state is not there at all; it could not be recorded.
     """
+    newroot.settle(effective)
     slots.record(effective, OPERATION, opener.kind, "began", clock)
     with _scratch(effective) as scratch:
         done = Drill(opener.kind, tuple(_steps(effective, scratch, opener, clock)))

@@ -54,8 +54,8 @@ def add(effective: Effective, opener: Opener, maker: Maker, show: Callable[[], N
     Raises:
         Refusal: `WrongRootKey`: `opener` does not open the seal; `TooManySlots`, `WeakPassphrase`, `AlreadyRunning`.
     """
-    with _lock(effective):
-        seal, root = _open(effective, opener)
+    with lock(effective):
+        seal, root = open_seal(effective, opener)
         try:
             made = sealing.add_slot(seal, root, maker, clock.now())
             show()
@@ -72,8 +72,8 @@ def remove(effective: Effective, opener: Opener, slot_id: str, clock: Clock) -> 
     Raises:
         Refusal: `WrongRootKey`, `NoSuchSlot`, `LastSlot`, `OnlyThisSlot`, `AlreadyRunning`.
     """
-    with _lock(effective):
-        seal, root = _open(effective, opener)
+    with lock(effective):
+        seal, root = open_seal(effective, opener)
         try:
             made = sealing.remove_slot(seal, root, slot_id)
         finally:
@@ -102,8 +102,8 @@ def migrate(
     Raises:
         Refusal: as `add` and `remove`; `NotProven`: the old slot stays, and so does the new one.
     """
-    with _lock(effective):
-        seal, root = _open(effective, opener)
+    with lock(effective):
+        seal, root = open_seal(effective, opener)
         try:
             gone = next((slot for slot in seal.slots if slot.id == old), None)
             if gone is None:
@@ -217,11 +217,13 @@ def _see_open(effective: Effective, prove: Callable[[], Opener]) -> None:
         ) from None
 
 
-def _lock(effective: Effective) -> Lock:
+def lock(effective: Effective) -> Lock:
+    """Held while the seal is changed. Raises: Refusal `AlreadyRunning`."""
     return Lock(effective.runtime / LOCK_NAME, "a change of the seal", PATIENCE_SECONDS)
 
 
-def _open(effective: Effective, opener: Opener) -> tuple[SealFile, RootKey]:
+def open_seal(effective: Effective, opener: Opener) -> tuple[SealFile, RootKey]:
+    """The seal as it is on disk, and the root key. Raises: Refusal `WrongRootKey`."""
     seal = read_seal(effective.state / SEAL_NAME)
     try:
         return seal, sealing.open(seal, opener)

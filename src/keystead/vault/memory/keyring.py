@@ -78,9 +78,31 @@ class Keyring:
         self._fences: dict[str, Fence] = {}
         fingerprints = Secret(kdf.subkey(store_key.reveal(), "material-fingerprint"))
         self._backups = Secret(kdf.subkey(store_key.reveal(), "key-backup"))
+        self._carried: tuple[Secret, ...] = ()
         self.software = SoftwareKeystore(self.sealing_of, fingerprints, region)
         self._keystores: dict[Protection, Keystore] = {"software": self.software}
         self._keystores.update((keystore.protection, keystore) for keystore in keystores)
+
+    @property
+    def fingerprints(self) -> Secret:
+        """The key of material's fingerprints: the same under every root key that the region has had."""
+        return self.software.known_by
+
+    @property
+    def backup_roots(self) -> tuple[Secret, ...]:
+        """What backups of keys are encrypted under: that of now, then those of earlier root keys, newest first."""
+        return (self._backups, *self._carried)
+
+    def carry(self, fingerprints: Secret | None, backups: Iterable[Secret]) -> None:
+        """Go on with what earlier root keys left. Before any key is known."""
+        if fingerprints is not None:
+            self.software.known_by = fingerprints
+        self._carried = tuple(backups)
+
+    def vault_key_for(self, tenancy: str, vault: str, wrapped: bytes, other: "Keyring") -> bytes:
+        """A private vault's wrapping key, wrapped for the same region under another root key. Raises: Unreadable."""
+        binding = self._vault_binding(tenancy, vault)
+        return other._sealing.seal(self._sealing.open(wrapped, binding), binding)
 
     def join(self, keystore: Keystore) -> None:
         """One more place where keys lie."""
@@ -230,6 +252,10 @@ class Keyring:
     def backup_key(self, tenancy: str) -> Secret:
         """What backups of a tenancy's keys are encrypted under: the same wherever the root key is."""
         return Secret(kdf.subkey(self._backups.reveal(), "tenancy", tenancy.encode()))
+
+    def backup_keys(self, tenancy: str) -> tuple[Secret, ...]:
+        """`backup_key`, and those of earlier root keys: for backups that there are already."""
+        return tuple(Secret(kdf.subkey(each.reveal(), "tenancy", tenancy.encode())) for each in self.backup_roots)
 
     def new_vault_key(self, tenancy: str, vault: str) -> bytes:
         """A wrapping key for a private vault, wrapped for its row."""

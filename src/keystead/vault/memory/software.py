@@ -39,7 +39,8 @@ class SoftwareKeystore:
     def __init__(self, sealing: Callable[[str], Kek], fingerprint_key: Secret, region: str) -> None:
         """`sealing` gives the key that wraps what lies in a vault, by the vault's id."""
         self._sealing = sealing
-        self._fingerprint_key = fingerprint_key
+        self.known_by = fingerprint_key
+        """The key of fingerprints."""
         self._region = region
 
     def generate(self, spec: KeySpec) -> Stored:
@@ -80,11 +81,15 @@ class SoftwareKeystore:
         """The material itself: for what must carry it elsewhere in another wrapping. Raises: Unreadable."""
         return self._open(spec, stored.reference)[1]
 
+    def keep(self, spec: KeySpec, material: Secret) -> Stored:
+        """As `add`, for what was kept here before: it is not checked again."""
+        return self._store(spec, suite_of(spec.algorithm), material)
+
     def fingerprint(self, suite: Suite, material: Secret, public: bytes = b"") -> bytes:
         """By what this material is known again: a keyed hash of the public half, or of the material."""
         number = suite.number.to_bytes(2, "big")
         known = b"public" + number + public if public else b"secret" + number + material.reveal()
-        return kdf.mac(self._fingerprint_key.reveal(), known)[:FINGERPRINT_BYTES]
+        return kdf.mac(self.known_by.reveal(), known)[:FINGERPRINT_BYTES]
 
     def _store(self, spec: KeySpec, suite: Suite, material: Secret) -> Stored:
         public = PrivateKey(suite, material).public.spki if suite.asymmetric else b""

@@ -9,11 +9,12 @@ Keys in a token or in another KMS have no material here: they are backed up wher
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from keystead.audit.model import Entry as AuditEntry
-from keystead.core.errors import Refusal, required, stale, taken
+from keystead.core.errors import Refusal, Unreadable, required, stale, taken
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.iam.model import Caller, Compartment, Target
@@ -250,11 +251,19 @@ class KeyBackups(KeyActs):
 
     # restoring
 
+    def _tried(self, blob: bytes, tenancy: str) -> Kept:
+        """What is in a backup that was made under this root key or an earlier one. Raises: as `open_backup`."""
+        *newer, oldest = self._keyring.backup_keys(tenancy)
+        for key in newer:
+            with suppress(Unreadable):
+                return open_backup(blob, key, tenancy, self._region)
+        return open_backup(blob, oldest, tenancy, self._region)
+
     def _opened(self, caller: Caller, blob: bytes, kind: str, operation: str) -> Kept:
         """What is in a backup of that kind. Raises: Refusal, recorded; nothing is told of what is in it."""
         tenancy = caller.principal.tenancy
         try:
-            kept = open_backup(blob, self._keyring.backup_key(tenancy), tenancy, self._region)
+            kept = self._tried(blob, tenancy)
             if kept.kind != kind:
                 kept.wipe()
                 raise Refusal(

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from keystead.core.errors import Refusal
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 
 
 def current(engine: sa.Engine) -> str:
