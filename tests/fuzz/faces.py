@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.dialects import test_every_operation as foreign
-from tests.fuzz.targets import Target
+from tests.fuzz.target import Target
 from tests.web.asgi import Client
 from tests.web.region import Region, open_region
 from tests.web.samples import OPERATIONS, body_of, target_of
