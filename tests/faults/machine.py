@@ -144,3 +144,14 @@ def tail(path: Path, lines: int = 12) -> str:
 def tree_size(places: Sequence[Path]) -> int:
     """How many files and directories lie below `places`."""
     return sum(1 for place in places if place.exists() for _ in place.rglob("*"))
+
+
+@contextlib.contextmanager
+def stop_and_go(found: Found) -> Iterator[None]:
+    """SIGSTOP while inside: a process that hangs."""
+    assert send(found, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        if look(found.pid) is not None:
+            send(found, signal.SIGCONT)

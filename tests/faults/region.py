@@ -12,14 +12,12 @@ import os
 import pwd
 import secrets
 import shutil
-import signal
 import sqlite3
 import ssl
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -36,7 +34,6 @@ from tests.faults.machine import (
     free_block,
     free_port,
     listens,
-    look,
     of_directory,
     send,
     tail,
@@ -479,23 +476,3 @@ class Region:
 
 
 _MARIADB = ("mariadbd", "mariadb-backup", "mbstream", "setpriv", "prlimit")
-
-
-def pause(seconds: float) -> None:
-    """For tests that let time pass on purpose."""
-    time.sleep(seconds)
-
-
-def stop_and_go(found: Found) -> "contextlib.AbstractContextManager[None]":
-    """SIGSTOP while inside: a process that hangs."""
-
-    @contextlib.contextmanager
-    def frozen() -> Iterator[None]:
-        assert send(found, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            if look(found.pid) is not None:
-                send(found, signal.SIGCONT)
-
-    return frozen()

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.faults.machine import eventually
-from tests.faults.region import Region, System, stop_and_go
+from tests.faults.machine import eventually, stop_and_go
+from tests.faults.region import Region, System
 from tests.faults.test_loss_of_access import ask_for_key, the_server
 from tests.faults.writer import Writer
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pymysql
 import pytest
-from tests.faults.machine import Found, children, eventually
-from tests.faults.region import Region, System, stop_and_go
+from tests.faults.machine import Found, children, eventually, stop_and_go
+from tests.faults.region import Region, System
 from tests.faults.writer import Writer
 
 from keystead.databases.config import mount_of

@@ -9,7 +9,7 @@ from keystead.databases.base import require_unoccupied
 from keystead.databases.creation import Created, Creation, NewSystem
 from keystead.databases.desk import principal_of
 from keystead.databases.hierarchy import fresh_key
-from keystead.databases.model import Backup, check_legal
+from keystead.databases.model import Backup, DbSystem, check_legal
 from keystead.databases.ports import DatabaseTx
 from keystead.iam.model import Caller, Target
 from keystead.iam.names import check_name
@@ -30,15 +30,7 @@ class BackupActs(Creation):
             caller, "MYSQL_BACKUP_CREATE", target, "CreateBackup", {"system": system.name}
         )
         check_legal(system, "backup")
-        key = key_id or system.key
-        if key_id is not None:
-            self._associations.allow(caller, key_id, "CreateBackup")
-        elif system.service_managed:
-            raise Refusal(
-                "KeyNeeded",
-                f"database system {system.name!r} has a service-managed key, which a backup would not outlive",
-                hint="choose a key for the backup (key_id, or --key on the command line)",
-            )
+        key = self._key_for_backup(caller, system, key_id)
         identity = replace(caller, principal=principal_of(system), requester=caller.principal.id)
         material = fresh_key()
         sealed = self._associations.seal(identity, key, material, "backup-key", new)
@@ -65,6 +57,19 @@ class BackupActs(Creation):
             tx.databases.add_backup(backup)
             tx.jobs.add(job)
         return backup, job
+
+    def _key_for_backup(self, caller: Caller, system: DbSystem, key_id: str | None) -> str:
+        """The key that is asked for, or the system's. Raises: Refusal."""
+        if key_id is not None:
+            self._associations.allow(caller, key_id, "CreateBackup")
+            return key_id
+        if system.service_managed:
+            raise Refusal(
+                "KeyNeeded",
+                f"database system {system.name!r} has a service-managed key, which a backup would not outlive",
+                hint="choose a key for the backup (key_id, or --key on the command line)",
+            )
+        return system.key
 
     def get_backup(self, caller: Caller, backup_id: str) -> Backup:
         backup, target = self._backup(caller, backup_id)

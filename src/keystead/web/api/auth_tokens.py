@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from keystead.iam.auth_tokens import MAX_DAYS, USUAL_DAYS
 from keystead.iam.model import AuthToken
-from keystead.web.api.shared import paged
+from keystead.web.api.shared import extended, paged
 from keystead.web.messages import Listing, Message, Name
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
@@ -57,14 +57,7 @@ def shown_auth_token(found: AuthToken) -> AuthTokenReply:
 def create_auth_token(services: Services, call: Call[CreateAuthToken, NoBody]) -> NewAuthTokenReply:
     body = call.body
     made, text = services.iam.create_auth_token(call.caller, call.path["user_id"], body.name, body.days)
-    return NewAuthTokenReply(
-        id=made.id,
-        user_id=made.user,
-        name=made.name,
-        created_at=made.created_at,
-        expires_at=made.expires_at,
-        text=text.reveal().decode(),
-    )
+    return extended(shown_auth_token(made), NewAuthTokenReply, text=text.reveal().decode())
 
 
 def list_auth_tokens(services: Services, call: Call[NoBody, Listing]) -> AuthTokenPage:

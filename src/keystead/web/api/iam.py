@@ -8,7 +8,7 @@ from msgspec import Meta
 from keystead.core.secret import Secret
 from keystead.iam.approvals.break_glass import LONGEST_MINUTES
 from keystead.iam.model import Compartment, Group, IssuedToken, Member, User
-from keystead.web.api.shared import paged
+from keystead.web.api.shared import extended, paged
 from keystead.web.messages import CompartmentRef, Description, Listing, Message, Name, NamedListing
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
@@ -177,15 +177,9 @@ class UserReply(Message):
     version: int
 
 
-class NewUserReply(Message):
+class NewUserReply(UserReply):
     """A user and their first password."""
 
-    id: str
-    name: str
-    state: Literal["ACTIVE", "BLOCKED", "DELETED"]
-    description: str
-    created_at: datetime
-    version: int
     password: Password | None
     already_shown: bool = False
 
@@ -217,15 +211,7 @@ def shown_user(found: User) -> UserReply:
 
 def create_user(services: Services, call: Call[CreateUser, NoBody]) -> NewUserReply:
     made, password = services.iam.create_user(call.caller, call.body.name, call.body.description)
-    return NewUserReply(
-        id=made.id,
-        name=made.name,
-        state=made.state,
-        description=made.description,
-        created_at=made.created_at,
-        version=made.version,
-        password=password.reveal().decode(),
-    )
+    return extended(shown_user(made), NewUserReply, password=password.reveal().decode())
 
 
 def list_users(services: Services, call: Call[NoBody, NamedListing]) -> UserPage:
@@ -317,16 +303,7 @@ def shown_group(found: Group) -> GroupReply:
 
 
 def shown_member(found: Member) -> MemberReply:
-    user = found.user
-    return MemberReply(
-        id=user.id,
-        name=user.name,
-        state=user.state,
-        description=user.description,
-        created_at=user.created_at,
-        version=user.version,
-        until=found.until,
-    )
+    return extended(shown_user(found.user), MemberReply, until=found.until)
 
 
 def create_group(services: Services, call: Call[CreateGroup, NoBody]) -> GroupReply:

@@ -3,12 +3,20 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import msgspec
+
 from keystead.core.page import Page
+from keystead.web.messages import Message
 from keystead.web.operations import Call, Waits
 from keystead.web.services import Services
 
 Item = TypeVar("Item")
 Reply = TypeVar("Reply")
+
+
+def extended(shown: Message, reply: Callable[..., Reply], **more: Any) -> Reply:
+    """What is shown of a thing anyway, and more."""
+    return reply(**msgspec.structs.asdict(shown), **more)
 
 
 def paged(found: Page[Item], shown: Callable[[Item], Any], reply: Callable[..., Reply]) -> Reply:

@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from keystead.iam.model import Tenancy
-from keystead.web.api.shared import paged
+from keystead.web.api.shared import extended, paged
 from keystead.web.messages import Message, Name, NamedListing
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
@@ -52,14 +52,10 @@ def shown_tenancy(found: Tenancy) -> TenancyReply:
 
 def create_tenancy(services: Services, call: Call[CreateTenancy, NoBody]) -> NewTenancyReply:
     made = services.iam.create_tenancy(call.caller, call.body.name, call.body.admin)
-    return NewTenancyReply(
-        id=made.tenancy.id,
-        name=made.tenancy.name,
-        administrators_id=made.tenancy.administrators,
-        created_at=made.tenancy.created_at,
-        admin_id=made.admin.id,
-        admin_name=made.admin.name,
-        password=made.password.reveal().decode(),
+    password = made.password.reveal().decode()
+    admin = made.admin
+    return extended(
+        shown_tenancy(made.tenancy), NewTenancyReply, admin_id=admin.id, admin_name=admin.name, password=password
     )
 
 
