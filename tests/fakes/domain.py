@@ -209,7 +209,7 @@ def open_region(
     tokens = Tokens(JoseCodec(SigningKey(bytes(32))), directory_, snapshot.refresh, clock, REGION, StoreBook(store))
     iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION, proofs())
     federation = Federation(
-        guard, directory_, store, tokens, PlainHasher(), clock, REGION, FakeProvider(clock), Secret(bytes(32)),
+        guard, directory_, store, iam, PlainHasher(), clock, REGION, FakeProvider(clock), Secret(bytes(32)),
         "https://keys.example",
     )  # fmt: skip
     files = MemoryBackups()

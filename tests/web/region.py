@@ -198,7 +198,7 @@ def open_region(directory: Path) -> Region:
     placement = Placement(machine, "127.0.0.1", range(33100, 33900), range(0))
     iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION, proofs())
     federation = Federation(
-        guard, directory_, store, tokens, PlainHasher(), clock, REGION, FakeProvider(clock), Secret(bytes(32)),
+        guard, directory_, store, iam, PlainHasher(), clock, REGION, FakeProvider(clock), Secret(bytes(32)),
         "https://keys.example",
     )  # fmt: skip
     resources = SqlResources(engine, directory_)

@@ -17,7 +17,7 @@ from keystead.cli.client import Client
 from keystead.cli.command import command
 from keystead.cli.devices import DeviceFile
 from keystead.cli.exits import NOT_SIGNED_IN, UNAVAILABLE, CliError, usage
-from keystead.cli.factors import Given, with_factor
+from keystead.cli.factors import Given, stepping, with_factor
 from keystead.cli.loopback import Loopback, open_browser
 from keystead.cli.profile import Profile, SavedToken
 from keystead.cli.proof import SessionKey
@@ -85,7 +85,7 @@ def login(  # noqa: PLR0913, PLR0917 (each is an option)
     client = connect(profile.url, profile.ca)
     key = None if bearer else SessionKey.generate()
     if provider is not None:
-        answer = by_provider(session, client, profile.tenancy, provider)
+        answer = by_provider(session, client, profile.tenancy, provider, Given.of(factor))
         profile = _named(profile, answer, None)
         answer = _bound(profile, answer, key)
     elif here:
@@ -131,8 +131,9 @@ def _keep(session: Session, profile: Profile, answer: Json, key: SessionKey | No
     )
 
 
-def by_provider(session: Session, client: Client, tenancy: str, provider: str) -> Json:
-    """The answer with a token, after the person has signed in at an identity provider, in a browser."""
+def by_provider(session: Session, client: Client, tenancy: str, provider: str, given: Given) -> Json:
+    """The answer with a token, after the person has signed in at an identity provider, in a browser, and has shown a
+    second factor here where one is asked for."""
     verifier = secrets.token_urlsafe(32)
     digest = hashlib.sha256(verifier.encode()).digest()
     challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
@@ -149,7 +150,12 @@ def by_provider(session: Session, client: Client, tenancy: str, provider: str) -
         code = said.get("error", "SignInRefused")
         message = f"the identity provider did not sign you in ({code})"
         raise CliError(message, hint=hint, code=code, exit_code=NOT_SIGNED_IN)
-    return client.post("/auth/federation/tokens", {"code": said["code"], "code_verifier": verifier}).data
+    devices, name = DeviceFile(session.profile_name), f"{provider} of {tenancy}"  # no user's: those have no spaces
+    body: Json = {"code": said["code"], "code_verifier": verifier, "device": devices.load(client.url, name)}
+    answer = stepping(session.console, client, "/auth/federation/tokens", body, given)
+    if answer.get("device"):
+        devices.save(client.url, name, answer["device"])
+    return answer
 
 
 def _bound(profile: Profile, answer: Json, key: SessionKey | None) -> Json:

@@ -51,8 +51,14 @@ class Given:
 def with_factor(console: Console, client: "Client", profile: Profile, password: str, device: str, given: Given) -> Json:
     """Sign in with password and, when the region asks, a second factor. Returns the token as the region gave it."""
     body = {"tenancy": profile.tenancy, "user": profile.user, "password": password, "device": device}
+    return stepping(console, client, "/auth/tokens", body, given)
+
+
+def stepping(console: Console, client: "Client", path: str, body: Json, given: Given) -> Json:
+    """What a step of signing in answers, after a second factor where one is asked for. `body` names the device."""
+    device = str(body["device"])
     try:
-        return client.post("/auth/tokens", body).data
+        return client.post(path, body).data
     except CliError as error:
         if error.code != "FactorRequired":
             raise

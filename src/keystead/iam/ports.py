@@ -11,7 +11,7 @@ from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.iam.approvals.model import Rule
 from keystead.iam.approvals.ports import ApprovalRows
-from keystead.iam.factors.ports import FactorRows
+from keystead.iam.factors.ports import FactorRows, ProvidedRows
 from keystead.iam.model import (
     AuthToken,
     Compartment,
@@ -151,6 +151,8 @@ class IamTx(Protocol):
     def iam(self) -> IamRows: ...
     @property
     def factors(self) -> FactorRows: ...
+    @property
+    def federation(self) -> ProvidedRows: ...
     @property
     def approvals(self) -> ApprovalRows: ...
     @property

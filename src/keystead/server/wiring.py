@@ -143,6 +143,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     signing = root.subkey("token-signing")
     codec = JoseCodec(SigningKey(signing.reveal()), rsa=RegionRsa(store, signing, clock, region))
     tokens = Tokens(codec, directory, snapshot.refresh, clock, region, StoreBook(store))
+    iam = Iam(guard, directory, store, tokens, Argon2id(), log, clock, region, _proofs(effective, root))
     index = AuditIndex(effective.state / INDEX_FILE, effective.state / SEGMENTS)
     dependants = DatabaseDependants(FileBackups(effective.backups))
     vaults = Vaults(guard, snapshot, store, clock, region, dependants, IndexedKeyTrail(index))
@@ -157,8 +158,8 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
         log=log,
         snapshot=snapshot,
         guard=guard,
-        iam=Iam(guard, directory, store, tokens, Argon2id(), log, clock, region, _proofs(effective, root)),
-        federation=_federation(effective, root, guard, directory, store, tokens, clock),
+        iam=iam,
+        federation=_federation(effective, root, guard, directory, store, iam, clock),
         vaults=vaults,
         associations=Associations(guard, snapshot, vaults, clock, region),
         placement=_placement(effective),
@@ -177,13 +178,13 @@ def _federation(
     guard: Guard,
     directory: Directory,
     store: SqlStore,
-    tokens: Tokens,
+    iam: Iam,
     clock: Clock,
 ) -> Federation:
     providers = OidcProviders(effective.settings.federation.inside)
     key = Secret(kdf.subkey(root.subkey("vault-store").reveal(), "federation"))
     name, base = effective.settings.region.name, _found_at(effective)
-    return Federation(guard, directory, store, tokens, Argon2id(), clock, name, providers, key, base)
+    return Federation(guard, directory, store, iam, Argon2id(), clock, name, providers, key, base)
 
 
 def services(region: Region) -> "Services":

@@ -32,6 +32,7 @@ INNER: Mapping[str, frozenset[str]] = {
         {
             "sign_in",
             "sign_in_with_auth_token",
+            "admit_provided",
             "authenticate_auth_token",
             "authenticate",
             "authenticate_for_databases",

@@ -173,9 +173,22 @@ class SqlFederationRows:
             return None
         return found
 
-    def ended(self, sign_in: FederatedSignIn) -> bool:
-        where = {"tenancy": sign_in.tenancy, "id": sign_in.id, "token_id": ""}
-        changes = {"token_id": sign_in.token_id, "session": sign_in.session, "expires_at": sign_in.expires_at}
+    def waits(self, sign_in: FederatedSignIn, pending: str) -> None:
+        where = {"tenancy": sign_in.tenancy, "id": sign_in.id, "token_id": "", "session": ""}
+        self._table(tables.federated_sign_ins).update(where, session=pending)
+
+    def waiting(self, tenancy: str, pending: str) -> FederatedSignIn | None:
+        table = self._table(tables.federated_sign_ins)
+        return table.one(FederatedSignIn, tenancy=tenancy, session=pending, token_id="")
+
+    def ended(self, before: FederatedSignIn, after: FederatedSignIn) -> bool:
+        provider = self.provider(before.tenancy, before.provider)
+        if provider is None or provider.state != "ENABLED":
+            return False
+        if self.link_of(before.tenancy, before.provider, before.user) is None:
+            return False
+        where = {"tenancy": before.tenancy, "id": before.id, "token_id": "", "session": before.session}
+        changes = {"token_id": after.token_id, "session": after.session, "expires_at": after.expires_at}
         return self._table(tables.federated_sign_ins).update(where, **changes) == 1
 
     def sign_ins(self, tenancy: str, provider_id: str, user_id: str | None) -> Sequence[FederatedSignIn]:

@@ -14,8 +14,8 @@ from keystead.core.errors import Refusal, not_found, stale, taken
 from keystead.core.ids import FactorId, UserId, new_id, parse_id
 from keystead.core.secret import Secret
 from keystead.iam.factors import secrets
+from keystead.iam.factors.by_provider import ProviderSignIns
 from keystead.iam.factors.model import Factor, FactorKind, FactorSecrets, SignInSettings
-from keystead.iam.factors.sign_in import SignIns
 from keystead.iam.model import Caller, Principal
 from keystead.iam.names import check_name
 
@@ -24,7 +24,7 @@ ENROLMENT: Final = timedelta(minutes=10)
 MAX_FACTORS: Final = 10
 
 
-class Enrolment(SignIns):
+class Enrolment(ProviderSignIns):
     """What is done with second factors."""
 
     def enrol_totp(self, caller: Caller, name: str) -> tuple[Factor, Secret]:

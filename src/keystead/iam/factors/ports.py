@@ -16,6 +16,7 @@ from keystead.iam.factors.model import (
     Seen,
     SignInSettings,
 )
+from keystead.iam.federation.model import FederatedSignIn
 
 
 class FactorRows(Protocol):
@@ -66,6 +67,22 @@ class FactorRows(Protocol):
     def forget_user(self, tenancy: str, user: str) -> None: ...
     def settings(self, tenancy: str) -> SignInSettings: ...
     def set_settings(self, tenancy: str, settings: SignInSettings) -> None: ...
+
+
+class ProvidedRows(Protocol):
+    """Sign-ins by way of identity providers, as far as signing in sees them."""
+
+    def waits(self, sign_in: FederatedSignIn, pending: str) -> None:
+        """It goes on with a second factor, shown for the challenge of `pending`."""
+        ...
+
+    def waiting(self, tenancy: str, pending: str) -> FederatedSignIn | None:
+        """The one that waits for the second factor of `pending`."""
+        ...
+
+    def ended(self, before: FederatedSignIn, after: FederatedSignIn) -> bool:
+        """What token it led to. False: it led to one already, or the provider lets this user in no more."""
+        ...
 
 
 class FactorTx(Protocol):

@@ -31,6 +31,12 @@ def parse_challenge(text: str, region: str) -> tuple[str, bytes]:
     return f"{LABEL}.signin.{REALM}.{region}.{unique[:64]}", digest(secret)
 
 
+def provided(challenge: bytes) -> bytes:
+    """The digest that is kept of a challenge after a provider's word. It is another one than after a password, so that
+    a sign-in whose provider is gone never passes for one that began with a password."""
+    return hashlib.sha256(b"provided " + challenge).digest()
+
+
 def new_device() -> tuple[str, bytes]:
     """What a client keeps to be known again, and its mark."""
     text = DEVICE + secrets.token_urlsafe(32)

@@ -1,6 +1,6 @@
 """Signing in, step by step.
 
-    tenancy, user, password  ->  token, or FactorRequired with a challenge
+    tenancy, user, password  ->  token, or FactorRequired with a challenge     (or by way of a provider: by_provider)
     challenge, factor, proof ->  token
 
 Promises: whoever does not know the password learns nothing, not even whether there is such a user; a challenge is good
@@ -34,7 +34,16 @@ from keystead.iam.factors.model import (
     SignInSettings,
 )
 from keystead.iam.factors.network import network_of
+from keystead.iam.factors.refusals import (
+    asked_enough,
+    denied_elsewhere,
+    invalid_challenge,
+    no_such_sign_in,
+    not_offered,
+    wrong_factor,
+)
 from keystead.iam.factors.risk import Facts, Risk, assess, reaches
+from keystead.iam.federation.model import SESSION_KEPT, FederatedSignIn
 from keystead.iam.model import Caller, IssuedToken, Target, User, stranger
 
 CHALLENGE_LIFETIME: Final = timedelta(minutes=5)
@@ -76,9 +85,19 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
+class Open:
+    """A sign-in that waits for a factor; `came`: when it was by way of a provider."""
+
+    sign_in: PendingSignIn
+    caller: Caller
+    user: User
+    came: FederatedSignIn | None
+
+
+@dataclass(frozen=True, slots=True)
 class Way:
     """How somebody signed in: what was proved, and from which device. `device` as the client sent it, `mark` when it is
-    known."""
+    known, `came` when it was by way of a provider."""
 
     operation: str
     proved: tuple[str, ...]
@@ -86,6 +105,7 @@ class Way:
     device: str | None
     key: PublicJwk | None
     score: int
+    came: FederatedSignIn | None = None
 
 
 class SignIns(Base):
@@ -155,11 +175,12 @@ class SignIns(Base):
         Raises:
             Refusal: `ChallengeInvalid`, `FactorNotOffered`, `TooManyRequests` (three on other devices within an hour).
         """
-        pending, caller, user = self._pending(challenge, source, request_id, "BeginFactor")
+        open_ = self._pending(challenge, source, request_id, "BeginFactor")
+        pending, caller, user = open_.sign_in, open_.caller, open_.user
         now, target = self._clock.now(), self._own(caller)
         known = self._known(user, now)
         if factor not in known.offered or factor not in ("webauthn", "click"):
-            self._guard.refuse(caller, "SIGN_IN", target, "BeginFactor", _not_offered(factor, known.offered))
+            self._guard.refuse(caller, "SIGN_IN", target, "BeginFactor", not_offered(factor, known.offered))
         if factor == "webauthn":
             nonce = token_bytes(32)
             changed, begun = replace(pending, nonce=nonce), Begun(options=self._assertion(known, nonce))
@@ -167,13 +188,13 @@ class SignIns(Base):
             with self._store.read() as tx:
                 asked = [each for each in tx.factors.sign_ins(user.tenancy, user.id, now - FATIGUE[1]) if each.asked_at]
             if len(asked) >= FATIGUE[0] or pending.asked_at is not None:
-                self._guard.refuse(caller, "SIGN_IN", target, "BeginFactor", _asked_enough())
+                self._guard.refuse(caller, "SIGN_IN", target, "BeginFactor", asked_enough())
             changed = replace(pending, number=secrets.new_number(), answer="waiting", asked_at=now)
             begun = Begun(number=changed.number)
         with self._store.note() as tx:
             done = tx.factors.change_sign_in(pending, changed)
         if not done:
-            self._guard.refuse(caller, "SIGN_IN", target, "BeginFactor", _invalid_challenge())
+            self._guard.refuse(caller, "SIGN_IN", target, "BeginFactor", invalid_challenge())
         self._guard.record(caller, "SIGN_IN", target, "BeginFactor", "allowed", detail={"factor": factor})
         return begun
 
@@ -193,11 +214,12 @@ class SignIns(Base):
             FactorRequired: code `FactorPending`, nobody has answered on the other device yet: ask again.
             Refusal: `ChallengeInvalid`, `FactorNotOffered`, `FactorWrong`, `FactorDenied`, `TooManyAttempts`.
         """
-        pending, caller, user = self._pending(challenge, source, request_id, "ProveFactor")
+        open_ = self._pending(challenge, source, request_id, "ProveFactor")
+        pending, caller, user = open_.sign_in, open_.caller, open_.user
         target, now = self._own(caller), self._clock.now()
         known = self._known(user, now)
         if factor not in known.offered:
-            self._guard.refuse(caller, "SIGN_IN", target, "ProveFactor", _not_offered(factor, known.offered))
+            self._guard.refuse(caller, "SIGN_IN", target, "ProveFactor", not_offered(factor, known.offered))
         if factor == "click":
             taken = self._answered(caller, pending, challenge, now)
         else:
@@ -207,40 +229,41 @@ class SignIns(Base):
             taken = replace(pending, tries=tries, nonce=b"", state="DEAD" if tries >= MAX_TRIES else "OPEN")
             with self._store.note() as tx:
                 if not tx.factors.change_sign_in(pending, taken):
-                    self._guard.refuse(caller, "SIGN_IN", target, "ProveFactor", _invalid_challenge())
+                    self._guard.refuse(caller, "SIGN_IN", target, "ProveFactor", invalid_challenge())
             if not self._proved(user, known, factor, proof, pending.nonce, now):
                 self._attempts.failed(*names, now)
-                self._guard.refuse(caller, "SIGN_IN", target, "ProveFactor", _wrong_factor(MAX_TRIES - tries))
+                self._guard.refuse(caller, "SIGN_IN", target, "ProveFactor", wrong_factor(MAX_TRIES - tries))
         told = {"factor": factor, "risk": str(pending.risk)}
         if factor == "recovery":
             told["codes_left"] = str(known.codes - 1)
-        way = Way("ProveFactor", ("password", factor), pending.device, device, key, pending.risk)
+        before = ("password",) if open_.came is None else open_.came.factors
+        way = Way("ProveFactor", (*before, factor), pending.device, device, key, pending.risk, open_.came)
         return self._complete(caller, user, way, now, told, taken)
 
     # parts
 
-    def _pending(
-        self, challenge: str, source: str, request_id: str, operation: str
-    ) -> tuple[PendingSignIn, Caller, User]:
+    def _pending(self, challenge: str, source: str, request_id: str, operation: str) -> Open:
         """The sign-in that a challenge is for, while it can go on."""
         self._guard.refresh()
         sign_in_id, digest = secrets.parse_challenge(challenge, self._region)
         with self._store.read() as tx:
             found = tx.factors.sign_in(sign_in_id)
-            right = compare_digest(found.digest if found is not None else _NO_DIGEST, digest)
+            came = tx.federation.waiting(found.tenancy, found.id) if found is not None else None
+            shown = digest if came is None else secrets.provided(digest)
+            right = compare_digest(found.digest if found is not None else _NO_DIGEST, shown)
             user = tx.iam.user(found.tenancy, found.user) if found is not None and right else None
         principal = self._directory.principal(user.id) if user is not None else None
         if found is None or user is None or principal is None or not right:
             caller = Caller(stranger(), request_id, source)
-            self._guard.refuse(caller, "SIGN_IN", self._nowhere(caller), operation, _invalid_challenge())
+            self._guard.refuse(caller, "SIGN_IN", self._nowhere(caller), operation, invalid_challenge())
         caller, now = Caller(principal, request_id, source), self._clock.now()
         if (
             found.state != "OPEN"
             or not found.created_at <= now < found.expires_at
             or user.version != found.user_version
         ):
-            self._guard.refuse(caller, "SIGN_IN", self._own(caller), operation, _invalid_challenge())
-        return found, caller, user
+            self._guard.refuse(caller, "SIGN_IN", self._own(caller), operation, invalid_challenge())
+        return Open(found, caller, user, came)
 
     def _proved(self, user: User, known: Known, factor: FactorName, proof: Secret, nonce: bytes, now: datetime) -> bool:
         text = proof.reveal().decode("utf-8", "replace")
@@ -292,18 +315,20 @@ class SignIns(Base):
         """The request on another device, once it was approved."""
         target = self._own(caller)
         if pending.asked_at is None:
-            self._guard.refuse(caller, "SIGN_IN", target, "ProveFactor", _invalid_challenge())
+            self._guard.refuse(caller, "SIGN_IN", target, "ProveFactor", invalid_challenge())
         if pending.answer == "denied" or (pending.answer == "waiting" and now >= pending.asked_at + WINDOW):
             with self._store.note() as tx:
                 tx.factors.change_sign_in(pending, replace(pending, state="DEAD"))
-            self._guard.refuse(caller, "SIGN_IN", target, "ProveFactor", _denied(pending.answer == "denied"))
+            self._guard.refuse(caller, "SIGN_IN", target, "ProveFactor", denied_elsewhere(pending.answer == "denied"))
         if pending.answer != "approved":
             again = "nobody has answered on the other device yet"
             refusal = FactorRequired(challenge, ("click",), message=again, code="FactorPending")
             self._guard.refuse(caller, "SIGN_IN", target, "ProveFactor", refusal)
         return pending
 
-    def _open_challenge(self, caller: Caller, user: User, risk: Risk, mark: bytes, now: datetime) -> str:
+    def _open_challenge(
+        self, caller: Caller, user: User, risk: Risk, mark: bytes, now: datetime, came: FederatedSignIn | None = None
+    ) -> str:
         sign_in_id = SignInId(new_id("signin", self._region))
         text, digest = secrets.new_challenge(sign_in_id)
         pending = PendingSignIn(
@@ -311,7 +336,7 @@ class SignIns(Base):
             user.tenancy,
             user.id,
             user.version,
-            digest,
+            digest if came is None else secrets.provided(digest),
             "OPEN",
             caller.source,
             now,
@@ -325,6 +350,8 @@ class SignIns(Base):
             for old in sorted(held, key=lambda each: each.created_at)[: max(len(held) - MAX_OPEN + 1, 0)]:
                 tx.factors.change_sign_in(old, replace(old, state="DEAD"))
             tx.factors.add_sign_in(pending)
+            if came is not None:
+                tx.federation.waits(came, sign_in_id)
         return text
 
     def _complete(
@@ -347,17 +374,29 @@ class SignIns(Base):
             with self._store.note() as tx:
                 used = tx.factors.change_sign_in(pending, done)
             if not used:
-                self._guard.refuse(caller, "SIGN_IN", target, way.operation, _invalid_challenge())
-        names = self._names(user)
-        self._attempts.give_back(self._attempts.budgets_of(*names, caller.source, mark))
+                self._guard.refuse(caller, "SIGN_IN", target, way.operation, invalid_challenge())
+        if pending is not None or way.came is None:  # whoever has shown nothing here has nothing to be given back
+            self._attempts.give_back(self._attempts.budgets_of(*self._names(user), caller.source, mark))
         given = ""
         if way.device is not None and not mark:
             given, mark = secrets.new_device()
             told = {**told, "new_device": "true"}
-        self._remember(user, caller.source, mark, began)
         detail = {"token_id": issued.token_id, "factors": " ".join(way.proved), **told}
-        self._guard.record(caller, "SIGN_IN", target, way.operation, "allowed", detail=detail)
+        self._done(caller, way, issued, detail, began)
+        self._remember(user, caller.source, mark, began)
         return replace(issued, device=given)
+
+    def _done(self, caller: Caller, way: Way, issued: IssuedToken, detail: dict[str, str], began: datetime) -> None:
+        """The entry; and what a provider led to, which ends with it. Raises: Refusal, the provider is none any more."""
+        target = self._own(caller)
+        if way.came is None:
+            self._guard.record(caller, "SIGN_IN", target, way.operation, "allowed", detail=detail)
+            return
+        led_to = replace(way.came, token_id=issued.token_id, session=issued.session, expires_at=began + SESSION_KEPT)
+        entry = self._guard.entry(caller, "SIGN_IN", target, way.operation, "allowed", detail=detail)
+        with self._store.write(entry) as tx:
+            if not tx.federation.ended(way.came, led_to):
+                raise no_such_sign_in()  # and the token that was made is given to nobody
 
     def _remember(self, user: User, source: str, mark: bytes, now: datetime) -> None:
         marks: dict[SeenKind, bytes] = {
@@ -450,48 +489,3 @@ class SignIns(Base):
         self._log.append(entry)
         refusal.recorded = True
         raise refusal
-
-
-def _invalid_challenge() -> Refusal:
-    return Refusal(
-        "ChallengeInvalid",
-        "the challenge is unknown, used, expired or void",
-        hint="begin again with the password: keystead login",
-        kind="unauthenticated",
-    )
-
-
-def _not_offered(factor: str, offered: tuple[str, ...]) -> Refusal:
-    return Refusal(
-        "FactorNotOffered",
-        f"this sign-in cannot go on with {factor!r}",
-        hint=f"with one of: {', '.join(offered)}",
-        kind="unauthenticated",
-    )
-
-
-def _wrong_factor(left: int) -> Refusal:
-    return Refusal(
-        "FactorWrong",
-        "the code or proof is wrong, or was used before",
-        hint="wait for the next code" if left > 0 else "begin again with the password: keystead login",
-        kind="unauthenticated",
-    )
-
-
-def _denied(by_person: bool) -> Refusal:
-    return Refusal(
-        "FactorDenied",
-        "the request was denied on the other device" if by_person else "nobody answered within 60 s",
-        hint="begin again with the password: keystead login",
-        kind="unauthenticated",
-    )
-
-
-def _asked_enough() -> Refusal:
-    return Refusal(
-        "TooManyRequests",
-        f"at most {FATIGUE[0]} sign-ins an hour are asked about on other devices, each once",
-        hint="use another factor",
-        kind="too_many",
-    )

@@ -32,6 +32,7 @@ from keystead.core.errors import KeysteadError, Refusal, Unreadable, stale
 from keystead.core.ids import CompartmentId, IdentityProviderId, PrincipalId, TenancyId, UserId, new_id
 from keystead.core.secret import Secret
 from keystead.crypto.envelope import Binding
+from keystead.iam.factors.refusals import no_such_sign_in
 from keystead.iam.federation.claims import Identity, check_claims, identity, refused, wants_more
 from keystead.iam.federation.model import FederatedSignIn, FederatedUser, IdentityProvider, mapped
 from keystead.iam.federation.ports import FederationTx
@@ -41,7 +42,6 @@ from keystead.iam.names import check_name
 from keystead.iam.ports import Membership
 
 STATE_SECONDS, CODE_SECONDS = 600, 60
-SESSION_KEPT = timedelta(days=31)
 _LOOPBACK = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]):[0-9]{1,5}(?:/[A-Za-z0-9._~/-]{0,100})?")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -170,11 +170,14 @@ class Federation(IdentityProviders):
             return _with_query(state.redirect_uri, {"error": refusal.code, "state": state.client_state})
         return _with_query(state.redirect_uri, {"code": code, "state": state.client_state})
 
-    def finish(self, code: str, verifier: str, source: str, request_id: str) -> IssuedToken:
+    def finish(self, code: str, verifier: str, source: str, request_id: str, device: str | None = None) -> IssuedToken:
         """The client's turn: its one-time code and the verifier it kept, for a security token.
 
+        `device`: what a sign-in before gave to this client; "" asks for one, None does without.
+
         Raises:
-            Refusal: `NotAuthenticated`, for every cause alike.
+            FactorRequired: the provider's word is not enough; goes on as after a password.
+            Refusal: `NotAuthenticated`, for every other cause alike.
         """
         self._guard.refresh()
         began = self._clock.now()
@@ -182,12 +185,6 @@ class Federation(IdentityProviders):
             found = tx.federation.take(_digest(code)) if code else None
             provider = tx.federation.provider(found.tenancy, found.provider) if found is not None else None
         principal = self._directory.principal(found.user) if found is not None else None
-        refusal = Refusal(
-            "NotAuthenticated",
-            "the sign-in is not known, took too long, or is not yours",
-            hint="begin again: keystead login --provider",
-            kind="unauthenticated",
-        )
         tenancy = found.tenancy if found is not None else ""
         if (
             found is None
@@ -197,19 +194,9 @@ class Federation(IdentityProviders):
             or not secrets.compare_digest(s256(verifier), found.challenge)
             or self._directory.voided(principal.id, found.expires_at - timedelta(seconds=CODE_SECONDS))
         ):
-            self._refuse(provider, tenancy, "", source, request_id, refusal, "FinishFederatedSignIn")
-        issued = self._tokens.issue(principal, began, factors=found.factors, source=source)
-        ended = replace(found, token_id=issued.token_id, session=issued.session, expires_at=began + SESSION_KEPT)
-        detail = {"token_id": issued.token_id, "identity_provider": provider.name, "factors": " ".join(found.factors)}
+            self._refuse(provider, tenancy, "", source, request_id, no_such_sign_in(), "FinishFederatedSignIn")
         caller = Caller(principal, request_id, source)
-        at = _person(principal)
-        entry = self._guard.entry(caller, "SIGN_IN", at, "FinishFederatedSignIn", "allowed", detail=detail)
-        with self._store.write(entry) as tx:
-            now = tx.federation.provider(found.tenancy, found.provider)
-            holds = now is not None and now.state == "ENABLED" and tx.federation.ended(ended)
-            if not holds:
-                raise refusal  # and the token that was made is given to nobody
-        return issued
+        return self._people.admit_provided(caller, found, provider.name, device, began)
 
     # within
 

@@ -7,7 +7,7 @@ mail addresses link nobody. The client's secret is kept sealed and is not part o
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from keystead.core.ids import GroupId, IdentityProviderId, TenancyId, UserId
@@ -18,6 +18,8 @@ GroupChoice = Literal["all", "first"]
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """What an ID token may be signed with. Neither `none` nor what is keyed by the client's secret is among them."""
 MAX_MAPPINGS = 500
+SESSION_KEPT = timedelta(days=31)
+"""How long it is known which session a provider led to: longer than any session lasts."""
 MAX_VALUE = 2048
 
 
@@ -78,7 +80,10 @@ class FederatedUser:
 
 @dataclass(frozen=True, slots=True)
 class FederatedSignIn:
-    """One sign-in by way of a provider, from its return to the token it gave. Secrets are kept as hashes alone."""
+    """One sign-in by way of a provider, from its return to the token it gave. Secrets are kept as hashes alone.
+
+    `session`: of the token; before there is one, the sign-in that waits for a second factor.
+    """
 
     tenancy: TenancyId
     id: str

@@ -10,12 +10,13 @@ from keystead.audit.model import Entry
 from keystead.core.ids import GroupId
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
+from keystead.iam.factors.ports import ProvidedRows
 from keystead.iam.federation.model import FederatedSignIn, FederatedUser, IdentityProvider
-from keystead.iam.model import User
+from keystead.iam.model import Caller, IssuedToken, User
 from keystead.iam.ports import IamRows
 
 
-class FederationRows(Protocol):
+class FederationRows(ProvidedRows, Protocol):
     """Federation's rows in one transaction. Updates are compare-and-set and say whether they took place."""
 
     def add_provider(self, provider: IdentityProvider, sealed_secret: bytes) -> None: ...
@@ -54,7 +55,6 @@ class FederationRows(Protocol):
 
     def returned(self, sign_in: FederatedSignIn) -> bool: ...
     def take(self, code_digest: bytes) -> FederatedSignIn | None: ...
-    def ended(self, sign_in: FederatedSignIn) -> bool: ...
     def sign_ins(self, tenancy: str, provider_id: str, user_id: str | None) -> Sequence[FederatedSignIn]: ...
     def forget_before(self, moment: datetime) -> None: ...
 
@@ -70,6 +70,16 @@ class FederationTx(Protocol):
 
     @property
     def provisioning(self) -> "ProvisioningRows": ...
+
+
+class Admission(Protocol):
+    """The end of every sign-in (`keystead.iam.service.Iam` has it)."""
+
+    def admit_provided(
+        self, caller: Caller, came: FederatedSignIn, provider: str, device: str | None, began: datetime
+    ) -> IssuedToken:
+        """Raises: FactorRequired; Refusal `NotAuthenticated`."""
+        ...
 
 
 class FederationStore(Protocol):

@@ -27,12 +27,11 @@ from keystead.iam.federation.model import (
     IdentityProvider,
     ProviderState,
 )
-from keystead.iam.federation.ports import FederationStore, FederationTx, Provider
+from keystead.iam.federation.ports import Admission, FederationStore, FederationTx, Provider
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Target, User
 from keystead.iam.names import check_description, check_name
 from keystead.iam.ports import Membership, PasswordHasher, Revocation
-from keystead.iam.tokens import Tokens
 
 _ORIGIN = r"(?P<origin>https?://(?P<host>[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?)"
 _ISSUER = re.compile(_ORIGIN + r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
@@ -78,7 +77,7 @@ class IdentityProviders:
         guard: Guard,
         directory: Directory,
         store: FederationStore,
-        tokens: Tokens,
+        people: Admission,
         hasher: PasswordHasher,
         clock: Clock,
         region: str,
@@ -90,7 +89,7 @@ class IdentityProviders:
         self._guard = guard
         self._directory = directory
         self._store = store
-        self._tokens = tokens
+        self._people = people
         self._hasher = hasher
         self._clock = clock
         self._region = region

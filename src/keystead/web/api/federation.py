@@ -11,7 +11,7 @@ from keystead.core.secret import Secret
 from keystead.iam.federation.login import Came
 from keystead.iam.federation.model import MAX_MAPPINGS, FederatedUser, GroupMapping, IdentityProvider
 from keystead.iam.federation.service import ProviderSettings
-from keystead.web.api.iam import TokenReply, shown_token
+from keystead.web.api.iam import Device, TokenReply, shown_token
 from keystead.web.api.shared import paged
 from keystead.web.exchange import Answer
 from keystead.web.messages import Description, Listing, Message, Name, NamedListing, id_pattern
@@ -176,6 +176,7 @@ class FinishFederatedSignIn(Message):
 
     code: Annotated[str, Meta(max_length=100, description="What the browser brought.")]
     code_verifier: Annotated[str, Meta(max_length=128, description="What the challenge was made of.")]
+    device: Device | None = None
 
 
 def shown(services: Services, found: IdentityProvider) -> IdentityProviderReply:
@@ -294,7 +295,9 @@ def come_back(services: Services, call: Call[NoBody, CallbackQuery]) -> Answer:
 
 def finish(services: Services, call: Call[FinishFederatedSignIn, NoBody]) -> TokenReply:
     body = call.body
-    return shown_token(services.federation.finish(body.code, body.code_verifier, call.source, call.request_id))
+    return shown_token(
+        services.federation.finish(body.code, body.code_verifier, call.source, call.request_id, body.device)
+    )
 
 
 _ONE = "/identity-providers/{identity_provider_id}"
@@ -350,5 +353,6 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "FinishFederatedSignIn", "POST", "/auth/federation/tokens", "Exchange the one-time code for a security token",
         finish, _TAG, request=FinishFederatedSignIn, reply=TokenReply, status=201, auth=False,
+        description="Answers `FactorRequired` with a challenge, as after a password, where a second factor is needed.",
     ),
 )  # fmt: skip
