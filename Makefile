@@ -47,6 +47,10 @@ native: system ## build the login plugin for MariaDB (without a compiler, system
 	@tools/venv.sh .oidc-venv requirements-oidc.lock
 	@touch $@
 
+.connector-venv/.locked: requirements-connector.lock tools/venv.sh
+	@tools/venv.sh .connector-venv requirements-connector.lock
+	@touch $@
+
 .fuzz/.installed: requirements-fuzz.lock .venv/.installed
 	@rm -rf .fuzz
 	@$(BIN)/python -m pip install -qq --no-deps --require-hashes --target .fuzz -r requirements-fuzz.lock
@@ -67,7 +71,7 @@ check: .venv/.installed ## the quick checks: format, lint, types, import rules, 
 	$(BIN)/pytest -q -n $(PYTEST_WORKERS) -m "not live and not slow and not bench"
 
 .PHONY: test
-test: install .demo/.installed .bench-venv/.locked .oidc-venv/.locked ## every test, with real servers
+test: install .demo/.installed .bench-venv/.locked .oidc-venv/.locked .connector-venv/.locked ## every test, with real servers
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not bench"
 
 .PHONY: test-faults
@@ -121,7 +125,7 @@ lock: ## write the locks anew from pyproject.toml (uv is installed into .lock-ve
 
 .PHONY: clean
 clean: ## remove what was installed and built here (not the Debian packages)
-	rm -rf .venv .bench-venv .oidc-venv .lock-venv .demo .fuzz tests/fuzz/findings build dist .hypothesis .schemathesis
+	rm -rf .venv .bench-venv .oidc-venv .connector-venv .lock-venv .demo .fuzz tests/fuzz/findings build dist .hypothesis .schemathesis
 	rm -rf src/keystead/adapters/mariadb/built
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

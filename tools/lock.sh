@@ -18,6 +18,7 @@ common=(--quiet --generate-hashes --universal --python-version 3.11 --no-emit-in
 "$uv" pip compile "${common[@]}" --no-deps --group fuzz -o requirements-fuzz.lock
 
 "$uv" pip compile "${common[@]}" --group oidc -o requirements-oidc.lock
+"$uv" pip compile "${common[@]}" --group connector -o requirements-connector.lock
 
 if grep -nE '://' requirements*.lock; then
     echo "a lock names a host" >&2

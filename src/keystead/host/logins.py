@@ -38,6 +38,8 @@ from keystead.databases.node import LoginNode
 THREADS = 4
 SECONDS = 2.0
 WATCH_SECONDS = 1.0
+RETRY_SECONDS = 0.2
+"""When no login can be taken for want of descriptors or memory."""
 UNDECIDED_SECONDS = 2.5
 """Longer than the plugin waits for a decision."""
 MAX_MESSAGE = 64 << 10
@@ -140,6 +142,7 @@ class Door:
         self._seen: dict[int, float] = {}
         self._entered: dict[int, float] = {}
         self._listening: socket.socket | None = None
+        self._closed = threading.Event()
         self._threads = threads
 
     def open(self) -> bool:
@@ -155,6 +158,7 @@ class Door:
 
     def close(self) -> None:
         listening, self._listening = self._listening, None
+        self._closed.set()
         if listening is not None:
             with suppress(OSError):
                 listening.shutdown(socket.SHUT_RDWR)  # wakes who accept
@@ -240,8 +244,11 @@ class Door:
         while listening is not None and self._listening is listening:
             try:
                 caller, _ = listening.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if self._listening is listening:  # not closed: no descriptors, no memory
+                    self._log("a login could not be taken", system=self.system, reason=error.strerror)
+                    self._closed.wait(RETRY_SECONDS)
+                continue
             with caller, suppress(OSError):
                 caller.settimeout(SECONDS)
                 caller.sendall(self._answer(caller))

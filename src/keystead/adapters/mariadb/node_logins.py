@@ -7,6 +7,7 @@ The directory is ours and closed to the system's uid for writing, so that it can
 """
 
 import contextlib
+import errno
 import os
 import socket
 from abc import ABC, abstractmethod
@@ -81,7 +82,8 @@ class NodeLogins(ABC):
     def note_login(self, line: bytes) -> None:
         file = os.open(self._notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            os.write(file, line + b"\n")
+            if os.write(file, line + b"\n") <= len(line):
+                raise OSError(errno.ENOSPC, "the note of a login is not whole")
         finally:
             os.close(file)
 
