@@ -108,6 +108,18 @@ def left(directory: Path) -> list[str]:
     return found
 
 
+def begun(directory: Path) -> "subprocess.Popen[str]":
+    """The demonstration, under way; what it says on both streams comes through `stdout`."""
+    return subprocess.Popen(
+        command(directory),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def test_every_proof_holds(directory: Path) -> None:
     ended = subprocess.run(command(directory), cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -118,14 +130,7 @@ def test_every_proof_holds(directory: Path) -> None:
 
 
 def test_ended_half_way_it_leaves_nothing(directory: Path) -> None:
-    running = subprocess.Popen(
-        command(directory),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    running = begun(directory)
     assert running.stdout is not None
     shown = []
     for line in running.stdout:
@@ -142,28 +147,14 @@ def test_ended_half_way_it_leaves_nothing(directory: Path) -> None:
 
 
 def test_what_a_killed_run_left_is_ended_by_the_next(directory: Path) -> None:
-    running = subprocess.Popen(
-        command(directory),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    running = begun(directory)
     assert running.stdout is not None
     next(line for line in running.stdout if "serve, work and host are running" in line)
     running.kill()
     running.communicate(timeout=60)
     assert any("process" in each for each in left(directory))
     (directory / "demo.json").read_text()  # says what was started
-    again = subprocess.Popen(
-        command(directory),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    again = begun(directory)
     assert again.stdout is not None
     began = time.monotonic()
     next(line for line in again.stdout if "an earlier run was here" in line)

@@ -98,6 +98,16 @@ def post(path: bytes, body: bytes, *more: bytes) -> bytes:
     return b"POST %b HTTP/1.1\r\n%b\r\n%b" % (path, fields, body)
 
 
+async def hang(app: Echo, client: Client) -> None:
+    """Have a request served at once, and not answered before `app.waiting` is called."""
+    app.hold = True
+    client.send(post(b"/fast", b"0"))
+    await client.answer()
+    client.send(post(b"/fast", b"1"))
+    while not app.waiting:
+        await asyncio.sleep(0)
+
+
 def test_the_same_head_again_is_served_at_once() -> None:
     async def work(app: Echo, client: Client) -> None:
         for number, body in enumerate((b"one", b"two", b"six")):
@@ -130,12 +140,7 @@ def test_in_pieces_it_goes_the_long_way_and_is_the_same() -> None:
 
 def test_requests_that_follow_are_answered_in_order() -> None:
     async def work(app: Echo, client: Client) -> None:
-        app.hold = True
-        client.send(post(b"/fast", b"0"))
-        await client.answer()
-        client.send(post(b"/fast", b"1"))
-        while not app.waiting:
-            await asyncio.sleep(0)
+        await hang(app, client)
         client.send(post(b"/slow", b"2") + post(b"/fast", b"3") + post(b"/slow", b"4"))
         await asyncio.sleep(0.01)
         app.hold = False
@@ -252,12 +257,7 @@ def test_a_body_that_breaks_off_is_told_to_the_application() -> None:
 
 def test_who_has_finished_speaking_is_answered() -> None:
     async def work(app: Echo, client: Client) -> None:
-        app.hold = True
-        client.send(post(b"/fast", b"0"))
-        await client.answer()
-        client.send(post(b"/fast", b"1"))
-        while not app.waiting:
-            await asyncio.sleep(0)
+        await hang(app, client)
         client.writer.write_eof()
         await asyncio.sleep(0.01)
         app.waiting.pop()()
@@ -282,12 +282,7 @@ def test_who_sends_nothing_or_half_a_head_is_let_go(monkeypatch: pytest.MonkeyPa
 
 def test_stopping_lets_what_has_begun_end() -> None:
     async def work(app: Echo, client: Client) -> None:
-        app.hold = True
-        client.send(post(b"/fast", b"0"))
-        await client.answer()
-        client.send(post(b"/fast", b"1"))
-        while not app.waiting:
-            await asyncio.sleep(0)
+        await hang(app, client)
         stopping = asyncio.create_task(client.server.stop(5.0))
         await asyncio.sleep(0.01)
         assert not stopping.done()
