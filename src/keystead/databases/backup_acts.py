@@ -5,7 +5,7 @@ from dataclasses import replace
 from keystead.core.errors import Refusal, check_version, not_found, stale, taken
 from keystead.core.ids import BackupId, KeyId, check_region, new_id, parse_id
 from keystead.core.page import Page, PageRequest, cut
-from keystead.databases.base import require_unoccupied
+from keystead.databases.base import naming, require_unoccupied
 from keystead.databases.creation import Created, Creation, NewSystem
 from keystead.databases.desk import principal_of
 from keystead.databases.hierarchy import fresh_key
@@ -26,11 +26,12 @@ class BackupActs(Creation):
         new = BackupId(new_id("mysqlbackup", self._region))
         place = self._place(caller, system.compartment)
         target = Target("mysql-backups", new, name, system.tenancy, place.path)
+        naming_it = naming(caller, key_id)
         entry = self._guard.permit_change(
-            caller, "MYSQL_BACKUP_CREATE", target, "CreateBackup", {"system": system.name}
+            naming_it, "MYSQL_BACKUP_CREATE", target, "CreateBackup", {"system": system.name}
         )
         check_legal(system, "backup")
-        key = self._key_for_backup(caller, system, key_id)
+        key = self._key_for_backup(naming_it, system, key_id)
         identity = replace(caller, principal=principal_of(system), requester=caller.principal.id)
         material = fresh_key()
         sealed = self._associations.seal(identity, key, material, "backup-key", new)

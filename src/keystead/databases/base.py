@@ -94,6 +94,11 @@ class Base:
         return Target(kind, place.id, place.name, place.tenancy, place.path)
 
 
+def naming(caller: Caller, key: str | None) -> Caller:
+    """The caller in a request that names a key, for `request.kms-key.id`."""
+    return caller if key is None else replace(caller, told={"kms-key.id": key})
+
+
 def now(tx: DatabaseTx, system: DbSystem, if_match: int | None) -> DbSystem:
     """The system as of this transaction: jobs and its machine write it too. Raises: Refusal (gone, not `if_match`)."""
     current = required(tx.databases.system(system.tenancy, system.id), "database system")

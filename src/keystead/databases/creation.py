@@ -12,7 +12,7 @@ from keystead.core.ids import DbSystemId, KeyId, NodeId, VaultId, new_id
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
 from keystead.databases.accounts import check_admin_name, native_password_hash
-from keystead.databases.base import Base, identity_of
+from keystead.databases.base import Base, identity_of, naming
 from keystead.databases.desk import principal_of
 from keystead.databases.hierarchy import FIRST, StoreKey, fresh_key
 from keystead.databases.model import DbSystem, WrappedKey
@@ -70,9 +70,10 @@ class Creation(Base):
         system_id = DbSystemId(new_id("mysqldbsystem", self._region))
         target = Target("mysql-instances", system_id, wanted.name, place.tenancy, place.path)
         detail = {"key": wanted.key or "service-managed"} | extra
-        entry = self._guard.permit_change(caller, "MYSQL_INSTANCE_CREATE", target, "CreateDbSystem", detail)
+        naming_it = naming(caller, wanted.key)
+        entry = self._guard.permit_change(naming_it, "MYSQL_INSTANCE_CREATE", target, "CreateDbSystem", detail)
         if wanted.key is not None:
-            self._associations.allow(caller, wanted.key, "CreateDbSystem")
+            self._associations.allow(naming_it, wanted.key, "CreateDbSystem")
         now = self._clock.now()
         system = self._wanted(wanted, system_id, place, restored_from, now)
         material = fresh_key()

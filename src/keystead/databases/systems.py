@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from keystead.core.errors import Refusal, check_version, stale
 from keystead.core.ids import KeyId
 from keystead.core.page import Page, PageRequest, cut
-from keystead.databases.base import identity_of, now, require_unoccupied, saved
+from keystead.databases.base import identity_of, naming, now, require_unoccupied, saved
 from keystead.databases.creation import Creation
 from keystead.databases.desk import principal_of
 from keystead.databases.hierarchy import StoreKey
@@ -118,8 +118,9 @@ class SystemActs(Creation):
         No data is rewritten and nothing is interrupted.
         """
         system = self._system(caller, system_id)
+        naming_it, detail = naming(caller, key_id), {"key": key_id or "service-managed"}
         entry = self._guard.permit_change(
-            caller, "MYSQL_INSTANCE_UPDATE", self._at(system), "ChangeDbSystemKey", {"key": key_id or "service-managed"}
+            naming_it, "MYSQL_INSTANCE_UPDATE", self._at(system), "ChangeDbSystemKey", detail
         )
         check_version(system.version, if_match)
         check_legal(system, "change_key")
@@ -127,7 +128,7 @@ class SystemActs(Creation):
             wanted: str = self._managed_key(caller, system)
         else:
             wanted = key_id
-            self._associations.allow(caller, wanted, "ChangeDbSystemKey")
+            self._associations.allow(naming_it, wanted, "ChangeDbSystemKey")
         identity = replace(caller, principal=principal_of(system), requester=caller.principal.id)
         with self._store.read() as tx:
             before = next(key for key in tx.databases.wrapped(system.tenancy, system.id) if key.kind == "store")

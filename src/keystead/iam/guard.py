@@ -242,7 +242,7 @@ class Guard:
         if not gated and permission in NEVER_ALONE and self._gate is not None:
             self._approved(self._gate, replace(caller, asked=None), permission, target, operation, None)
         if caller.asked is not None:
-            caller.asked.granted.append(Granted(caller.principal.id, permission, operation, target))
+            caller.asked.granted.append(Granted(caller.principal.id, permission, operation, target, caller.told))
 
     def require_again(self, caller: Caller, granted: Iterable[Granted]) -> None:
         """Decide once more what an earlier, equal request of the caller's was allowed: before its answer is repeated.
@@ -253,7 +253,7 @@ class Guard:
             Refusal: it would not be allowed now; recorded.
         """
         for each in granted:
-            self.require(caller, each.permission, each.target, each.operation, gated=True)
+            self.require(replace(caller, told=each.told), each.permission, each.target, each.operation, gated=True)
 
     def _lacks_factor(self, caller: Caller) -> bool:
         """Whether a group asks for a second factor that this session was begun without. Never from memory.

@@ -190,6 +190,7 @@ class Granted:
     permission: str
     operation: str
     target: Target
+    told: Mapping[str, str] | None = None
 
 
 def stranger(name: str = "", tenancy: str = "") -> Principal:
@@ -218,7 +219,8 @@ class Caller:
     `issued_at`, `expires_at`: when the token was made, and when it ends; None where there is none. `session`: the
     sign-in that the token comes from, or the API key. `factors`: by what the principal proved who it is (`FACTORS`).
     `key_bound`: this request was proved with the key that the token is bound to. `risk`: what the sign-in was scored.
-    `asked` is the request itself, where it may have to be approved by others.
+    `asked` is the request itself, where it may have to be approved by others. `told`: what the request says that
+    policies may read, `request.*` variables in lower case without that prefix.
     """
 
     principal: Principal
@@ -233,6 +235,7 @@ class Caller:
     risk: int = 0
     issued_at: datetime | None = None
     asked: Asked | None = None
+    told: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class RequestVariables:
             case "utc-timestamp":
                 found = isoformat(self._now)
             case _:
-                pass
+                found = (self._caller.told or {}).get(name)
         return found
 
     def _sign_in(self, name: str) -> str:

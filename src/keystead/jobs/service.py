@@ -25,7 +25,9 @@ class Jobs:
         with self._store.read() as tx:
             job = required(tx.jobs.job(caller.principal.tenancy, job_id), "job")
         place = self._place(caller, job.compartment)
-        target = Target(KIND, job.id, f"{job.kind} {job.resource_name}", job.tenancy, place.path)
+        target = Target(
+            KIND, job.id, f"{job.kind} {job.resource_name}", job.tenancy, place.path, {"workrequest.type": job.kind}
+        )
         self._guard.permit(caller, "MYSQL_INSTANCE_WORK_REQUEST_READ", target, "GetJob")
         return job
 

@@ -12,6 +12,7 @@ from keystead.core.ids import CompartmentId, check_region, parse_id
 from keystead.iam.actions import TYPE_BY_NAME
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Target
+from keystead.iam.policy.variables import tag_attributes
 from keystead.vault.lifecycle.table import Use, permits, usable, vault_as_of
 from keystead.vault.memory.keyring import Entry, Keyring
 from keystead.vault.memory.snapshot import Snapshot
@@ -133,7 +134,9 @@ class Base:
         self._snapshot.refresh()
         place = self._snapshot.directory.compartment(vault.tenancy, vault.compartment)
         path = place.path if place is not None else (vault.compartment,)
-        return Target("vaults", vault.id, vault.name, vault.tenancy, path, {"vault.id": vault.id})
+        return Target(
+            "vaults", vault.id, vault.name, vault.tenancy, path, {"vault.id": vault.id, **tag_attributes(vault.tags)}
+        )
 
     def _place(self, caller: Caller, compartment: str) -> Compartment:
         self._snapshot.refresh()

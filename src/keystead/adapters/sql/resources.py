@@ -1,6 +1,7 @@
 """`Resources` for insight: the vaults, keys and database systems of a tenancy as targets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import sqlalchemy as sa
 
@@ -9,6 +10,7 @@ from keystead.adapters.sql.store import translated
 from keystead.core.ids import CompartmentId, TenancyId
 from keystead.iam.directory import Directory
 from keystead.iam.model import Target
+from keystead.iam.policy.variables import tag_attributes
 
 _KINDS = (("vaults", schema.vaults), ("keys", schema.keys), ("mysql-instances", schema.db_systems))
 
@@ -36,8 +38,12 @@ class SqlResources:
 
 def _attributes(kind: str, row: dict[str, object]) -> dict[str, str]:
     if kind == "vaults":
-        return {"vault.id": str(row["id"])}
+        return {"vault.id": str(row["id"])} | _tags(row)
     if kind == "keys":
         found = {"key.id": str(row["id"]), "key.name": str(row["name"]), "vault.id": str(row["vault"])}
-        return found | ({"key.managed-by": str(row["managed_by"])} if row["managed_by"] else {})
+        return found | _tags(row) | ({"key.managed-by": str(row["managed_by"])} if row["managed_by"] else {})
     return {}
+
+
+def _tags(row: dict[str, object]) -> dict[str, str]:
+    return tag_attributes(cast(Mapping[str, str], row["tags"]))

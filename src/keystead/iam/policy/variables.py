@@ -22,24 +22,24 @@ VARIABLES: Mapping[str, str] = {
     "request.operation": "the operation asked for, e.g. `CreateKey`",
     "request.networksource.name": "the named network the request comes from",
     "request.region": "the region that was asked",
-    "request.ad": "the availability domain",
+    "request.ad": "the availability domain ¹",
     "request.principal.type": "`user`, `service`, `mysqldbsystem`, ...",
     "request.principal.id": "id of the principal, of any type",
     "request.principal.compartment.id": "compartment of the principal",
     "request.resource.compartment.id": "compartment of the resource that asks",
     TIMESTAMP: "when the request was made, UTC",
     **{f"{TIMESTAMP}.{part}": "that part of it" for part in sorted(TIMESTAMP_PARTS)},
-    "request.kms-key.id": "the key named in the request",
-    "request.includeplaintextkey": "`true` when a data key is wanted in clear",
+    "request.kms-key.id": "the key that the request names for a database system or a backup",
+    "request.includeplaintextkey": "`true` when a data key is wanted in clear, `false` when only wrapped",
     "target.compartment.id": "compartment of the target (not for lists)",
     "target.compartment.name": "its name (not for lists)",
-    "target.workrequest.type": "kind of job",
+    "target.workrequest.type": "kind of job: `create`, `backup`, ...",
     "target.key.id": "the key",
     "target.key.name": "its name",
     "target.key.managed-by": "the database system that a service-managed key belongs to",
     "target.vault.id": "the vault",
-    "target.bucket.name": "the bucket",
-    "target.object.name": "the object",
+    "target.bucket.name": "the bucket ¹",
+    "target.object.name": "the object ¹",
     "target.user.id": "the user acted upon",
     "target.user.name": "their name",
     "target.group.id": "the group acted upon",
@@ -50,16 +50,17 @@ VARIABLES: Mapping[str, str] = {
     "target.policy.type": "`allow` or `deny`",
     "target.dynamicgroup.id": "the dynamic group",
     "target.dynamicgroup.name": "its name",
-    "target.secret.id": "the secret",
-    "target.secret.name": "its name",
+    "target.secret.id": "the secret ¹",
+    "target.secret.name": "its name ¹",
 }
 # Variables whose last part is chosen by whoever tags: <prefix><namespace>.<key>.
-TAG_PREFIXES: tuple[str, ...] = (
-    "request.principal.group.tag.",
-    "target.resource.tag.",
-    "target.resource.compartment.tag.",
-    "target.bucket.tag.",
-)
+TAGS: Mapping[str, str] = {
+    "request.principal.group.tag.": "a tag of a group of the user's ¹",
+    "target.resource.tag.": "a tag of the key or vault",
+    "target.resource.compartment.tag.": "a tag of its compartment ¹",
+    "target.bucket.tag.": "a tag of the bucket ¹",
+}
+TAG_PREFIXES: tuple[str, ...] = tuple(TAGS)
 STEADY: frozenset[str] = frozenset(
     {
         "request.user.id",
@@ -86,8 +87,11 @@ def doubt(name: str) -> tuple[str, ...] | None:
 
     What other services of OCI know (`target.instance.id`, ...) is taken as it is; here it is always absent.
     """
-    if name in VARIABLES or name.startswith(TAG_PREFIXES):
+    if name in VARIABLES:
         return None
+    prefix = next((each for each in TAG_PREFIXES if name.startswith(each)), None)
+    if prefix is not None:
+        return None if _is_tag(name.removeprefix(prefix)) else (f"{prefix}NAMESPACE.KEY",)
     side, _, rest = name.partition(".")
     thing = ".".join(name.split(".")[:2])
     close = tuple(difflib.get_close_matches(name, [*VARIABLES, *TAG_PREFIXES], n=1, cutoff=0.6))
@@ -96,6 +100,16 @@ def doubt(name: str) -> tuple[str, ...] | None:
     if thing in _THINGS or difflib.get_close_matches(thing, _THINGS, n=1, cutoff=0.85):
         return close
     return None
+
+
+def tag_attributes(tags: Mapping[str, str]) -> dict[str, str]:
+    """`target.resource.tag.*` as a target has them: the tags whose names are NAMESPACE.KEY, in lower case."""
+    return {f"resource.tag.{name.lower()}": tags[name] for name in sorted(tags) if _is_tag(name)}
+
+
+def _is_tag(name: str) -> bool:
+    namespace, _, key = name.partition(".")
+    return bool(namespace and key)
 
 
 # What the matching rule of a dynamic group may read.
@@ -119,5 +133,6 @@ def as_markdown() -> str:
     """The variables as the table of docs/policy.md."""
     lines = ["| variable | what it tells |", "|---|---|"]
     lines += [f"| `{name}` | {about} |" for name, about in VARIABLES.items()]
-    lines += [f"| `{prefix}NAMESPACE.KEY` | a tag |" for prefix in TAG_PREFIXES]
+    lines += [f"| `{prefix}NAMESPACE.KEY` | {about} |" for prefix, about in TAGS.items()]
+    lines += ["", "¹ Understood in statements; no request of this version has it."]
     return "\n".join(lines) + "\n"

@@ -21,6 +21,7 @@ from keystead.crypto.envelope import KEY_BYTES, Binding, Kek, peek
 from keystead.crypto.suites import CURRENT
 from keystead.iam.directory import Directory
 from keystead.iam.model import Caller, Target
+from keystead.iam.policy.variables import tag_attributes
 from keystead.vault.memory.software import SoftwareKeystore
 from keystead.vault.model import Key, KeyVersion, Protection, Vault
 from keystead.vault.networks import Fence, fence_of
@@ -302,7 +303,7 @@ class Keyring:
     def _targets(self, key: Key) -> tuple[Target, Target]:
         place = self._directory.compartment(key.tenancy, key.compartment)
         path = place.path if place is not None else ()
-        attributes = {"key.id": key.id, "key.name": key.name, "vault.id": key.vault}
+        attributes = {"key.id": key.id, "key.name": key.name, "vault.id": key.vault, **tag_attributes(key.tags)}
         if key.managed_by:
             attributes["key.managed-by"] = key.managed_by
         return (

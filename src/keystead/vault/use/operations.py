@@ -9,7 +9,7 @@ algorithm can, narrowed by the operations it permits.
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from keystead.core.errors import Refusal, Unreadable
@@ -119,7 +119,8 @@ class Operations(Base):
             sizes = ", ".join(map(str, DATA_KEY_BYTES))
             raise Refusal("InvalidParameter", f"a data key has {sizes} bytes, not {length}")
         material = secrets.token_bytes(length)
-        sealed = self._seal(caller, key_id, material, associated_data, "customer-key", "wrap", "GenerateDataKey")
+        asking = replace(caller, told={"includeplaintextkey": "true" if plaintext_wanted else "false"})
+        sealed = self._seal(asking, key_id, material, associated_data, "customer-key", "wrap", "GenerateDataKey")
         return DataKey(sealed.blob, sealed.key_version, material if plaintext_wanted else None)
 
     def sign(self, caller: Caller, key_id: str, message: bytes, scheme: str = "", *, digest: bool = False) -> Signature:
