@@ -12,9 +12,11 @@ from tests.fakes.oidc import ISSUER, FakeProvider
 from keystead.core.errors import Refusal
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
+from keystead.iam.approvals.acts import RuleTerms
 from keystead.iam.federation.login import Came, s256
 from keystead.iam.federation.model import GroupMapping, IdentityProvider, mapped
 from keystead.iam.federation.service import ProviderSettings, origin_of
+from keystead.iam.model import Group
 
 VERIFIER = "v" * 43
 HERE = "http://127.0.0.1:4711/back"
@@ -327,3 +329,47 @@ def test_the_clients_secret_is_nowhere_in_clear(place: Place) -> None:
     place.change(client_secret=Secret(b"a-very-shared-secret"))
     assert b"a-very-shared-secret" not in place.region.path.read_bytes()
     assert "a-very-shared-secret" not in str(place.region.entries())
+
+
+def ruled(place: Place) -> tuple[Group, Any]:
+    """Officers, mapped from `officers` before a rule made them approvers; two were added here."""
+    region, officers = place.region, place.group("Officers")
+    people = [region.user(name) for name in ("bob", "cy")]
+    for person in people:
+        region.iam.add_member(region.admin, officers.id, person.principal.id)
+    place.change(mappings=(GroupMapping("officers", officers.id), GroupMapping("dev", place.group("Dev").id)))
+    terms = RuleTerms(("destruction",), officers.id, 2)
+    region.iam.create_approval_rule(region.admin, region.tenancy, "two", terms)
+    region.snapshot.refresh()
+    return officers, people
+
+
+def test_a_provider_puts_nobody_among_approvers_however_early_it_was_mapped(place: Place) -> None:
+    officers, _ = ruled(place)
+    ada = place.sign_in(groups=["officers", "dev"])
+    assert place.groups(ada) == {"Dev"}
+    entry = [found for found in place.region.entries() if found.operation == "FederatedSignInCallback"][-1]
+    assert entry.detail["groups_held_back"] == officers.id
+    assert officers.id not in entry.detail["groups_added"]
+
+
+def test_who_came_in_before_the_rule_stays_and_leaves_as_the_provider_says(place: Place) -> None:
+    officers = place.group("Officers")
+    place.change(mappings=(GroupMapping("officers", officers.id),))
+    ada = place.sign_in(groups=["officers"])
+    terms = RuleTerms(("destruction",), officers.id, 1)
+    place.region.iam.create_approval_rule(place.region.admin, place.region.tenancy, "one", terms)
+    assert place.groups(place.sign_in(groups=["officers"])) == {"Officers"}, "who made the rule saw them there"
+    assert place.groups(place.sign_in(groups=[])) == set()
+    assert place.groups(place.sign_in(groups=["officers"])) == set(), "and nobody comes back by themselves"
+    assert ada.principal.name == "ada"
+
+
+def test_linking_an_approver_to_a_subject_takes_the_others(place: Place) -> None:
+    region, (_, people) = place.region, ruled(place)
+    link = place.federation.link_federated_user
+    with pytest.raises(Refusal) as caught:
+        link(region.admin, place.provider.id, people[0].principal.id, "sly")
+    assert caught.value.code == "ApprovalRequired"
+    other = region.user("dora")
+    assert link(region.admin, place.provider.id, other.principal.id, "s-9").user == other.principal.id

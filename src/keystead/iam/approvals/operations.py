@@ -29,6 +29,8 @@ MOVES = frozenset({"MoveKey", "MoveVault"})
 TAKING_OUT = frozenset({"RemoveGroupMember", "EndBreakGlass", "BreakGlassEnded"})
 OF_GROUPS = frozenset({"GROUP_UPDATE", "GROUP_DELETE"})
 TAKING_OVER = frozenset({"USER_UIPASS_SET", "USER_UIPASS_RESET", "USER_AUTHTOKEN_SET", "USER_APIKEY_ADD"})
+LINKING = "LinkFederatedUser"
+"""Whoever the provider says is that subject is the user from then on: a credential, asked for by USER_UPDATE."""
 NEVER_ALONE = OF_GROUPS | TAKING_OVER
 
 # What destroying a vault does to each key in it.

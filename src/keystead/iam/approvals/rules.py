@@ -2,7 +2,7 @@
 
 Every rule that covers an act must be met, each by people of its own. A rule also covers what would undo it: changing
 or deleting it, carrying a key or vault out of its compartment, putting somebody into its group, and giving somebody
-else's credentials to one of its members to whoever asks.
+else's credentials to one of its members to whoever asks (linking a subject of an identity provider included).
 
 A vote counts when its voter was in the group, for good, when the request was made, and still is, and is not the one who
 made it. Groups are meant by id: one of the same name elsewhere, a dynamic one, or a new one of that name is another.
@@ -14,7 +14,7 @@ from datetime import datetime
 
 from keystead.core.errors import Refusal
 from keystead.iam.approvals.model import Approval, Rule, State, Term, Vote
-from keystead.iam.approvals.operations import ABOUT_A_RULE, MOVES, OF_GROUPS, TAKING_OUT, TAKING_OVER
+from keystead.iam.approvals.operations import ABOUT_A_RULE, LINKING, MOVES, OF_GROUPS, TAKING_OUT, TAKING_OVER
 from keystead.iam.model import Target
 
 
@@ -47,7 +47,8 @@ def covers(rule: Rule, act: Act, groups_of: Callable[[str], Collection[str]]) ->
         return True
     if target.id == rule.group_id and act.permission in OF_GROUPS and operation not in TAKING_OUT:
         return True
-    if target.type == "users" and act.permission in TAKING_OVER and target.id != act.principal:
+    takes_over = act.permission in TAKING_OVER or operation == LINKING
+    if target.type == "users" and takes_over and target.id != act.principal:
         return rule.group_id in groups_of(target.id) or (operation in rule.operations and _inside(rule, target))
     leaves = operation in MOVES and rule.compartment != str(rule.tenancy)
     return (operation in rule.operations or leaves) and _inside(rule, target)

@@ -230,6 +230,9 @@ class Federation(IdentityProviders):
         detail = {"identity_provider": provider.name, "subject": who.subject[:200]}
         with self._store.read() as tx:
             coming, going = self._groups(tx, provider, user, who, now)
+        held = coming & self._ruled(user.tenancy)
+        coming -= held
+        detail |= {"groups_held_back": " ".join(sorted(held))} if held else {}
         detail |= {"groups_added": " ".join(sorted(coming)), "groups_removed": " ".join(sorted(going))}
         detail |= {"user": "made"} if made else {}
         entry = self._guard.entry(
@@ -304,6 +307,11 @@ class Federation(IdentityProviders):
         living = frozenset(str(each) for each in said if tx.iam.group(user.tenancy, each) is not None)
         had = tx.federation.federated(user.tenancy, provider.id, user.id)
         return living - tx.federation.memberships(user.tenancy, user.id, now), had - living
+
+    def _ruled(self, tenancy: str) -> frozenset[str]:
+        """Groups whose members approve what others ask for: a rule covers who comes in, and a provider asks nobody."""
+        self._guard.refresh()
+        return frozenset(str(rule.group_id) for rule in self._directory.rules_in(tenancy))
 
     def _derived(self, what: str, state: str) -> str:
         """A secret of this sign-in, which nobody can say who has not the region's key."""

@@ -180,10 +180,11 @@ class IdentityProviders:
     def link_federated_user(self, caller: Caller, provider_id: str, user_id: str, subject: str) -> FederatedUser:
         """From now on `subject` at the provider signs in as this user. Needs the right to change the user as well."""
         provider, user = self._provider(caller, provider_id), self._user(caller, user_id)
-        self._guard.require(caller, "USER_UPDATE", _at_user(user), "LinkFederatedUser")
+        person = _at_user(user)
+        self._guard.require(caller, "USER_UPDATE", person, "LinkFederatedUser")
         detail = {"user": user.name, "user_id": user.id, "subject": subject[:200]}
         entry = self._guard.permit_change(
-            caller, "IDENTITY_PROVIDER_UPDATE", self._at(provider), "LinkFederatedUser", detail
+            caller, "IDENTITY_PROVIDER_UPDATE", self._at(provider), "LinkFederatedUser", detail, also=(person,)
         )
         if not 0 < len(subject) <= MAX_VALUE or not subject.isprintable():
             raise Refusal("InvalidParameter", f"a subject has 1 to {MAX_VALUE} printable characters")
