@@ -3,8 +3,10 @@ taken for a key that was taken away, and the other way round.
 """
 
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conformance import bao, tokens
@@ -135,6 +137,57 @@ def test_a_token_that_is_taken_out_comes_back(region: Region, by_token: System, 
         lambda: there.rename(elsewhere),
         lambda: elsewhere.rename(there),
     )
+
+
+CALLERS = 24
+"""More than all threads of a worker, and than all turns at a keystore."""
+
+
+def test_one_that_hangs_delays_nobody_elses_fence_nor_its_own(
+    region: Region, by_kms: System, in_kms: str, kms: bao.Bao
+) -> None:
+    """OpenBao hangs and everybody wants it: systems are fenced at once and heal, by other keys and by those in it."""
+    other = region.key("not-in-it")
+    system = region.create(other, "trains")
+    region.fill(system)
+    wrapped = region.post(f"/keys/{in_kms}/actions/wrap", {"key_material": "c2VjcmV0"})["ciphertext"]
+    over, refused = threading.Event(), []
+
+    def hammer() -> None:
+        while not over.is_set():
+            try:
+                region.post(f"/keys/{in_kms}/actions/unwrap", {"ciphertext": wrapped})
+            except Refused as refusal:
+                refused.append(refusal.code)
+
+    callers = [threading.Thread(target=hammer) for _ in range(CALLERS)]
+    kms.signal(signal.SIGSTOP)
+    try:
+        for each in callers:
+            each.start()
+        eventually("it is felt", lambda: len(refused) > CALLERS, 30)
+        for name, key in ((system, other), (by_kms, in_kms)):
+            last = region.fence(name)
+            region.disable(key)
+            receipt = eventually("the receipt", lambda name=name, last=last: _newer(region, name, last), 15)
+            steps = {step["name"]: step["after_ms"] for step in receipt["steps"]}
+            assert receipt["reason"] == "key_disabled" and steps["process_gone"] < 1000, steps
+        region.enable(other)
+        region.wait_state(system, "ACTIVE", 20)
+        region.enable(in_kms)
+    finally:
+        kms.signal(signal.SIGCONT)
+        over.set()
+        for each in callers:
+            each.join()
+    region.wait_state(by_kms, "ACTIVE", 60)
+    assert set(refused) <= {"KeystoreDown", "KeystoreBusy", "KeyNotUsable", "KeyDisabled"}, set(refused)
+    region.delete(system)
+
+
+def _newer(region: Region, system: System, last: object) -> Any:
+    found = region.fence(system)
+    return found if found and found != last else None
 
 
 def test_cryptography_says_what_is_the_matter_and_goes_on_by_itself(region: Region, in_kms: str, kms: bao.Bao) -> None:
