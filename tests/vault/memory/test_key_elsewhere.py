@@ -117,3 +117,19 @@ def test_a_keeper_counts_the_silence_of_its_key_alone():
     assert keeper.silence == 5
     keeper.update(view)
     assert keeper.silence == 0
+
+
+def test_nobodys_change_waits_for_a_keystore_that_is_to_forget_a_key(region, key):
+    """What was made for a name that turns out to be taken is destroyed when the transaction is over, not inside it."""
+    destroy, written = region.kms.destroy, []
+
+    def slowly(name):
+        region.vaults.create_vault(region.admin, region.tenancy, "meanwhile")  # a change of somebody else's
+        written.append(name)
+        destroy(name)
+
+    region.kms.destroy = slowly
+    vault = region.vaults.create_vault(region.admin, region.tenancy, "more", "external").id
+    with pytest.raises(Refusal) as caught:
+        region.vaults.create_key(region.admin, region.tenancy, vault, "outside")
+    assert caught.value.code == "NameTaken" and len(written) == 1

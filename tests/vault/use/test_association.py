@@ -11,7 +11,7 @@ from tests.fakes.domain import REGION, DomainRegion, make_region
 from keystead.core.errors import Refusal
 from keystead.core.ids import CompartmentId, KeyId, PrincipalId, VaultId, new_id
 from keystead.core.secret import Secret
-from keystead.crypto.suites import Algorithm
+from keystead.crypto.suites import CURRENT, Algorithm
 from keystead.iam.model import Caller, Principal, Target
 from keystead.iam.ports import ResourceIdentity
 from keystead.vault.use.association import Loss, Purpose
@@ -240,7 +240,10 @@ def test_a_broken_journal_refuses_every_use(place: Place) -> None:
             run()
 
 
-@pytest.mark.parametrize("algorithm", ["AES-128", "RSA-2048", "HPKE-X25519-MLKEM768"])
+WRAPPING = sorted(name for name, suite in CURRENT.items() if "wrap" in suite.operations)
+
+
+@pytest.mark.parametrize("algorithm", WRAPPING)
 def test_any_key_that_wraps_can_be_a_systems_key(place: Place, algorithm: Algorithm) -> None:
     key = key_of(place, algorithm)
     blob = place.seal(key=key)
