@@ -158,3 +158,24 @@ def test_grants_are_what_an_administrator_could_grant() -> None:
 def test_secrets_are_not_shown() -> None:
     asked = LoginRequest("token", "ann", "{}", b"", b"a-token", "::1", 1)
     assert "a-token" not in repr(asked)
+
+
+def test_members_of_a_dynamic_group_come_in_for_as_long_as_its_rule_holds(world: World) -> None:
+    region = world.region
+    rule = "ALL {resource.type = 'mysqldbsystem'}"
+    group = region.iam.create_dynamic_group(region.admin, "Workloads", rule)
+    wanted = NewMapping("group", group.id, roles=("reader",))
+    mapping = region.databases.map_login(region.admin, world.things.system, wanted)
+    assert (mapping.subject_name, mapping.account) == ("Workloads", "p_workloads")
+    region.snapshot.refresh()
+    made = region.databases.create(region.admin, NewSystem(world.things.compartment, "orders", world.things.key))
+    active(region, made.system.id)
+    region.snapshot.refresh()
+    workload = region.snapshot.directory.principal(made.system.id)
+    assert workload is not None
+    region.allow("Allow dynamic-group Workloads to use mysql-instances in tenancy", name="workloads")
+    text = json.dumps({"tenancy": region.tenancy, "group": "*"})
+    token = world.token(workload)
+    assert world.ask(token, user=workload.name, account_text=text).group == group.id
+    region.iam.update_dynamic_group(region.admin, group.id, "ALL {resource.type = 'nothing'}")
+    assert world.code(token, user=workload.name, account_text=text) == "NotMapped"

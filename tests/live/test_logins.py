@@ -1,7 +1,9 @@
 """Logging in to a real database with tokens: who gets in, as whom, until when; and who does not."""
 
 import contextlib
+import os
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -254,6 +256,31 @@ def test_leaving_the_group_ends_the_session(region: LoginRegion) -> None:
     wait_for(lambda: any("membership" in entry["reason"] for entry in region.entries("EndDatabaseSessions")), 10)
 
 
+@pytest.mark.parametrize("killed", [(), ("work", "host")], ids=["all-well", "work-and-host-killed"])
+def test_an_emergency_ends_open_sessions_by_itself(region: LoginRegion, killed: tuple[str, ...]) -> None:
+    name = f"helper{len(killed)}"
+    person, group = region.person(name), region.group(f"Emergency{len(killed)}")
+    region.map("group", group, roles=["analyst"], precedence=1)
+    region.call("POST", f"/groups/{group}/break-glass", {"user_id": person.id, "seconds": 12, "reason": "an outage"})
+    over = time.monotonic() + 12
+    with region.connect(name, person.database_token()) as connection:
+        for role in killed:
+            os.kill(region.place.pid(role), signal.SIGKILL)
+        assert one(connection, "SELECT 1") == (1,)
+        ends_within(connection, over + 5.0 - time.monotonic())
+        assert time.monotonic() > over - 1
+    refused(region, name, person.database_token())
+
+
+def test_ending_a_session_ends_what_it_opened(region: LoginRegion) -> None:
+    ivan = region.person("ivan")
+    region.map("user", ivan.id)
+    with region.connect("ivan", ivan.database_token()) as connection:
+        (session,) = region.call("GET", "/auth/sessions", token=ivan.token)["items"]
+        region.call("DELETE", f"/auth/sessions/{session['id']}", token=ivan.token)
+        ends_within(connection, 5.0)
+
+
 def test_a_blocked_user_is_out(region: LoginRegion) -> None:
     frank = region.person("frank")
     region.map("user", frank.id)
@@ -340,9 +367,6 @@ def test_without_the_permission_nobody_comes_in(region: LoginRegion) -> None:
 
 
 def test_sessions_outlive_the_host_and_are_watched_again(region: LoginRegion) -> None:
-    import os
-    import signal
-
     henry = region.person("henry")
     mapping = region.map("user", henry.id)
     with region.connect("henry", henry.database_token()) as connection:

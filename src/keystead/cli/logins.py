@@ -6,6 +6,7 @@ A token never comes onto a command line: clients get it from their environment, 
 import base64
 import textwrap
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +17,7 @@ from keystead.cli.connect import keep_ca
 from keystead.cli.console import Column
 from keystead.cli.exits import CliError, usage
 from keystead.cli.files import write_new
-from keystead.cli.kinds import GROUP, SYSTEM, USER
+from keystead.cli.kinds import DYNAMIC_GROUP, GROUP, SYSTEM, USER
 from keystead.cli.session import Session
 from keystead.cli.wire import Json
 
@@ -33,6 +34,24 @@ For = Annotated[Client, typer.Option("--client", help="Which clients: as a passw
 Waits = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the account is there.")]
 
 ACCOUNT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How those who are mapped come in."""
+
+    account: As = ""
+    role: Roles = None
+    grant: Grants = None
+    client: For = "token"
+    compartment: InCompartment = None
+    wait: Waits = True
+
+    @property
+    def body(self) -> Json:
+        """As the API takes it."""
+        return {"account": self.account, "grants": self.grant or [], "roles": self.role or [], "client": self.client}
+
 
 _MAPPINGS: list[Column] = [
     ("kind", "kind"),
@@ -82,36 +101,27 @@ def map_user(
     session: Session,
     name: Reference,
     user: Annotated[str, typer.Argument(metavar="USER", help="Name or id of the user.")],
-    account: As = "",
-    grant: Grants = None,
-    role: Roles = None,
-    client: For = "token",
-    compartment: InCompartment = None,
-    wait: Waits = True,
+    way: Way,
 ) -> None:
     """Let one person log in with a token, to an account of their own."""
-    body: Json = {"kind": "user", "subject_id": session.resolve(USER, user), "client": client}
-    _map(session, name, compartment, body | _given(account, grant, role), wait)
+    _map(session, name, way, {"kind": "user", "subject_id": session.resolve(USER, user)})
 
 
 def map_group(
     session: Session,
     name: Reference,
     members: Annotated[str, typer.Argument(metavar="GROUP", help="Name or id of the group.")],
-    role: Roles = None,
-    account: As = "",
-    grant: Grants = None,
+    way: Way,
     precedence: Annotated[
         int, typer.Option("--precedence", metavar="N", help="Among several groups of a person the lowest holds.")
     ] = 100,
-    client: For = "token",
-    compartment: InCompartment = None,
-    wait: Waits = True,
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="GROUP is a dynamic group: its members are workloads.")] = (
+        False
+    ),
 ) -> None:
     """Let a group's members log in with tokens, each under their own name, with the rights of one proxy account."""
-    body: Json = {"kind": "group", "subject_id": session.resolve(GROUP, members), "client": client}
-    body["precedence"] = precedence
-    _map(session, name, compartment, body | _given(account, grant, role), wait)
+    subject = session.resolve(DYNAMIC_GROUP if dynamic else GROUP, members)
+    _map(session, name, way, {"kind": "group", "subject_id": subject, "precedence": precedence})
 
 
 def mappings(session: Session, name: Reference, compartment: InCompartment = None) -> None:
@@ -219,14 +229,10 @@ def _pem(label: str, der: bytes) -> bytes:
     return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""]).encode()
 
 
-def _given(account: str, grant: list[str] | None, role: list[str] | None) -> Json:
-    return {"account": account, "grants": grant or [], "roles": role or []}
-
-
-def _map(session: Session, name: str, compartment: str | None, body: Json, wait: bool) -> None:
-    path = session.path(SYSTEM, name, compartment)
-    made = session.client.create(f"{path}/login-mappings", body).data
-    if wait:
+def _map(session: Session, name: str, way: Way, subject: Json) -> None:
+    path = session.path(SYSTEM, name, way.compartment)
+    made = session.client.create(f"{path}/login-mappings", subject | way.body).data
+    if way.wait:
         made = _await_account(session, path, made)
     session.console.result(made, f"{made['subject_name']} is mapped to {made['account']} ({made['state']})")
 

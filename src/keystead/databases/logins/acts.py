@@ -7,7 +7,7 @@ Taking one away holds at the next login, whatever the machine is doing; open ses
 from dataclasses import dataclass
 
 from keystead.core.errors import Refusal, not_found, stale
-from keystead.core.ids import LoginMappingId, new_id, parse_id
+from keystead.core.ids import LoginMappingId, TenancyId, new_id, parse_id
 from keystead.databases.base import Base
 from keystead.databases.logins.model import (
     MAX_GRANTS,
@@ -129,9 +129,10 @@ class LoginActs(Base):
         safe = "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in name)[:60].lower()
         return name, check_account(wanted.account or f"p_{safe}")
 
-    def _group_name(self, tenancy: str, subject: str) -> str:
+    def _group_name(self, tenancy: TenancyId, subject: str) -> str:
+        """Of a group, or a dynamic one: who is in it is looked up at each login."""
         directory = self._snapshot.directory
-        found = directory.group(subject)
+        found = directory.group(subject) or directory.dynamic_group(tenancy, subject)
         if found is None or found.tenancy != tenancy:
             raise not_found("group")
         return found.name
