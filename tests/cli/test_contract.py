@@ -44,6 +44,8 @@ user auth-token-delete ada app
 user api-key-create ada app --public-key -
 user api-key-list ada
 user api-key-delete ada app
+device list --user ada
+device forget ks1.device.main.home.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa --user ada --yes
 session list
 session token --minutes 5
 session end current

@@ -1,15 +1,20 @@
 """Second factors in tests: real codes, and authenticators that sign with nothing."""
 
+import base64
 import json
 import secrets
 from collections.abc import Sequence
+from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
+from keystead.adapters.sql.store import SqlStore
 from keystead.adapters.totp import PyTotp
 from keystead.core.errors import Refusal
 from keystead.core.secret import Secret
 from keystead.crypto.envelope import Kek
+from keystead.iam.factors.model import Seen
 from keystead.iam.factors.ports import Proofs, Registered
+from keystead.iam.model import User
 
 
 class PlainAuthenticators:
@@ -51,6 +56,14 @@ class Stick:
         challenge = json.loads(options)["challenge"]
         told = {"id": self.id, "key": self.key, "challenge": challenge, "counter": self.counter}
         return Secret(json.dumps(told).encode())
+
+
+def known_device(store: SqlStore, user: User, now: datetime) -> str:
+    """A device that the user has signed in from; its id."""
+    mark = secrets.token_bytes(32)
+    with store.note() as tx:
+        tx.factors.see(Seen(user.tenancy, user.id, "device", mark, now, now), 20)
+    return f"ks1.device.main.home.{base64.b32encode(mark[:20]).decode().lower()}"
 
 
 def proofs() -> Proofs:

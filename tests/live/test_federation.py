@@ -36,6 +36,23 @@ VERIFIER, HERE = "v" * 43, "http://127.0.0.1:4711/back"
 GROUP = "cn=database-administrators-of-the-whole-company,ou=groups,dc=corp,dc=example"
 
 
+# What scim2-tester reports and is right here, letter by letter.
+_MEMBER = r"\[Members\(value='(?P<id>[\w.-]+)', display=%s, ref='(?P<ref>[^']+)', type='User'\)\]"
+_AGAIN = r"\[Members\(value='(?P=id)', display='[^']+', ref='(?P=ref)', type='User'\)\]$"
+TESTERS_OWN = (
+    # `active` cannot be absent: a user may sign in or may not. A service provider may give what is removed a default
+    # (RFC 7643, 2.5); the tester takes any value for a failure. Ours is what holds already.
+    r"check_remove_attribute: PATCH modify\(\) did not remove attribute 'active'$",
+    # A member comes back with the user's name besides, in `display`, which our schema calls readOnly. The tester leaves
+    # read-only attributes out of its comparison, and does not do so with sub-attributes. All else is as it was sent.
+    *(
+        rf"check_{act}_attribute: PATCH modify\(\) returned unexpected value for 'members'\.\n"
+        rf"Patched value: {_MEMBER % 'None'}\nReturned value: {_AGAIN}"
+        for act in ("add", "replace")
+    ),
+)
+
+
 class Forms(HTMLParser):
     """The fields of a page's forms, and the last button named `answer`."""
 
@@ -239,6 +256,6 @@ def test_an_unmodified_scim_client_finds_us_compliant(tmp_path: Path) -> None:
     server.shutdown()
     assert ran.returncode == 0, ran.stderr[-2000:]
     found = json.loads(ran.stdout.splitlines()[-1])
-    # `active` is never absent: without it a user is active. A member is shown with the name of the user.
-    unlike = [each for each in found["failed"] if "'active'" not in each and "'members'" not in each]
-    assert found["passed"] > 50 and unlike == [], unlike
+    assert found["passed"] > 50
+    unlike = [each for each in found["failed"] if not any(re.match(known, each) for known in TESTERS_OWN)]
+    assert unlike == [] and len(found["failed"]) <= len(TESTERS_OWN), unlike

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.factors import proofs
+from tests.fakes.factors import known_device, proofs
 from tests.fakes.inventory import EntryTrail, MemoryBackups
 from tests.fakes.oidc import FakeProvider
 from tests.fakes.seal import FakeSeal
@@ -334,6 +334,7 @@ def _things(region: Region) -> None:
                 "api_key_id": api_key.id,
                 "session_id": caller.session,
                 "factor_id": factor.id,
+                "device_id": known_device(region.store, user, region.clock.now()),
                 "group_id": group.id,
                 "break_glass_id": begun.id,
                 "approval_rule_id": rule.id,

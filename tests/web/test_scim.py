@@ -61,6 +61,17 @@ def scim(tmp_path_factory: pytest.TempPathFactory) -> Scim:
     return Scim(tmp_path_factory.mktemp("scim"))
 
 
+def test_nobody_is_let_in_again_by_silence(scim: Scim) -> None:
+    """A client that replaces a user and says nothing of `active`, or removes it, leaves it as it is."""
+    made = scim.user("silent@example.com", active=False)
+    place = f"/Users/{made['id']}"
+    assert scim.ask("PUT", place, {"schemas": [USER], "userName": "silent@example.com"}).json["active"] is False
+    assert scim.patch(place, {"op": "remove", "path": "active"})["active"] is False
+    assert scim.patch(place, {"op": "replace", "path": "active", "value": True})["active"] is True
+    assert scim.ask("PUT", place, {"schemas": [USER], "userName": "silent@example.com"}).json["active"] is True
+    assert scim.patch(place, {"op": "remove", "path": "active"})["active"] is True
+
+
 def test_the_life_of_a_user(scim: Scim) -> None:
     """As in RFC 7644, 3.3 to 3.6."""
     said = {

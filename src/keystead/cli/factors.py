@@ -161,7 +161,7 @@ def recovery_codes(session: Session) -> None:
 @command(factors, "list")
 def list_factors(session: Session, user: UserName = None) -> None:
     """List one's own second factors, or a user's."""
-    found = session.client.get(f"/users/{_whose(session, user)}/factors").data["items"]
+    found = session.client.get(f"/users/{whose(session, user)}/factors").data["items"]
     session.console.table(found, _FACTORS, "no second factors")
 
 
@@ -169,7 +169,7 @@ def list_factors(session: Session, user: UserName = None) -> None:
 def remove(session: Session, factor_id: FactorId, user: UserName = None, yes: Yes = False) -> None:
     """Remove a second factor: one's own shortly after having shown one, or a user's as an administrator."""
     session.confirm(f"remove factor {factor_id}", yes)
-    session.client.delete(f"/users/{_whose(session, user)}/factors/{factor_id}")
+    session.client.delete(f"/users/{whose(session, user)}/factors/{factor_id}")
     session.console.result({"id": factor_id, "removed": True}, f"factor {factor_id} is removed")
 
 
@@ -222,5 +222,6 @@ def settings(
     session.console.show(told)
 
 
-def _whose(session: Session, user: str | None) -> str:
+def whose(session: Session, user: str | None) -> str:
+    """Id of that user; one's own when none is named."""
     return session.token.user_id if user is None else session.resolve(USER, user)

@@ -73,6 +73,7 @@ ResourceType = Literal[
     "request",
     "factor",
     "signin",
+    "device",
 ]
 TYPES: frozenset[str] = frozenset(get_args(ResourceType))
 

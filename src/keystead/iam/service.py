@@ -16,6 +16,7 @@ from keystead.iam.approvals.model import How
 from keystead.iam.auth_tokens import AuthTokens
 from keystead.iam.dynamic_groups import DynamicGroupActs
 from keystead.iam.factors.click import Clicks
+from keystead.iam.factors.devices import Devices
 from keystead.iam.factors.enrolment import Enrolment
 from keystead.iam.model import (
     Caller,
@@ -50,6 +51,7 @@ class Iam(
     BreakGlassActs,
     Enrolment,
     Clicks,
+    Devices,
     Logins,
     Sessions,
     ApiKeys,

@@ -33,6 +33,7 @@ PARAMETERS: dict[str, ResourceType] = {
     "api_key_id": "apikey",
     "session_id": "session",
     "factor_id": "factor",
+    "device_id": "device",
     "group_id": "group",
     "break_glass_id": "breakglass",
     "approval_rule_id": "approvalrule",

@@ -77,6 +77,8 @@ IAM: Mapping[str, Call] = {
     "delete_group": Call(lambda r, c, t: r.iam.delete_group(c, t.group), ("group",)),
     "list_factors": read(lambda r, c, t: r.iam.list_factors(c, t.user), "user"),
     "remove_factor": Call(lambda r, c, t: r.iam.remove_factor(c, t.user, t.factor), ("user", "factor")),
+    "list_devices": read(lambda r, c, t: r.iam.list_devices(c, t.user), "user"),
+    "forget_device": Call(lambda r, c, t: r.iam.forget_device(c, t.user, t.device), ("user", "device")),
     "get_sign_in_settings": read(lambda r, c, t: r.iam.get_sign_in_settings(c)),
     "update_sign_in_settings": Call(lambda r, c, t: r.iam.update_sign_in_settings(c, SignInSettings("medium"))),
     "update_group": Call(lambda r, c, t: r.iam.update_group(c, t.group, "new"), ("group",)),

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 
 from tests.fakes.domain import REGION, DomainRegion, caller_of
+from tests.fakes.factors import known_device
 from tests.fakes.oidc import ISSUER
 
 from keystead.core.ids import ApprovalId, CompartmentId, PrincipalId, new_id
@@ -46,6 +47,7 @@ class Things:
     auth_token: str
     api_key: str
     factor: str
+    device: str
     break_glass: str
     login_mapping: str
     dynamic_group: str
@@ -81,6 +83,7 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     auth_token, _ = region.iam.create_auth_token(caller, user.id, "first")
     api_key = region.iam.create_api_key(caller, user.id, "first", fresh_key())
     factor, _ = region.iam.enrol_totp(caller_of(user), "phone")
+    device = known_device(region.store, user, region.clock.now())
     group = region.iam.create_group(caller, "Some")
     region.iam.add_member(caller, group.id, user.id)
     emergency = region.iam.create_group(caller, "Emergency")
@@ -114,8 +117,8 @@ def make_things(region: DomainRegion, caller: Caller) -> Things:
     mapping = region.databases.map_login(caller, made.system.id, NewMapping("user", user.id))
     return Things(
         place.id, user.id, group.id, policy.id, vault.id, key.id, made.system.id, backup.id, job.id, signing, version,
-        auth_token.id, api_key.id, factor.id, begun.id, mapping.id, dynamic.id, source.id, tenancy, wrapped, encrypted,
-        provider, rule.id, waiting(region, caller, user, rule),
+        auth_token.id, api_key.id, factor.id, device, begun.id, mapping.id, dynamic.id, source.id, tenancy, wrapped,
+        encrypted, provider, rule.id, waiting(region, caller, user, rule),
     )  # fmt: skip
 
 

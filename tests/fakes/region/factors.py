@@ -69,6 +69,16 @@ def remove_factor(ask: Request, user_id: str, factor_id: str) -> tuple[int, None
     return 204, None
 
 
+@route("GET", "/users/{user_id}/devices")
+def list_devices(ask: Request, user_id: str) -> Json:
+    return {"items": [{"id": ask.region.new_id("device"), "first_at": MOMENT, "last_at": MOMENT}]}
+
+
+@route("DELETE", "/users/{user_id}/devices/{device_id}")
+def forget_device(ask: Request, user_id: str, device_id: str) -> tuple[int, None]:
+    return 204, None
+
+
 @route("GET", "/sign-in-settings")
 def sign_in_settings(ask: Request) -> Json:
     return {"factor_from": "low", "refuse_from": "never"}

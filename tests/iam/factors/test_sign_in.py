@@ -421,6 +421,57 @@ def test_risk_is_refused_as_a_wrong_password_is_and_explained_in_the_audit(regio
     assert iam.sign_in("acme", "admin", RIGHT, HERE, "r", device).token
 
 
+def of_risk(region: DomainRegion, source: str = HERE, device: str | None = None) -> dict[str, str]:
+    """What the entry of a sign-in that is let in says of its risk."""
+    region.iam.sign_in("acme", "admin", RIGHT, source, "r", device)
+    entry = [each for each in region.entries() if each.operation == "SignIn"][-1]
+    assert entry.outcome == "allowed"
+    return {name: value for name, value in entry.detail.items() if name.startswith("risk")}
+
+
+CALM = {"risk": "0", "risk_level": "low"}
+
+
+def test_a_usual_sign_in_says_that_there_is_nothing_unusual(region: DomainRegion) -> None:
+    device = region.iam.sign_in("acme", "admin", RIGHT, HERE, "r", "").device
+    assert of_risk(region, HERE, device) == CALM
+
+
+def test_a_new_device_is_in_the_entry(region: DomainRegion) -> None:
+    region.iam.sign_in("acme", "admin", RIGHT, HERE, "r", "")
+    assert of_risk(region) == {"risk": "25", "risk_level": "low", "risk_new_device": "25"}
+
+
+def test_a_new_network_is_in_the_entry(region: DomainRegion) -> None:
+    device = region.iam.sign_in("acme", "admin", RIGHT, HERE, "r", "").device
+    region.clock.advance(700)  # so that it is not the pace
+    assert of_risk(region, ELSEWHERE, device) == {"risk": "20", "risk_level": "low", "risk_new_network": "20"}
+
+
+def test_an_impossible_pace_is_in_the_entry(region: DomainRegion) -> None:
+    """Three networks within ten minutes, all of them known."""
+    device = region.iam.sign_in("acme", "admin", RIGHT, HERE, "r", "").device
+    for source in (ELSEWHERE, "198.51.100.7"):
+        region.iam.sign_in("acme", "admin", RIGHT, source, "r", device)
+    assert of_risk(region, HERE, device) == {"risk": "30", "risk_level": "medium", "risk_pace": "30"}
+    region.clock.advance(601)
+    assert of_risk(region, HERE, device) == CALM
+
+
+def test_failures_are_in_the_entry(region: DomainRegion) -> None:
+    region.iam.sign_in("acme", "admin", RIGHT, HERE, "r")
+    for number in (1, 2):
+        refused(lambda: region.iam.sign_in("acme", "admin", Secret(b"x"), ELSEWHERE, "r"))
+        points = str(5 * number)
+        assert of_risk(region) == {"risk": points, "risk_level": "low", "risk_failures": points}
+
+
+def test_an_unusual_hour_is_in_the_entry(region: DomainRegion) -> None:
+    region.iam.sign_in("acme", "admin", RIGHT, HERE, "r")
+    region.clock.advance(8 * 86400 + 6 * 3600)
+    assert of_risk(region) == {"risk": "10", "risk_level": "low", "risk_hour": "10"}
+
+
 def test_low_risk_is_let_in_without_asking_when_the_tenancy_says_so(person: Person) -> None:
     region = person.region
     device = person.totp(HERE, "").device

@@ -151,6 +151,9 @@ class SqlFactorRows:
     def forget_seen(self, tenancy: str, user: str) -> None:
         self._table(schema.seen_sign_ins).delete(tenancy=tenancy, user=user)
 
+    def forget_device(self, tenancy: str, user: str, mark: bytes) -> bool:
+        return self._table(schema.seen_sign_ins).delete(tenancy=tenancy, user=user, kind="device", mark=mark) == 1
+
     def forget_user(self, tenancy: str, user: str) -> None:
         for table in (schema.factors, schema.recovery_codes, schema.pending_sign_ins, schema.seen_sign_ins):
             self._table(table).delete(tenancy=tenancy, user=user)

@@ -123,7 +123,7 @@ class Provisioning:
         self._guard.require(caller, "USER_UPDATE", at_user(user), operation)
         check_version(user.version, if_match)
         wanted = change(held)
-        name, active = _text(wanted, "userName"), _active(wanted)
+        name, active = _text(wanted, "userName"), _active(wanted, unsaid=user.state == "ACTIVE")
         _named(name, "user")
         kept = self._kept(wanted, user.tenancy, user.id, "User", _USER_KEEPS, known)
         detail = {"name": name, "active": str(active).lower()}
@@ -367,13 +367,14 @@ def _text(resource: Mapping[str, Any], name: str) -> str:
     return found
 
 
-def _active(resource: Mapping[str, Any]) -> bool:
+def _active(resource: Mapping[str, Any], *, unsaid: bool = True) -> bool:
+    """`unsaid`: what silence means; nobody is let in again because a client says nothing of it."""
     found = _get(resource, "active")
     if isinstance(found, str) and found.lower() in ("true", "false"):  # as some clients write it
         return found.lower() == "true"
     if found is not None and not isinstance(found, bool):
         raise invalid_value("active is true or false")
-    return found is not False
+    return unsaid if found is None else found
 
 
 def _named(name: str, kind: str) -> str:

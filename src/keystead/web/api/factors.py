@@ -108,6 +108,20 @@ class WaitingSignIns(Message):
     items: list[WaitingSignIn]
 
 
+class DeviceReply(Message):
+    """A device that a user has signed in from."""
+
+    id: Annotated[str, Meta(description="Not what the device shows.")]
+    first_at: datetime
+    last_at: datetime
+
+
+class DeviceList(Message):
+    """Those of a user, the one used last first."""
+
+    items: list[DeviceReply]
+
+
 class AnswerSignIn(Message):
     """Yes, by the number that is shown there; anything else is a no."""
 
@@ -196,6 +210,15 @@ def answer_sign_in(services: Services, call: Call[AnswerSignIn, NoBody]) -> Answ
     return AnswerReply(approved=services.iam.answer_sign_in(call.caller, call.body.sign_in_id, call.body.number))
 
 
+def list_devices(services: Services, call: Call[NoBody, NoBody]) -> DeviceList:
+    found = services.iam.list_devices(call.caller, call.path["user_id"])
+    return DeviceList(items=[DeviceReply(id=each.id, first_at=each.first_at, last_at=each.last_at) for each in found])
+
+
+def forget_device(services: Services, call: Call[NoBody, NoBody]) -> None:
+    services.iam.forget_device(call.caller, call.path["user_id"], call.path["device_id"])
+
+
 def get_settings(services: Services, call: Call[NoBody, NoBody]) -> SignInSettingsMessage:
     return _settings(services.iam.get_sign_in_settings(call.caller))
 
@@ -250,6 +273,14 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "RemoveFactor", "DELETE", "/users/{user_id}/factors/{factor_id}", "Remove a second factor", remove_factor,
         "users", status=204, permissions=("USER_TOTPDEVICE_REMOVE",),
+    ),
+    Operation(
+        "ListDevices", "GET", "/users/{user_id}/devices", "List the devices that a user has signed in from",
+        list_devices, "users", reply=DeviceList, permissions=("USER_READ",),
+    ),
+    Operation(
+        "ForgetDevice", "DELETE", "/users/{user_id}/devices/{device_id}", "Know a device no more", forget_device,
+        "users", status=204, permissions=("USER_UPDATE",),
     ),
     Operation(
         "GetSignInSettings", "GET", "/sign-in-settings", "Show what risk asks for", get_settings, "auth",
