@@ -93,6 +93,9 @@ def key_impact(
     others = ", ".join(found["approvers"]) or "nobody"
     more = f" and {found['more_approvers']} more" if found["more_approvers"] else ""
     session.console.say(f"who else may: {others}{more}")
+    for each in found["quorums"]:
+        people = ", ".join(each["approvers"]) or "nobody"
+        session.console.say(f"needs approval by rule {each['rule']!r}: {each['needed']} of {people}")
 
 
 @command(keys, "usage")

@@ -20,6 +20,7 @@ from keystead.core.errors import Refusal, not_found
 from keystead.core.ids import IdSeries
 from keystead.iam.actions import SERVICE_GRANTS, inspect_permission, kind_of
 from keystead.iam.approvals.gate import USED, ApprovalGate
+from keystead.iam.approvals.model import Rule
 from keystead.iam.approvals.operations import APPROVABLE, NEVER_ALONE
 from keystead.iam.directory import Directory
 from keystead.iam.factors.model import SECOND_FACTORS
@@ -128,6 +129,10 @@ class Guard:
     def gated_by(self, gate: ApprovalGate) -> None:
         """Have `gate` say what needs the approval of others. Whoever builds the region sets it, once."""
         self._gate = gate
+
+    def rules_for(self, caller: Caller, permission: str, operation: str, target: Target) -> Sequence[Rule]:
+        """The rules by which the act would need the approval of others. Records nothing: for previews."""
+        return () if self._gate is None else self._gate.rules_for(caller.principal.id, permission, operation, target)
 
     def may(self, caller: Caller, permission: str, target: Target, *, newborn: bool = False) -> bool:
         """Whether the caller would be permitted. Records nothing: for hints and previews, never instead of `permit`.

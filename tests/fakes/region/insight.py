@@ -29,6 +29,7 @@ def key_impact(ask: Request, key_id: str) -> Json:
         "if": ask.query["if"], "key_version": int(ask.query.get("version", "0")), "effects": effects, "needed_by": 2,
         "undo": f"keystead key enable {key['name']}", "final_at": LATER if len(effects) > 1 else None,
         "approvers": ["ada", "grace"], "more_approvers": 0,
+        "quorums": [{"rule": "two-officers", "needed": 2, "approvers": ["ada", "bob", "grace"]}],
     }  # fmt: skip
 
 

@@ -388,3 +388,19 @@ def test_what_waits_is_seen_by_who_asked_and_who_may_look(world: World) -> None:
     assert code(iam.get_approval, world.people["dora"], waiting) == "NotFound"
     shown = iam.get_approval(world.people["ada"], waiting)
     assert (shown.approvers, shown.approval.target_name) == (("ada", "bob", "cy"), "finance")
+
+
+def test_a_preview_names_who_could_approve(world: World) -> None:
+    region, olivia = world.region, world.people["olivia"]
+    preview = region.vaults.impact(olivia, world.key.id, "delete")
+    assert [(each.rule, each.needed, each.approvers) for each in preview.quorums] == [("two", 2, ("ada", "bob", "cy"))]
+    (own,) = region.vaults.impact(world.people["ada"], world.key.id, "delete").quorums
+    assert own.approvers == ("bob", "cy"), "nobody approves what they ask for"
+    assert region.vaults.impact(olivia, world.key.id, "delete", 1).quorums == preview.quorums
+    for act in ("disable", "rotate"):
+        assert region.vaults.impact(olivia, world.key.id, act).quorums == ()  # type: ignore[arg-type]
+    region.iam.update_user(region.admin, world.people["bob"].principal.id, "BLOCKED")
+    eve = region.user("eve")
+    region.iam.begin_break_glass(*_by_admin(world), eve.principal.id, 600, "why")
+    region.snapshot.refresh()
+    assert region.vaults.impact(olivia, world.key.id, "delete").quorums[0].approvers == ("ada", "cy")

@@ -4,9 +4,11 @@ Whoever may read the key is answered; things that the caller may not see are cou
 cannot be had whole is not given: what is unknown would look like nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from keystead.core.clock import LATEST
 from keystead.core.errors import Refusal, Unavailable
 from keystead.iam.model import Caller
 from keystead.vault.insight.impact import PERMISSION, If, Impact, impact
@@ -21,15 +23,35 @@ from keystead.vault.ports import KeyTrail
 USAGE_DAYS = 30
 MAX_USAGE_DAYS = 3650
 APPROVERS = 50
+_NEVER = datetime.min.replace(tzinfo=UTC)
+# What rules of approval call an act on a key, and on one version of it.
+_OPERATIONS: Mapping[tuple[If, bool], str] = {
+    ("disable", False): "DisableKey",
+    ("disable", True): "DisableKeyVersion",
+    ("delete", False): "DeleteKey",
+    ("delete", True): "ScheduleKeyVersionDeletion",
+    ("rotate", False): "RotateKey",
+    ("expire", False): "UpdateKey",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """A rule by which the act waits for others: `needed` of `approvers`, names of users, the one who asks left out."""
+
+    rule: str
+    needed: int
+    approvers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """An impact, and who else could do or approve it: names of users, `more` of them not named."""
+    """An impact, who else could do it (names of users, `more` of them not named), and who has to approve of it."""
 
     impact: Impact
     approvers: tuple[str, ...]
     more: int
+    quorums: tuple[Quorum, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +106,12 @@ class Insight(Changing):
         hidden = {need.id for need in needs if not self._as_seen(caller, need).id}
         effects = tuple(replace(one, id="", name="") if one.id in hidden else one for one in found.effects)
         names = self._approvers(caller, entry, PERMISSION[act])
-        return Preview(replace(found, effects=effects), tuple(names[:APPROVERS]), max(0, len(names) - APPROVERS))
+        return Preview(
+            replace(found, effects=effects),
+            tuple(names[:APPROVERS]),
+            max(0, len(names) - APPROVERS),
+            self._quorums(caller, entry, PERMISSION[act], _OPERATIONS[act, version is not None]),
+        )
 
     def usage(self, caller: Caller, key_id: str, days: int = USAGE_DAYS) -> tuple[datetime, list[Use]]:
         """Calls in the last `days` days by principal and operation, most frequent first, and since when."""
@@ -116,6 +143,20 @@ class Insight(Changing):
         if self._trail is None:
             raise Unavailable("UsageUnknown", "nobody here reads the audit trail", hint="ask the region itself")
         return self._trail
+
+    def _quorums(self, caller: Caller, entry: Entry, permission: str, operation: str) -> tuple[Quorum, ...]:
+        directory = self._snapshot.directory
+        found = []
+        for rule in self._guard.rules_for(caller, permission, operation, entry.target):
+            members = [
+                user.name
+                for user in directory.users_in(rule.tenancy)
+                if user.state == "ACTIVE"
+                and str(user.id) != caller.principal.id
+                and (directory.membership_until(user.id, rule.group_id) or _NEVER) >= LATEST
+            ]
+            found.append(Quorum(rule.name, rule.needed, tuple(sorted(members)[:APPROVERS])))
+        return tuple(found)
 
     def _approvers(self, caller: Caller, entry: Entry, permission: str) -> list[str]:
         """Users who may do it themselves, but for the caller."""

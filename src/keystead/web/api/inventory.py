@@ -94,8 +94,18 @@ class EffectReply(Message):
     text: str
 
 
+class QuorumReply(Message):
+    """A rule by which the act waits for others: so many of these people."""
+
+    rule: str
+    needed: int
+    approvers: list[str]
+
+
 class ImpactReply(Message):
-    """What would stop. `final_at`: from when on it cannot be undone. `approvers`: who else may do it."""
+    """What would stop. `final_at`: from when on it cannot be undone. `approvers`: who else may do it. `quorums`: by
+    which rules it waits for whom.
+    """
 
     act: If = field(name="if")
     key_version: int
@@ -105,6 +115,7 @@ class ImpactReply(Message):
     final_at: datetime | None
     approvers: list[str]
     more_approvers: int
+    quorums: list[QuorumReply]
 
 
 class UsageQuery(Message):
@@ -170,6 +181,9 @@ def get_key_impact(services: Services, call: Call[NoBody, ImpactQuery]) -> Impac
         final_at=found.final_at,
         approvers=list(preview.approvers),
         more_approvers=preview.more,
+        quorums=[
+            QuorumReply(rule=each.rule, needed=each.needed, approvers=list(each.approvers)) for each in preview.quorums
+        ],
     )
 
 
