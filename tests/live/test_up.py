@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -287,6 +288,27 @@ def test_state_backup_and_restore(place: Place) -> None:
     token = place.sign_in()
     assert [item["name"] for item in place.call(f"/vaults?compartment_id={root}", token=token)["items"]] == ["prod"]
     wait_for(lambda: place.call("/audit/entries?action=RestoreState", token=token)["items"])
+
+
+def test_a_new_root_key(place: Place) -> None:
+    place.up()
+    token = place.sign_in()
+    root = place.call("/auth/whoami", token=token)["tenancy_id"]
+    vault = place.call("/vaults", {"compartment_id": root, "name": "prod"}, token)["id"]
+    key = place.call("/keys", {"compartment_id": root, "vault_id": vault, "name": "gold"}, token)["id"]
+    wrapped = place.call(f"/keys/{key}/actions/wrap", {"key_material": "c2VjcmV0"}, token)["ciphertext"]
+    refused = place.run("seal", "rotate", "--state", str(place.state))
+    assert refused.returncode == 1 and "already running" in refused.stderr
+    place.down()
+    passphrase = json.loads((place.directory / "credentials.json").read_text())["passphrase"]
+    done = place.run("seal", "rotate", "--stdin", "--json", "--state", str(place.state), stdin=f"{passphrase}\n")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["wrapped"]["key versions"] >= 1
+    place.up()
+    with pytest.raises(urllib.error.HTTPError):
+        place.call("/auth/whoami", token=token)  # tokens are void
+    found = place.call(f"/keys/{key}/actions/unwrap", {"ciphertext": wrapped}, place.sign_in())
+    assert found["key_material"] == "c2VjcmV0"
 
 
 def test_no_secret_in_what_was_written(place: Place) -> None:
