@@ -38,6 +38,7 @@ from tests.fuzz.formats import (
     vault_ciphertext,
     vault_seeds,
 )
+from tests.fuzz.provisioning import scim, scim_seeds
 from tests.fuzz.sayings import (
     claims,
     claims_seeds,
@@ -67,6 +68,10 @@ _POLICY = tuple(
     b" compartment tenancy where all any request.user.name target.key.id = != { } ' / , before after id of as".split()
 )
 
+_SCIM = (
+    *_JSON, b" and ", b" or ", b"not (", b" eq ", b" co ", b" pr", b"emails[", b"].value", b'{"op":"add","path":"',
+    b"urn:",
+)  # fmt: skip
 
 TARGETS: Mapping[str, Target] = {
     "envelope": Target(envelope, envelope_seeds, (b"KSE\1",)),
@@ -86,6 +91,7 @@ TARGETS: Mapping[str, Target] = {
     "public": Target(public_halves, public_seeds, _PEM),
     "signature": Target(signatures, signature_seeds),
     "policy": Target(policy, policy_seeds, _POLICY),
+    "scim": Target(scim, scim_seeds, _SCIM),
     "token": Target(token, token_seeds, (b".", b"eyJ")),
     "proof": Target(proof, proof_seeds, (b".", b'headers="', b"eyJ")),
     "claims": Target(claims, claims_seeds, _JSON),
