@@ -109,3 +109,29 @@ def test_duties_that_meet(region: DomainRegion) -> None:
     met = region.insight.duties(region.admin)
     assert [each.principal.name for each in met] == ["admin", "ann"]
     assert met[1].key_place == "Prod" and met[1].database_place == "Dev"
+
+
+def test_what_would_cross_is_said_by_statement_and_never_by_name(region: DomainRegion) -> None:
+    other = region.new_tenancy("globex")
+    region.snapshot.refresh()
+    away = other.principal.tenancy
+    ben = f"Define tenancy B as {away}"
+    admits = "Admit any-user of tenancy B to use keys in tenancy"
+    region.iam.create_policy(
+        other, away, "out", (f"Define tenancy A as {region.tenancy}", "Endorse any-user to use keys in tenancy A")
+    )
+    found = region.insight.simulate(region.admin, region.tenancy, (ben, admits))
+    assert [(each.effect, each.statement, each.opens) for each in found.crossings] == [("admit", admits, True)]
+    assert not found.differences, "nothing changes for anybody here"
+    assert "globex" not in str(found) and other.principal.id not in str(found)
+    policy = region.allow(ben, admits)
+    region.snapshot.refresh()
+    closed = region.insight.simulate(region.admin, region.tenancy, (), policy.id)
+    assert [(each.statement, each.opens) for each in closed.crossings] == [(admits, False)]
+    same = region.insight.simulate(region.admin, region.tenancy, (ben, admits), policy.id)
+    assert same.crossings == ()
+    another = (f"Define tenancy B as {region.tenancy}", admits)
+    renamed = region.insight.simulate(region.admin, region.tenancy, another, policy.id)
+    assert [each.opens for each in renamed.crossings] == [True, False], "a name stands for another tenancy"
+    denied = region.insight.simulate(region.admin, region.tenancy, (ben, f"Deny {admits[0].lower()}{admits[1:]}"))
+    assert [each.opens for each in denied.crossings] == [False]

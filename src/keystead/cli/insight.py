@@ -96,7 +96,12 @@ def simulate(
     statements = [] if policy and not statement and file is None else read_statements(statement, file)
     body = {"compartment_id": place, "statements": statements, "policy_id": policy["id"] if policy else ""}
     found = session.client.post("/policies/actions/simulate", body).data
-    session.console.table(found["items"], _CHANGES, f"nothing changes ({found['examined']} combinations)")
+    session.console.table(
+        found["items"], _CHANGES, f"nothing changes within the tenancy ({found['examined']} combinations)"
+    )
+    for each in found["crossings"]:
+        change = "opens, if the other tenancy lets it" if each["opens"] else "closes"
+        session.console.say(f"{change}: {each['statement']}")
 
 
 @command(policies, "unused")

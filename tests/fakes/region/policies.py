@@ -34,7 +34,11 @@ def who_can(ask: Request) -> Json:
 @route("POST", "/policies/actions/simulate")
 def simulate_policy(ask: Request) -> Json:
     on = {"resource_type": "keys", "resource_id": "k", "resource_name": "finance"}
-    return {"items": [{"principal": SOMEBODY, "permission": "KEY_DECRYPT", **on, "opens": True}], "examined": 12}
+    return {
+        "items": [{"principal": SOMEBODY, "permission": "KEY_DECRYPT", **on, "opens": True}],
+        "examined": 12,
+        "crossings": [],
+    }
 
 
 @route("GET", "/policies/actions/unused")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from keystead.iam.model import Principal
+from keystead.iam.policy.model import Effect
 from keystead.iam.policy.question import Consideration, StatementRef
 
 
@@ -42,11 +43,23 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Crossing:
+    """A statement between tenancies that would begin or cease to hold: one side of two. `opens`: more may cross then,
+    as far as the other side lets it. Who and what is there is not this tenancy's to know.
+    """
+
+    effect: Effect
+    statement: str
+    opens: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Simulation:
     """What a change would do; `examined` combinations were looked at."""
 
     differences: tuple[Difference, ...]
     examined: int
+    crossings: tuple[Crossing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,13 +28,13 @@ from keystead.iam.actions import (
 )
 from keystead.iam.directory import Directory, TenancyNames
 from keystead.iam.guard import Guard
-from keystead.iam.insight.model import Difference, Explanation, Holder, Meeting, Simulation, Unused
+from keystead.iam.insight.model import Crossing, Difference, Explanation, Holder, Meeting, Simulation, Unused
 from keystead.iam.insight.ports import Resources, Usage
 from keystead.iam.model import Caller, Principal, Target
 from keystead.iam.policy.check import check_statements
 from keystead.iam.policy.compile import PolicySet, PolicySource, compile_policies
 from keystead.iam.policy.index import service_key
-from keystead.iam.policy.model import Associate, Permissions, Rule, VerbOn
+from keystead.iam.policy.model import Associate, Permissions, Rule, VerbOn, text
 from keystead.iam.policy.question import Decision, StatementRef
 from keystead.iam.policy.resolve import Meaning
 
@@ -114,7 +114,8 @@ class Insight:
             TenancyNames(self._directory, place.tenancy),
         )
         touched = _permissions_in(compile_policies([changed, *before], TenancyNames(self._directory, place.tenancy)))
-        return self._compare(caller, self._policies(caller), after, sorted(touched))
+        found = self._compare(caller, self._policies(caller), after, sorted(touched))
+        return replace(found, crossings=_crossings(self._policies(caller), after))
 
     def unused(self, caller: Caller, days: int) -> tuple[Unused, ...]:
         """Statements that allow what nobody they are about did in so many days, by the audit trail."""
@@ -259,6 +260,18 @@ class Insight:
                 return who.type == "service" and service_key(who.name) in meaning.subjects
             case _:
                 return any(each in groups for each in meaning.subjects)
+
+
+def _crossings(before: PolicySet, after: PolicySet) -> tuple[Crossing, ...]:
+    """Statements between tenancies that hold before or after and not both; what their names stand for is part of it."""
+
+    def across(policies: PolicySet) -> list[tuple[Rule, Meaning]]:
+        return [(rule, meaning) for _, rule, meaning in policies.grants() if rule.effect != "allow"]
+
+    then, now = across(after), across(before)
+    begins = [(rule, not rule.denies) for rule, meaning in then if (rule, meaning) not in now]
+    ceases = [(rule, rule.denies) for rule, meaning in now if (rule, meaning) not in then]
+    return tuple(Crossing(rule.effect, text(rule), opens) for rule, opens in (*begins, *ceases))
 
 
 def _permissions(action: str) -> list[str]:

@@ -100,11 +100,22 @@ class DifferenceReply(Message):
     opens: bool
 
 
+class CrossingReply(Message):
+    """A statement between tenancies that would begin or cease to hold; more crosses then (`opens`) if the other side
+    lets it, or less.
+    """
+
+    effect: str
+    statement: str
+    opens: bool
+
+
 class SimulationReply(Message):
     """What would change; `examined` combinations were looked at."""
 
     items: list[DifferenceReply]
     examined: int
+    crossings: list[CrossingReply]
 
 
 class UnusedListing(Message):
@@ -196,7 +207,12 @@ def simulate_policy(services: Services, call: Call[SimulatePolicy, NoBody]) -> S
 
     body = call.body
     found = services.insight.simulate(call.caller, body.compartment_id, tuple(body.statements), body.policy_id)
-    return SimulationReply(items=[shown(each) for each in found.differences], examined=found.examined)
+    crossings = [
+        CrossingReply(effect=each.effect, statement=each.statement, opens=each.opens) for each in found.crossings
+    ]
+    return SimulationReply(
+        items=[shown(each) for each in found.differences], examined=found.examined, crossings=crossings
+    )
 
 
 def list_unused(services: Services, call: Call[NoBody, UnusedListing]) -> UnusedPage:
