@@ -44,6 +44,10 @@ TAKES_ACCESS = {
     "federation.update_identity_provider",
     "federation.delete_identity_provider",
     "federation.unlink_federated_user",
+    "provisioning.replace_user",
+    "provisioning.patch_user",
+    "provisioning.delete_user",
+    "provisioning.delete_group",
     "databases.delete_identity",
     "databases.stop",
 }

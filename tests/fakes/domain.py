@@ -37,6 +37,7 @@ from keystead.databases.service import Databases
 from keystead.iam.approvals.gate import ApprovalGate
 from keystead.iam.directory import Directory
 from keystead.iam.federation.login import Federation
+from keystead.iam.federation.provisioning import Provisioning
 from keystead.iam.guard import Guard
 from keystead.iam.insight.service import Insight
 from keystead.iam.model import Caller, Compartment, Group, Policy, Principal, Target, Tenancy, User
@@ -115,6 +116,7 @@ class DomainRegion:
     guard: Guard
     iam: Iam
     federation: Federation
+    provisioning: Provisioning
     tokens: Tokens
     vaults: Vaults
     associations: Associations
@@ -212,6 +214,7 @@ def open_region(
         guard, directory_, store, iam, PlainHasher(), clock, REGION, FakeProvider(clock), Secret(bytes(32)),
         "https://keys.example",
     )  # fmt: skip
+    provisioning = Provisioning(guard, store, PlainHasher(), clock, REGION)
     files = MemoryBackups()
     vaults = Vaults(
         guard,
@@ -231,8 +234,8 @@ def open_region(
     usage = EntryTrail(partial(_entries, store, journal))
     insight = Insight(guard, directory_, SqlResources(engine, directory_), usage, clock)
     return DomainRegion(
-        clock, journal, store, snapshot, guard, iam, federation, tokens, vaults, associations, databases, desk, logins,
-        jobs, insight, machine, tenancy, admin, path, files,
+        clock, journal, store, snapshot, guard, iam, federation, provisioning, tokens, vaults, associations, databases,
+        desk, logins, jobs, insight, machine, tenancy, admin, path, files,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from tests.fakes.calls.call import Call
 from tests.fakes.calls.databases import DATABASES, DESK, JOBS, LOGINS
 from tests.fakes.calls.federation import FEDERATION
 from tests.fakes.calls.iam import IAM, INSIGHT
+from tests.fakes.calls.provisioning import PROVISIONING
 from tests.fakes.calls.things import Things, active, make_things
 from tests.fakes.calls.vaults import VAULTS
 
@@ -18,6 +19,7 @@ __all__ = ["DESK", "INNER", "SERVICES", "Call", "Things", "active", "make_things
 SERVICES: Mapping[str, Mapping[str, Call]] = {
     "iam": IAM,
     "federation": FEDERATION,
+    "provisioning": PROVISIONING,
     "vaults": VAULTS,
     "databases": DATABASES,
     "jobs": JOBS,
