@@ -404,3 +404,13 @@ def test_a_preview_names_who_could_approve(world: World) -> None:
     region.iam.begin_break_glass(*_by_admin(world), eve.principal.id, 600, "why")
     region.snapshot.refresh()
     assert region.vaults.impact(olivia, world.key.id, "delete").quorums[0].approvers == ("ada", "cy")
+
+
+def test_there_are_no_groups_within_groups_and_no_rule_asks_resources(world: World) -> None:
+    """What others overlooked: members of a nested group. Here nothing but users for good is in a rule's group."""
+    region = world.region
+    inner = region.iam.create_group(region.admin, "Inner").id
+    assert code(region.iam.add_member, region.admin, group_of(region, "Keepers"), inner) in ("InvalidId", "NotFound")
+    dynamic = region.iam.create_dynamic_group(region.admin, "Systems", "ALL {resource.type = 'mysqldbsystem'}")
+    terms = RuleTerms(("destruction",), str(dynamic.id), 1)
+    assert code(region.iam.create_approval_rule, region.admin, world.prod, "x", terms) in ("InvalidId", "NotFound")
