@@ -35,7 +35,7 @@ PUBLIC |= {"StartFederatedSignIn", "FederatedSignInCallback", "FinishFederatedSi
 GUARDED = [name for name in OPERATIONS if name not in PUBLIC | OWN]
 # Acts that only a key with two halves can do: they are tried on one.
 SIGNING = {"Sign", "Verify", "SignBatch", "VerifyBatch", "GetPublicKey"}
-HOST = {"Watch", "OpenStoreKey", "ReportNode", "DecideLogin", "CheckLogins", "ReportMappings"}
+HOST = {"IssueSystemSession", "Watch", "OpenStoreKey", "ReportNode", "DecideLogin", "CheckLogins", "ReportMappings"}
 PROVIDER = {"issuer": "https://id.example.com", "client_id": "keystead", "client_secret": "shared"}
 
 
@@ -137,6 +137,7 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
             "connection": 1,
         },
         "CheckLogins": {"held": []},
+        "IssueSystemSession": {"public_key": API_KEYS[0]},
         "ReportMappings": {"reports": [{"mapping": ids["login_mapping_id"]}]},
         "Watch": {"known_generation": 0, "wait_ms": 0},
         "ReportNode": {"system_id": ids["db_system_id"], "event": "running"},

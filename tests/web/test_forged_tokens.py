@@ -37,6 +37,10 @@ class World:
         self.bound = tokens.issue(self.caller.principal, factors=("password",), key=self.key.public).token
         self.bound_rsa = tokens.issue(self.caller.principal, factors=("password",), key=self.rsa.public).token
         self.bearer = region.tokens["root"]
+        host = region.services.iam.authenticate(region.tokens["host"], "test", "test")
+        self.system = region.ids["db_system_id"]
+        pem = self.key.public.pem()
+        self.resource = region.services.login_desk.issue_session(host, self.system, pem).token
         for key, name in ((self.rsa, "rsa"), (self.key, "ed")):
             region.services.iam.create_api_key(self.caller, self.caller.principal.id, name, key.public.pem())
 
@@ -180,6 +184,26 @@ FORGERIES: dict[str, Callable[[World], dict[str, str]]] = {
     "signed in another version": lambda w: w.rsa.signature(w.key_id(w.rsa), "GET", WHO, w.now, version="2"),
     "stolen: a bound token signed with another key": lambda w: w.other.signature(f"ST${w.bound}", "GET", WHO, w.now),
     "a bearer token that is signed": lambda w: w.rsa.signature(f"ST${w.bearer}", "GET", WHO, w.now),
+    "stolen: a system's token, shown as a bearer token": lambda w: by(w.resource),
+    "stolen: a system's token, without a proof": lambda w: {"authorization": f"DPoP {w.resource}"},
+    "stolen: a system's token, proved with another key": lambda w: w.other.dpop(w.resource, "GET", WHO, w.now),
+    "stolen: a system's token, signed with another key": lambda w: w.other.signature(
+        f"ST${w.resource}", "GET", WHO, w.now
+    ),
+    "a system's token, signed ten minutes ago": lambda w: w.key.signature(
+        f"ST${w.resource}", "GET", WHO, w.now - timedelta(minutes=10)
+    ),
+    "a system of another tenancy": lambda w: w.key.dpop(
+        _as_system(w, sub=w.region.ids["other_db_system_id"]), "GET", WHO, w.now
+    ),
+    "a system's token under another tenancy": lambda w: w.key.dpop(
+        _as_system(w, tenant=w.region.ids["other_tenancy"]), "GET", WHO, w.now
+    ),
+    "a system's token by the machine that runs it": lambda w: by(
+        JoseCodec(w.region.machine_key, kid=w.region.machine).sign(w.claims(sub=w.system, amr=["resource"]))
+    ),
+    "a system's token, expired": lambda w: w.key.dpop(_as_system(w, **seconds(w, -3601)), "GET", WHO, w.now),
+    "a system's token, not yet": lambda w: w.key.dpop(_as_system(w, **seconds(w, 120)), "GET", WHO, w.now),
     "a signature that is cut": lambda w: {"authorization": "Signature keyId="},
 }
 
@@ -198,6 +222,13 @@ def _with_jwk(world: World) -> str:
     head = {"alg": "Ed25519", "kid": "region", "jwk": evil.public.jwk()}
     text = f"{b64(json.dumps(head).encode())}.{b64(json.dumps(world.claims()).encode())}"
     return f"{text}.{b64(evil.sign(text.encode()))}"
+
+
+def _as_system(world: World, **changes: Any) -> str:
+    """A token as the region would sign it for a database system, with something told otherwise."""
+    bound = {"cnf": {"jkt": world.key.public.thumbprint}, "jwk": world.key.public.text}
+    told: dict[str, Any] = {"sub": world.system, "sid": "", "amr": ["resource"], **bound, **changes}
+    return world.signed(**told)
 
 
 def _databases(world: World) -> IssuedToken:
@@ -241,6 +272,13 @@ def test_what_is_true_is_taken(world: World) -> None:
     ):
         reply = world.ask(headers)
         assert reply.status == 200 and reply.json["name"] == "root", (headers, reply.body)
+    for headers in (
+        world.key.dpop(world.resource, "GET", WHO, world.now),
+        world.key.signature(f"ST${world.resource}", "GET", WHO, world.now),
+        world.key.dpop(_as_system(world), "GET", WHO, world.now),
+    ):
+        reply = world.ask(headers)
+        assert reply.status == 200 and reply.json["type"] == "mysqldbsystem", (headers, reply.body)
 
 
 def test_a_proof_is_good_once(world: World) -> None:

@@ -252,6 +252,12 @@ def delete_identity(session: Session, name: Reference, compartment: InCompartmen
     _act(session, "delete-identity", name, compartment, "its identity is deleted; it is fenced at once")
 
 
+@command(systems, "revoke-tokens")
+def revoke_tokens(session: Session, name: Reference, compartment: InCompartment = None) -> None:
+    """Void every session token of the system's own at once."""
+    _act(session, "revoke-tokens", name, compartment, "its tokens are void; its machine asks for another by itself")
+
+
 @command(systems, "restore-identity")
 def restore_identity(session: Session, name: Reference, compartment: InCompartment = None) -> None:
     """Give the system its identity back."""

@@ -12,6 +12,7 @@ from keystead.databases.desk import principal_of
 from keystead.databases.hierarchy import StoreKey
 from keystead.databases.model import Act, DbSystem, FenceReceipt, WrappedKey, check_legal
 from keystead.iam.model import Caller
+from keystead.iam.ports import Revocation
 from keystead.jobs.model import Job
 
 MAX_SAMPLES, MIN_SAMPLE, MAX_SAMPLE = 64, 8, 256
@@ -170,6 +171,14 @@ class SystemActs(Creation):
         """Give the system its identity back."""
         return self._set_identity(caller, system_id, deleted=False)
 
+    def revoke_tokens(self, caller: Caller, system_id: str) -> DbSystem:
+        """Void every session token of the system's own; its machine gets another only by asking again."""
+        system = self._system(caller, system_id)
+        entry = self._guard.permit_change(caller, "MYSQL_INSTANCE_UPDATE", self._at(system), "RevokeDbSystemTokens")
+        with self._store.write(entry, reserve=True) as tx:
+            tx.iam.revoke(Revocation(system.tenancy, system.id, self._clock.now()))
+        return system
+
     def hierarchy(self, caller: Caller, system_id: str) -> list[WrappedKey]:
         """The wrapped keys of a system; blobs are left out."""
         system = self._system(caller, system_id)
@@ -239,6 +248,8 @@ class SystemActs(Creation):
         entry = self._guard.permit_change(caller, "MYSQL_INSTANCE_UPDATE", self._at(system), operation)
         with self._store.write(entry, reserve=deleted) as tx:
             tx.iam.set_identity(identity_of(system, deleted=deleted))
+            if deleted:  # what was issued to it does not come back with it
+                tx.iam.revoke(Revocation(system.tenancy, system.id, self._clock.now()))
         return system
 
 

@@ -58,6 +58,8 @@ class RequestVariables:
                 found = principal.name if is_user else None
             case "user.mfatotpverified" | "risk.level":
                 found = self._sign_in(name) if is_user and self._caller.token_id else None
+            case "token.bound":
+                found = self._bound()
             case "groups.id":
                 found = tuple(self._directory.groups_of(principal.id)) if is_user else None
             case "permission":
@@ -81,6 +83,12 @@ class RequestVariables:
             case _:
                 found = (self._caller.told or {}).get(name)
         return found
+
+    def _bound(self) -> str | None:
+        """How this request was proved; None: it was not, because one of the region's own services acts for somebody."""
+        if self._caller.requester or not (self._caller.token_id or self._caller.key_bound):
+            return None
+        return "true" if self._caller.key_bound else "false"
 
     def _sign_in(self, name: str) -> str:
         if name == "risk.level":

@@ -36,6 +36,7 @@ from keystead.iam.ports import IamTx, Membership, Revocation
 from keystead.iam.sessions.keys import ApiKeys
 from keystead.iam.sessions.logins import Logins
 from keystead.iam.sessions.model import FOR_EVER
+from keystead.iam.sessions.resources import ResourceSessions
 from keystead.iam.sessions.service import Sessions
 from keystead.iam.tenancies import TenancyActs
 from keystead.iam.tokens import Proof
@@ -54,6 +55,7 @@ class Iam(
     Devices,
     Logins,
     Sessions,
+    ResourceSessions,
     ApiKeys,
     AuthTokens,
 ):

@@ -87,6 +87,8 @@ def act_on_system(ask: Request, db_system_id: str, verb: str) -> Any:
         case "delete-identity":
             why = {"reason": "identity_deleted", "reason_text": "its identity was deleted"}
             return ask.change(SYSTEM, db_system_id, state="INACCESSIBLE", **why)
+        case "revoke-tokens":
+            return found
         case _:
             return ask.change(SYSTEM, db_system_id, state="ACTIVE", reason="", reason_text="", confirmed=True)
 

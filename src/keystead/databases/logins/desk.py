@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn, Protocol
 
-from keystead.core.clock import Clock
+from keystead.core.clock import Clock, isoformat
 from keystead.core.errors import Refusal, not_found
-from keystead.databases.desk import target_of
+from keystead.databases.desk import principal_of, target_of, unconfirmed
 from keystead.databases.logins import possession
 from keystead.databases.logins.model import (
     EndedLogin,
@@ -32,7 +32,7 @@ from keystead.databases.logins.standing import (
 from keystead.databases.model import DbSystem
 from keystead.databases.ports import DatabaseStore
 from keystead.iam.guard import Guard
-from keystead.iam.model import Caller, Target
+from keystead.iam.model import Caller, IssuedToken, Target
 from keystead.iam.tokens import Proof
 from keystead.vault.memory.snapshot import Snapshot
 
@@ -46,6 +46,10 @@ class People(Protocol):
         self, token: str, source: str, request_id: str, proof: Proof | None = None, *, bare: bool = False
     ) -> Caller:
         """`bare`: also of a bound token; whoever asks has the key proved. Raises: Refusal `NotAuthenticated`."""
+        ...
+
+    def issue_for_resource(self, machine: Caller, resource_id: str, public_key: str) -> IssuedToken:
+        """A session token of a resource, bound to that key. Raises: Refusal."""
         ...
 
 
@@ -144,6 +148,35 @@ class LoginDesk:
         with self._store.write(entry) as tx:
             for mapping, error in changed:
                 tx.logins.set_state(mapping, "FAILED" if error else "ACTIVE", error[:400])
+
+    def issue_session(self, caller: Caller, system_id: str, public_key: str) -> IssuedToken:
+        """A session token for a system itself, bound to a key that its machine has made; recorded as the system's act.
+
+        Raises:
+            Refusal: the system has no identity, is being deleted, or its region's state was restored and nobody has
+                said yet that the state is the right one.
+        """
+        place = self._place(caller, system_id, "IssueSystemSession")
+        system = place.system
+        as_system = replace(caller, principal=principal_of(system), requester=caller.principal.id)
+        refuse = self._refuser_of(as_system, place)
+        if not system.confirmed:
+            refuse(unconfirmed(system))
+        if system.state in ("DELETING", "DELETED"):
+            refuse(Refusal("IllegalState", "the system is being deleted", hint="", kind="conflict"))
+        try:
+            issued = self._people.issue_for_resource(caller, system.id, public_key)
+        except Refusal as refusal:
+            refuse(refusal)
+        detail = {"token_id": issued.token_id, "until": isoformat(issued.expires_at or self._clock.now())}
+        self._guard.record(as_system, "", place.target, "IssueSystemSession", "allowed", detail=detail)
+        return issued
+
+    def _refuser_of(self, as_system: Caller, place: "_Place") -> Callable[[Refusal], NoReturn]:
+        def refuse(refusal: Refusal) -> NoReturn:
+            self._guard.refuse(as_system, "", place.target, "IssueSystemSession", refusal)
+
+        return refuse
 
     def knows(self, system_id: str) -> bool:
         """Whether a decision about the system needs no look at the state's file."""

@@ -17,6 +17,7 @@ VARIABLES: Mapping[str, str] = {
     "request.user.name": "name of the user who asks",
     "request.user.mfatotpverified": "`true` when a second factor was given",
     "request.risk.level": "how unusual the sign-in was: `low`, `medium` or `high`",
+    "request.token.bound": "`true` when the request was proved with a key (docs/tokens.md); `false`: a bearer token",
     "request.groups.id": "ids of the groups the user is in",
     "request.permission": "the permission asked for",
     "request.operation": "the operation asked for, e.g. `CreateKey`",

@@ -1,12 +1,13 @@
 """Sessions: seen and ended by whose they are, refreshed with their key, exchanged for tokens of another purpose.
 
 Promises: only what was proved with a key is refreshed, for 24 hours after the sign-in at most, and what it is refreshed
-to is bound to the same key; what a bearer token is exchanged for ends with it; a session that has ended is refreshed
-and exchanged for nothing, and all of its tokens are void from the next request on, those for databases too.
+to is bound to the same key; what a bearer token is exchanged for ends with it, as does what a resource's is; a session
+that has ended is refreshed and exchanged for nothing, nor is one after its 24 hours; and all of its tokens are void
+from the next request on, those for databases too.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from keystead.core.errors import KeysteadError, Refusal, not_found
 from keystead.core.ids import parse_id
@@ -17,8 +18,6 @@ from keystead.iam.model import Audience, Caller, IssuedToken
 from keystead.iam.ports import IamStore, Revocation, TokenAlgorithm
 from keystead.iam.sessions.model import FOR_EVER, SESSION_LIMIT, Session
 from keystead.iam.tokens import LIFETIME, NewSession, invalid_token
-
-SHORTEST = timedelta(minutes=1)
 
 
 class Sessions(Base):
@@ -99,9 +98,7 @@ class Sessions(Base):
             refusal = Refusal("NotAuthorized", "a service has no tokens of its own", hint="", kind="denied")
             self._guard.refuse(caller, "", self._own(caller), "ExchangeToken", refusal)
         key = given_key(public_key) if public_key else None
-        lifetime = timedelta(minutes=minutes)
-        if not caller.key_bound and caller.expires_at is not None:
-            lifetime = min(lifetime, caller.expires_at - now)
+        lifetime = min(timedelta(minutes=minutes), self._left(caller, now))
         issued = self._tokens.issue(
             principal,
             now,
@@ -109,7 +106,7 @@ class Sessions(Base):
             session=caller.session,
             key=key,
             audience=audience,
-            lifetime=max(lifetime, SHORTEST) if caller.key_bound else lifetime,
+            lifetime=lifetime,
             source=caller.source,
             risk=caller.risk,
             algorithm=algorithm,
@@ -125,6 +122,25 @@ class Sessions(Base):
             if found is not None and not found.key:
                 tx.sessions.bind(found, key.text)
         return issued
+
+    def _left(self, caller: Caller, now: datetime) -> timedelta:
+        """How long what the caller's token is exchanged for may be good: a bearer token's and a resource's until it
+        ends itself, a session's until its 24 hours are over, an API key's an hour. Raises: Refusal.
+        """
+        if caller.expires_at is None:
+            return LIFETIME
+        own = caller.expires_at - now
+        if not caller.key_bound or caller.principal.type != "user":
+            return own
+        if parse_id(caller.session).type != "session":
+            return LIFETIME
+        with self._store.read() as tx:
+            found = tx.sessions.session(caller.principal.tenancy, caller.session)
+        if found is None:  # never noted down: never refreshed either
+            return own
+        if found.ended_at is not None or now >= found.limit_at:
+            self._guard.refuse(caller, "", self._own(caller), "ExchangeToken", invalid_token())
+        return found.limit_at - now
 
 
 class StoreBook:

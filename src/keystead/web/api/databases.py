@@ -315,6 +315,10 @@ def delete_identity(services: Services, call: Call[NoBody, NoBody]) -> DbSystemR
     return shown_system(services.databases.delete_identity(call.caller, call.path["db_system_id"]))
 
 
+def revoke_tokens(services: Services, call: Call[NoBody, NoBody]) -> DbSystemReply:
+    return shown_system(services.databases.revoke_tokens(call.caller, call.path["db_system_id"]))
+
+
 def restore_identity(services: Services, call: Call[NoBody, NoBody]) -> DbSystemReply:
     return shown_system(services.databases.restore_identity(call.caller, call.path["db_system_id"]))
 
@@ -402,6 +406,10 @@ OPERATIONS: tuple[Operation, ...] = (
         "DeleteDbSystemIdentity", "POST", f"{_SYSTEM}/actions/delete-identity", "Take the system's identity away",
         delete_identity, "db-systems", reply=DbSystemReply, permissions=("MYSQL_INSTANCE_UPDATE",),
         takes_access=True, description="It is fenced until the identity is restored.",
+    ),
+    Operation(
+        "RevokeDbSystemTokens", "POST", f"{_SYSTEM}/actions/revoke-tokens", "Void every token of the system's own",
+        revoke_tokens, "db-systems", reply=DbSystemReply, permissions=("MYSQL_INSTANCE_UPDATE",), takes_access=True,
     ),
     Operation(
         "RestoreDbSystemIdentity", "POST", f"{_SYSTEM}/actions/restore-identity", "Give the system its identity back",

@@ -21,6 +21,7 @@ from keystead.databases.logins.model import (
     MappingState,
 )
 from keystead.databases.logins.possession import MAX_PAYLOAD
+from keystead.web.api.sessions import NewTokenReply, shown_token
 from keystead.web.messages import Message
 from keystead.web.operations import Call, NoBody, Operation, Waits
 from keystead.web.services import Services
@@ -73,6 +74,12 @@ class LoginReadinessReply(Message):
 
     ready: bool
     reasons: list[str]
+
+
+class BeginSystemSession(Message):
+    """The public half of a key that the machine made for one of its systems."""
+
+    public_key: Annotated[str, Meta(max_length=4096, description="PEM, or a JWK as text.")]
 
 
 class DecideLogin(Message):
@@ -160,6 +167,10 @@ def report_mappings(services: Services, call: Call[ReportMappings, NoBody]) -> N
     services.login_desk.report_mappings(call.caller, call.path["db_system_id"], call.body.reports)
 
 
+def issue_session(services: Services, call: Call[BeginSystemSession, NoBody]) -> NewTokenReply:
+    return shown_token(services.login_desk.issue_session(call.caller, call.path["db_system_id"], call.body.public_key))
+
+
 def _must_read(services: Services, call: Call[DecideLogin, NoBody]) -> Waits:
     return "" if services.login_desk.knows(call.path["db_system_id"]) else "slow"
 
@@ -196,6 +207,11 @@ OPERATIONS: tuple[Operation, ...] = (
         "CheckLogins", "POST", f"{_HOST}/check-logins", "Which open sessions have nothing to rest upon any more",
         check_logins, "host", request=CheckLogins, reply=EndedLogins, permissions=("HOST_WATCH",),
         first=True,
+    ),
+    Operation(
+        "IssueSystemSession", "POST", f"{_HOST}/issue-session", "A session token for a system itself, bound to a key",
+        issue_session, "host", request=BeginSystemSession, reply=NewTokenReply, status=201,
+        permissions=("HOST_WATCH",), secrets=("token",),
     ),
     Operation(
         "ReportMappings", "POST", f"{_HOST}/report-mappings", "Tell what became of the accounts of mappings",
