@@ -205,6 +205,7 @@ db change-key s --key k
 db rotate-data-keys s
 db verify s
 db revalidate s
+db revoke-tokens s
 db delete-identity s -y
 db restore-identity s
 db confirm s
