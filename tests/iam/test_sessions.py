@@ -154,3 +154,14 @@ def test_an_api_key_stands_for_its_user_until_it_is_deleted(region: DomainRegion
 def test_what_is_no_public_key_is_refused(region: DomainRegion, text: str) -> None:
     ann = region.user("ann")
     assert code_of(lambda: region.iam.create_api_key(region.admin, ann.principal.id, "k", text)) == "InvalidKey"
+
+
+def test_exchanging_again_and_again_ends_with_the_sessions_24_hours(region: DomainRegion) -> None:
+    caller, pem = signed_in(region), KEY.pem().decode()
+    for _ in range(28):
+        region.clock.advance(3000)
+        caller = enter(region, region.iam.exchange_token(caller, public_key=pem))
+    assert caller.expires_at is not None
+    assert caller.expires_at - region.clock.now() == timedelta(hours=24, seconds=-28 * 3000)
+    region.clock.advance(timedelta(hours=24, seconds=-28 * 3000).total_seconds())
+    assert code_of(lambda: region.iam.exchange_token(caller, public_key=pem)) == "NotAuthenticated"
