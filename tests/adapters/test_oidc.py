@@ -25,6 +25,8 @@ from keystead.core.secret import Secret
 from keystead.iam.federation.claims import check_claims
 from keystead.iam.federation.model import IdentityProvider
 
+pytestmark = pytest.mark.slow
+
 KEYS = {
     "rsa": RSAKey.generate_key(2048, parameters={"kid": "rsa"}),
     "ec": ECKey.generate_key("P-256", parameters={"kid": "ec"}),

@@ -4,6 +4,8 @@ import pytest
 from tests.cli.conftest import Keystead
 from tests.fakes.region import Region
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def furnished(signed_in: Keystead) -> Keystead:

@@ -22,6 +22,8 @@ from keystead.web.api import TABLE
 from keystead.web.messages import read_body, read_query
 from keystead.web.operations import Operation, Router, read_parameters
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = {operation.name for operation in TABLE if operation.tag != "host"}
 PEOPLE -= {"GetOpenApi", "GetJwks", "FederatedSignInCallback"}
 

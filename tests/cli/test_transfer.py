@@ -17,6 +17,8 @@ from keystead.core.secret import Secret
 from keystead.crypto import asymmetric
 from keystead.crypto.suites import suite_of
 
+pytestmark = pytest.mark.slow
+
 RAW = bytes(range(100, 132))
 SPELLINGS = (RAW, RAW.hex().encode(), base64.b64encode(RAW), base64.urlsafe_b64encode(RAW))
 

@@ -12,6 +12,8 @@ from tests.fakes.region import Region, Server
 
 from keystead.cli import waiting
 
+pytestmark = pytest.mark.slow
+
 
 def started(signed_in: Keystead, region: Region) -> str:
     region.hold_jobs = True

@@ -16,6 +16,8 @@ from keystead.core.secret import Secret
 from keystead.crypto import asymmetric, byok, checkvalue, portable, transport
 from keystead.crypto.suites import ALGORITHMS, Suite, suite_of
 
+pytestmark = pytest.mark.slow
+
 SYMMETRIC = [suite_of(name) for name in ("AES-128", "AES-192", "AES-256")]
 HALVES = [suite_of(name) for name in ALGORITHMS if suite_of(name).asymmetric and name not in ("RSA-3072", "RSA-4096")]
 _made: dict[str, bytes] = {}

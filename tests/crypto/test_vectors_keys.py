@@ -24,6 +24,8 @@ from keystead.crypto.asymmetric import PrivateKey, PublicKey
 from keystead.crypto.suites import CURRENT, Algorithm
 from keystead.crypto.wrap import AesKwp
 
+pytestmark = pytest.mark.slow
+
 unhex = bytes.fromhex
 # SEQUENCE { SEQUENCE { OID 2.16.840.1.101.3.4.3.18 }, BIT STRING of 1952 bytes }
 MLDSA_SPKI = unhex("308207b2300b0609608648016503040312038207a100")

@@ -7,6 +7,8 @@ import pytest
 from tests.fuzz.faces import FACES
 from tests.fuzz.targets import TARGETS
 
+pytestmark = pytest.mark.slow
+
 CORPUS = Path(__file__).parent / "corpus"
 ALL = {**TARGETS, **FACES}
 CHANGES = 20

@@ -7,11 +7,14 @@ import os
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keystead.core.secret import Secret
 from keystead.host.endpoint import Asked, KeyEndpoint, NodeKeys, loopback_peer_uid, parse_request
+
+pytestmark = pytest.mark.slow
 
 MOUNT = "ks1.tenancy.main.home.aa/ks1.mysqldbsystem.main.home.bb"
 TOKEN = "s.token"

@@ -14,6 +14,8 @@ from keystead.iam.factors.model import FactorRequired, SignInSettings
 from keystead.iam.federation.model import GroupMapping
 from keystead.iam.model import Caller, IssuedToken
 
+pytestmark = pytest.mark.slow
+
 HERE, ELSEWHERE = "192.0.2.1", "203.0.113.9"
 
 

@@ -11,6 +11,8 @@ from tests.fakes.scim import RESOURCE, written
 from keystead.core.errors import Refusal
 from keystead.iam.federation.scim_filter import Both, Compare, Filter, Not, Within, matches, parse
 
+pytestmark = pytest.mark.slow
+
 NAMES = st.sampled_from(
     ["username", "active", "age", "emails", "value", "type", "name", "familyname", "not", "and", "pr"]
 )

@@ -15,6 +15,8 @@ from keystead.iam.model import Associated, Caller, Principal, Target
 from keystead.iam.policy.model import text
 from keystead.iam.policy.parse import parse
 
+pytestmark = pytest.mark.slow
+
 STATEMENTS = tuple((Path(__file__).parent / "fixtures" / "oci.txt").read_text().splitlines())
 MANAGE, OBJECTS, BLOCKS, VAULTS, KEYS, DELEGATE, BOTH, VOLUMES, WITH_VOLUMES, WITH_BACKUPS, WITH_BUCKETS, AUTH = range(
     12

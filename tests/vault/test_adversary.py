@@ -17,6 +17,8 @@ from keystead.vault.model import Key, Lock
 from keystead.vault.transfer.importing import Wrapped
 from keystead.vault.transfer.wrapping import MAX_ATTEMPTS
 
+pytestmark = pytest.mark.slow
+
 UPKEEP = Caller(Principal("upkeep", "service", "upkeep", TenancyId(""), CompartmentId("")), "r")  # type: ignore[arg-type]
 
 

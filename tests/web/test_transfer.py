@@ -15,6 +15,8 @@ from keystead.core.secret import Secret
 from keystead.crypto import checkvalue, public, transport
 from keystead.crypto.suites import suite_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def region(tmp_path: Path) -> Region:

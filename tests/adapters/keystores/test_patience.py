@@ -8,6 +8,8 @@ import pytest
 from keystead.adapters.keystores.patience import Failing, Full, Limits, Patience
 from keystead.core.errors import Refusal, Unavailable
 
+pytestmark = pytest.mark.slow
+
 QUICK = Limits(at_once=2, waiting=1, wait_seconds=20, call_seconds=20, failures=2, pause=1, longest_pause=4)
 
 

@@ -27,6 +27,8 @@ from keystead.server.settings import Effective
 from keystead.server.state.opening import STATE_FILE
 from keystead.server.wiring import Region, open_region
 
+pytestmark = pytest.mark.slow
+
 CLOCK = SystemClock()
 STEPS = [
     "stage", "seal staged", "staged", "rows", "committed",
