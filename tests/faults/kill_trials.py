@@ -52,7 +52,7 @@ write = os.write
 
 
 def cheap() -> None:
-    """Argon2id at its smallest cost, small audit segments: nothing here is about either."""
+    """For this process, from now on: Argon2id at its smallest cost, small segments; nothing here is about either."""
     making.Passphrase = CheapPassphrase  # type: ignore[misc]
     passwords.MEMORY_KIB, passwords.ITERATIONS = 8 * 1024, 1
     wiring.open_journal = partial(wiring.open_journal, segment_bytes=256 * 1024, reserve_bytes=64 * 1024)

@@ -23,7 +23,10 @@ from tests.faults.kill_trials import Tell, Trials
 
 from keystead.adapters.segment_files import list_segments, verify_trail
 from keystead.core.errors import KeysteadError
+from keystead.crypto import passwords
 from keystead.seal import service as sealing
+from keystead.server import init as making
+from keystead.server import wiring
 from keystead.server.sealing.unseal import open_root, read_key_file, read_seal
 from keystead.server.state import rollback
 
@@ -37,8 +40,13 @@ READ_ONLY = {"StateUnavailable", "StateReadOnly", "AuditUnavailable"}
 
 
 @pytest.fixture(scope="module")
-def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
-    return Trials(tmp_path_factory.mktemp("damaged"), seed=1)
+def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
+    patch = pytest.MonkeyPatch()
+    made_cheap = (making, "Passphrase"), (passwords, "MEMORY_KIB"), (passwords, "ITERATIONS"), (wiring, "open_journal")
+    for place, name in made_cheap:
+        patch.setattr(place, name, getattr(place, name))  # so that it is taken back
+    yield Trials(tmp_path_factory.mktemp("damaged"), seed=1)
+    patch.undo()
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ class CheapPassphrase(Passphrase):
         return super().generate(label, CHEAP)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cheap() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setattr(making, "Passphrase", CheapPassphrase)
@@ -54,7 +54,7 @@ def make(state: Path, key_file: Path | None, **changes: Path) -> Made:
     return making.init(wanted, lambda _made: None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def template(cheap: None, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A region that nobody has started."""
     place = tmp_path_factory.mktemp("template")

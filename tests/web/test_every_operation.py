@@ -155,7 +155,7 @@ ORDER = [
     "UpdateGroup", "RemoveGroupMember", "BeginBreakGlass", "EndBreakGlass",
     "ExplainPolicy", "WhoCan", "SimulatePolicy",
     "CreateCompartment", "CreateUser", "UpdateUser", "CreateAuthToken", "DeleteAuthToken",
-    "CreateApiKey", "DeleteApiKey", "UpdateSignInSettings", "RemoveFactor", "ResetPassword",
+    "CreateApiKey", "DeleteApiKey", "UpdateSignInSettings", "RemoveFactor", "ForgetDevice", "ResetPassword",
     "RevokeUserTokens", "CreateGroup",
     "AddGroupMember", "CreateIdentityProvider", "LinkFederatedUser", "UpdateIdentityProvider",
     "CreatePolicy", "UpdatePolicy", "DeletePolicy", "DeleteGroup",

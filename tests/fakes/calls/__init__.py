@@ -49,6 +49,7 @@ INNER: Mapping[str, frozenset[str]] = {
             "decide_login",
             "redeem_login",
             "exchange_token",
+            "issue_for_resource",
             "public_keys",
             "begin_factor",
             "prove_factor",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tests.fakes.calls.call import Call, fresh, nobody, read
-from tests.fakes.calls.things import PAGE, Things, active
+from tests.fakes.calls.things import PAGE, Things, active, fresh_key
 from tests.fakes.domain import DomainRegion
 
 from keystead.databases.creation import NewSystem
@@ -34,6 +34,7 @@ DATABASES: Mapping[str, Call] = {
     "change_key": Call(lambda r, c, t: r.databases.change_key(c, t.system, t.key), ("system", "key")),
     "revalidate": read(lambda r, c, t: r.databases.revalidate(c, t.system), "system"),
     "confirm": Call(lambda r, c, t: r.databases.confirm(c, t.system), ("system",)),
+    "revoke_tokens": Call(lambda r, c, t: r.databases.revoke_tokens(c, t.system), ("system",)),
     "delete_identity": Call(lambda r, c, t: r.databases.delete_identity(c, t.system), ("system",)),
     "restore_identity": Call(lambda r, c, t: r.databases.restore_identity(c, t.system), ("system",)),
     "hierarchy": read(lambda r, c, t: r.databases.hierarchy(c, t.system), "system"),
@@ -72,6 +73,7 @@ DESK: Mapping[str, Call] = {
 LOGINS: Mapping[str, Call] = {
     "decide_login": read(lambda r, c, t: r.logins.decide_login(c, t.system, nobody), "system"),
     "check_logins": read(lambda r, c, t: r.logins.check_logins(c, t.system, ()), "system"),
+    "issue_session": read(lambda r, c, t: r.logins.issue_session(c, t.system, fresh_key()), "system"),
     "report_mappings": Call(
         lambda r, c, t: r.logins.report_mappings(c, t.system, [MappingReport(t.login_mapping)]), ("system",)
     ),

@@ -211,7 +211,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "IssueSystemSession", "POST", f"{_HOST}/issue-session", "A session token for a system itself, bound to a key",
         issue_session, "host", request=BeginSystemSession, reply=NewTokenReply, status=201,
-        permissions=("HOST_WATCH",), secrets=("token",),
+        permissions=("HOST_WATCH",),
     ),
     Operation(
         "ReportMappings", "POST", f"{_HOST}/report-mappings", "Tell what became of the accounts of mappings",
