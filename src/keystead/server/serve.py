@@ -217,7 +217,7 @@ def _tls(effective: Effective, root: RootKey | None) -> ssl.SSLContext | None:
     if not effective.settings.listen.tls:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(["http/1.1"])
     if root is None:
         context.load_cert_chain(sealed_tls(effective))
