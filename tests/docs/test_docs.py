@@ -10,6 +10,7 @@ import typer
 from tests.docs.place import ROOT
 from tests.docs.shell import blocks, fences
 
+from keystead.databases.model import Reason
 from keystead.iam.actions import TYPES
 from keystead.server import settings
 from keystead.server.main import app
@@ -112,6 +113,15 @@ def test_every_permission_is_documented() -> None:
     written = (ROOT / "docs/policy.md").read_text()
     for kind in TYPES:
         assert f"| `{kind.name}` |" in written
+
+
+def test_every_reason_to_be_inaccessible_is_in_operations() -> None:
+    """`keystore_unreachable` is no system's reason: after the grace it is fenced as `vault_unreachable`."""
+    written = (ROOT / "docs/operations.md").read_text().split("| INACCESSIBLE because |")[1].split("\n\n")[0]
+    reasons = {reason for part in get_args(Reason) for reason in (get_args(part) or (part,))}
+    assert set(re.findall(r"`([a-z_]+)`", "".join(row.split(" | ")[0] for row in written.splitlines()))) == (
+        reasons - {"keystore_unreachable"}
+    )
 
 
 def test_every_decision_is_listed_and_numbered() -> None:

@@ -15,7 +15,7 @@ from keystead.server import settings
 from keystead.server.init import Made, Wanted
 from keystead.server.sealing.unseal import open_root
 from keystead.server.state import building
-from keystead.server.wiring import open_region
+from keystead.server.wiring import Region, open_region
 
 pytestmark = pytest.mark.usefixtures("cheap")
 
@@ -36,6 +36,13 @@ def test_who_may_read_what(template: Made) -> None:
     open_to_all = {path.name for path in state.rglob("*") if path.is_file() and path.stat().st_mode & 0o077}
     assert open_to_all == {"ca.pem", "databases-ca.pem"}
     assert {path.name for path in state.iterdir() if path.is_dir() and path.stat().st_mode & 0o077} == {"data"}
+
+
+def test_who_may_read_what_while_it_is_open(opened: Region, region: settings.Effective, template: Made) -> None:
+    opened.iam.create_user(administrator(opened, template), "dora")
+    files = {path.name: path.stat().st_mode & 0o077 for path in region.state.rglob("*") if path.is_file()}
+    assert {"state.db-wal", "audit.db"} <= set(files)
+    assert {name for name, others in files.items() if others} == {"ca.pem", "databases-ca.pem"}
 
 
 def test_no_secret_lies_in_the_state_directory(template: Made) -> None:
