@@ -234,7 +234,8 @@ def test_the_socket_is_for_the_server_alone(region: LoginRegion) -> None:
     message = b"KSL1t" + struct.pack(">Q", 1) + b"".join(struct.pack(">I", len(part)) + part for part in parts)
     with socket.socket(socket.AF_UNIX) as asking:
         asking.connect(str(path))
-        asking.sendall(message)
+        with contextlib.suppress(BrokenPipeError):  # it does not wait for the question
+            asking.sendall(message)
         assert asking.recv(100) == b"R"
     log = (region.place.state / "log/host.log").read_text()
     assert "not the server" in log

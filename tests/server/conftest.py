@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -32,19 +33,24 @@ class CheapPassphrase(Passphrase):
         return super().generate(label, CHEAP)
 
 
-@pytest.fixture(scope="package")
+@contextmanager
+def cheaply() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(making, "Passphrase", CheapPassphrase)
+        patch.setattr(passwords, "MEMORY_KIB", 8 * 1024)
+        patch.setattr(passwords, "ITERATIONS", 1)
+        small = partial(wiring.open_journal, segment_bytes=256 * 1024, reserve_bytes=64 * 1024)
+        patch.setattr(wiring, "open_journal", small)
+        # Nothing of the machine's own configuration, and nothing that another test set.
+        for name in [name for name in os.environ if name.startswith("KEYSTEAD_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="module")  # no wider: the next file that this process runs may want the real cost
 def cheap() -> Iterator[None]:
-    patch = pytest.MonkeyPatch()
-    patch.setattr(making, "Passphrase", CheapPassphrase)
-    patch.setattr(passwords, "MEMORY_KIB", 8 * 1024)
-    patch.setattr(passwords, "ITERATIONS", 1)
-    small = partial(wiring.open_journal, segment_bytes=256 * 1024, reserve_bytes=64 * 1024)
-    patch.setattr(wiring, "open_journal", small)
-    # Nothing of the machine's own configuration, and nothing that another test set.
-    for name in [name for name in os.environ if name.startswith("KEYSTEAD_")]:
-        patch.delenv(name)
-    yield
-    patch.undo()
+    with cheaply():
+        yield
 
 
 def make(state: Path, key_file: Path | None, **changes: Path) -> Made:
@@ -54,15 +60,16 @@ def make(state: Path, key_file: Path | None, **changes: Path) -> Made:
     return making.init(wanted, lambda _made: None)
 
 
-@pytest.fixture(scope="package")
-def template(cheap: None, tmp_path_factory: pytest.TempPathFactory) -> Made:
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A region that nobody has started."""
     place = tmp_path_factory.mktemp("template")
-    return make(place / "state", place / "outside" / "root.key")
+    with cheaply():
+        return make(place / "state", place / "outside" / "root.key")
 
 
 @pytest.fixture
-def region(template: Made, tmp_path: Path) -> Effective:
+def region(cheap: None, template: Made, tmp_path: Path) -> Effective:
     """A region of the test's own. Its key file is the template's."""
     shutil.copytree(template.effective.state, tmp_path / "state")
     return settings.load(state=tmp_path / "state", environment={})
