@@ -75,8 +75,8 @@ test: install .demo/.installed .bench-venv/.locked .oidc-venv/.locked .connector
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not bench"
 
 .PHONY: test-faults
-test-faults: install .bench-venv/.locked ## killed at every write (1,100 trials), bad disks, revocation under load
-	KEYSTEAD_FAULT_TRIALS=1100 $(BIN)/pytest -s tests/faults/test_kill_vault.py
+test-faults: install .bench-venv/.locked ## killed at every write (1,200 trials), bad disks, revocation under load
+	KEYSTEAD_FAULT_TRIALS=1200 $(BIN)/pytest -s tests/faults/test_kill_vault.py
 	$(BIN)/pytest tests/faults/test_damaged_state.py tests/live/test_hot_path.py
 
 .PHONY: fuzz

@@ -51,10 +51,10 @@ class Trap:
         self.counted = Counted()
         self._armed = False
 
-    def arm(self, engine: sa.Engine) -> None:
+    def arm(self) -> None:
         """From now on. For good: the process has no other use."""
         for name in ("before_cursor_execute", "commit"):
-            event.listen(engine, name, lambda *_arguments: self.tick("statement"))
+            event.listen(sa.Engine, name, lambda *_arguments: self.tick("statement"))
         sys.addaudithook(lambda name, _arguments: self.tick("file") if name in AUDITED else None)
         for name in SYNCS:
             setattr(os, name, self._before(getattr(os, name)))

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 from tests.fakes.small_disk import small_disk
-from tests.faults.kill_acts import ACTS, Model, Pending, settle
+from tests.faults.kill_acts import ACTS, settle
+from tests.faults.kill_bench import Model, Pending
 from tests.faults.kill_points import die
 from tests.faults.kill_trials import Tell, Trials
 

@@ -1,4 +1,4 @@
-"""Killed at every write of create, rotate, import, delete, purge, backup, restore and a change of the seal.
+"""Killed at every write of create, rotate, import, delete, purge, backup, restore, a change of the seal and a new root.
 
 Every ciphertext that was acknowledged still decrypts, or its key is a tombstone; what was told happened, and whatever
 happened is in the audit log (kill_acts.py says what is looked at). A small number of trials always, all of them where
