@@ -95,7 +95,7 @@ format: .venv/.installed ## format the code and mend what can be mended by itsel
 demo: install .demo/.installed ## the whole main job on real data, with proofs
 	@tools/demo.sh
 
-.PHONY: bench bench-unwrap bench-vault bench-policy bench-revoke bench-tde bench-login
+.PHONY: bench bench-unwrap bench-vault bench-policy bench-revoke bench-tde bench-login bench-timing
 bench: bench-vault bench-policy bench-revoke bench-tde bench-login ## every benchmark; JSON lines on standard output
 
 bench-unwrap: .venv/.installed bench-tools ## unwrap of a data key against OpenBao transit
@@ -112,6 +112,9 @@ bench-revoke: install ## from "disable" to process gone and restart refused; hea
 
 bench-login: install ## logins to a database with a token against a password
 	@$(BIN)/python -m bench.login
+
+bench-timing: .venv/.installed ## whether the time of a refusal tells what was wrong (Welch's t, as dudect)
+	@$(BIN)/python -m bench.timing
 
 bench-tde: install bench-tools ## sysbench on an encrypted system against plain MariaDB
 	@$(BIN)/python -m bench.tde

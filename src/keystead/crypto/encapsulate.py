@@ -21,6 +21,7 @@ Invariants:
 - The wrapping key sees random message keys alone: neither plaintext nor its length reaches a token or another KMS.
 - Encapsulation, prefix and binding are authenticated by commitment and tag: a wrapping that is malleable, or that wraps
   one key in two ways, does not make two envelopes of one.
+- Same work: unwrapping, deriving, commitment and tag, whichever of them fails.
 
 Source: RFC 5869, NIST SP 800-38D; docs/formats/envelope.md.
 """
@@ -129,11 +130,13 @@ class Encapsulated:
             text_at = end + COMMITMENT_BYTES
             if 0 < length <= MAX_ENCAPSULATION_BYTES and len(blob) >= text_at + TAG_BYTES:
                 key, commitment = _derive(self._message_key(blob[at:end]), blob[:end], binding.encoded)
-                if secrets.compare_digest(commitment, blob[end:text_at]):
-                    try:
-                        return AESGCM(key).decrypt(_NONCE, blob[text_at:], blob[:text_at] + binding.encoded)
-                    except InvalidTag:
-                        pass  # raised below, so that no cause hangs on the error
+                committed = secrets.compare_digest(commitment, blob[end:text_at])
+                try:
+                    text = AESGCM(key).decrypt(_NONCE, blob[text_at:], blob[:text_at] + binding.encoded)
+                except InvalidTag:
+                    committed = False  # raised below, so that no cause hangs on the error
+                if committed:
+                    return text
         raise Unreadable
 
     def _message_key(self, wrapped: bytes) -> bytes:

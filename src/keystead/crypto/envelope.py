@@ -18,8 +18,10 @@ message key wrapped by another kind of key: `crypto/encapsulate`.
 Invariants:
 - Fresh key per message: the random 256-bit salt makes every message key new, so the all-zero nonce is used once per
   key and there is no bound on the number of messages that matters.
-- Key-committing: the commitment is compared, in constant time, before anything is decrypted; a blob that opens under
-  two keys would be a collision of SHA-512 truncated to 256 bits.
+- Key-committing: the commitment is compared, in constant time; a blob that opens under two keys would be a collision
+  of SHA-512 truncated to 256 bits.
+- Same work: commitment and tag are both looked at, whichever fails; how long it takes tells of neither. A header that
+  is another key's is refused at once: it is read in clear.
 - Integers are big endian. Header and binding carry their lengths, so no two contexts encode alike.
 
 Sources: RFC 5869 (HKDF), NIST SP 800-38D (GCM); C2SP XAES-256-GCM and the AWS Encryption SDK's suite 0x0478 for the
@@ -154,11 +156,13 @@ class Kek:
             key, commitment = self._derive(blob[: self._commitment_at], encoded)
             text_at = self._text_at
             header = blob[:text_at]
-            if secrets.compare_digest(commitment, header[self._commitment_at :]):
-                try:
-                    return AESGCM(key).decrypt(_NONCE, blob[text_at:], header + encoded)
-                except InvalidTag:
-                    pass  # raised below, so that no cause hangs on the error
+            committed = secrets.compare_digest(commitment, header[self._commitment_at :])
+            try:
+                text = AESGCM(key).decrypt(_NONCE, blob[text_at:], header + encoded)
+            except InvalidTag:
+                committed = False  # raised below, so that no cause hangs on the error
+            if committed:
+                return text
         raise Unreadable
 
     def _derive(self, header: bytes, encoded: bytes) -> tuple[bytes, bytes]:

@@ -47,15 +47,19 @@ def hash(password: Secret) -> str:
 
 
 def verify(phc: str, password: Secret) -> bool:
-    """Whether `phc` is a hash of `password`. Blocks for the cost. A string that is no hash of ours is False."""
+    """Whether `phc` is a hash of `password`. Blocks for the cost. A string that is no hash of ours is False, and takes
+    as long: who has no password yet is not told from who has another one.
+    """
     cost = _cost(phc)
     if len(password) > MAX_PASSWORD_BYTES or cost is None:
-        return False
+        return decoy(password)
     try:
         with argon2id_lanes(cost[2]):
             Argon2id.verify_phc_encoded(password.reveal(), phc)
-    except (InvalidKey, ValueError):
+    except InvalidKey:
         return False
+    except ValueError:  # nothing was computed
+        return decoy(password)
     return True
 
 

@@ -12,6 +12,7 @@ Invariants:
 """
 
 import hashlib
+import hmac
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -172,7 +173,7 @@ class Token:
         except OSError as error:
             raise Failing(f"its PIN file {self._pin_file} cannot be read: {error.strerror}") from None
         known = hashlib.sha256(pin).digest()
-        if known == self._refused_pin:
+        if hmac.compare_digest(known, self._refused_pin):
             raise PinRefused("refused")
         try:
             loaded.login(handle, pin)

@@ -14,7 +14,7 @@ from keystead.iam.factors import secrets
 from keystead.iam.factors.model import SECOND_FACTORS, FactorRequired
 from keystead.iam.factors.refusals import no_such_sign_in
 from keystead.iam.factors.risk import reaches
-from keystead.iam.factors.sign_in import SignIns, Way
+from keystead.iam.factors.sign_in import SignIns, Way, knows
 from keystead.iam.federation.model import FederatedSignIn
 from keystead.iam.model import Caller, IssuedToken
 
@@ -38,7 +38,7 @@ class ProviderSignIns(SignIns):
         if user is None:
             self._guard.refuse(caller, "SIGN_IN", self._nowhere(caller), OPERATION, no_such_sign_in())
         known, mark = self._known(user, began), secrets.device_mark(device or "")
-        mark = mark if any(each.kind == "device" and each.mark == mark for each in known.seen) else b""
+        mark = mark if knows(known.seen, mark) else b""
         risk = self._risk(known, caller.source, mark, began)
         told = {"identity_provider": provider, **risk.explained()}
         if reaches(risk.level, known.settings.refuse_from):

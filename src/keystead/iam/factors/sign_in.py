@@ -108,6 +108,11 @@ class Way:
     came: FederatedSignIn | None = None
 
 
+def knows(seen: Sequence[Seen], mark: bytes) -> bool:
+    """Whether one of these is the device with this mark. All of them are compared, whichever it is."""
+    return any([each.kind == "device" and compare_digest(each.mark, mark) for each in seen])  # noqa: C419 (all)
+
+
 class SignIns(Base):
     """The steps of signing in."""
 
@@ -138,7 +143,7 @@ class SignIns(Base):
             place = tenancy.id if tenancy is not None else TenancyId("")
             found = tx.iam.user_by_name(place, user_name)
             seen = tx.factors.seen(place, found[0].id if found is not None else "")
-        known = any(each.kind == "device" and compare_digest(each.mark, mark) for each in seen)
+        known = knows(seen, mark)
         budgets = self._attempts.budgets_of(tenancy_name, user_name, source, mark if known else b"")
         who = stranger(user_name, place)
         self._pay(Caller(who, request_id, source), budgets, began)
@@ -427,7 +432,7 @@ class SignIns(Base):
         return assess(
             Facts(
                 now,
-                known_device=any(each.mark == mark for each in of["device"]),
+                known_device=knows(of["device"], mark),
                 known_network=any(each.mark == here for each in of["network"]),
                 devices=len(of["device"]),
                 networks=len(of["network"]),

@@ -60,10 +60,15 @@ def check_claims(provider: IdentityProvider, redeemed: Redeemed, nonce: str, now
     if "nbf" in claims and (begins is None or begins > seconds + LEEWAY_SECONDS):
         raise refused("it does not hold yet")
     found = claims.get("nonce")
-    if not isinstance(found, str) or not secrets.compare_digest(found.encode(), nonce.encode()):
+    if not isinstance(found, str) or not _same(found, nonce):
         raise refused("it belongs to another sign-in")
-    if "at_hash" in claims and claims["at_hash"] != redeemed.access_digest:
+    bound = claims.get("at_hash", redeemed.access_digest)
+    if not isinstance(bound, str) or not _same(bound, redeemed.access_digest):
         raise refused("its access token is another one")
+
+
+def _same(said: str, ours: str) -> bool:
+    return secrets.compare_digest(said.encode("utf-8", "replace"), ours.encode())
 
 
 def identity(provider: IdentityProvider, claims: Mapping[str, object], more: Mapping[str, object]) -> Identity:

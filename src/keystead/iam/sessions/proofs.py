@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from hmac import compare_digest
-from typing import Any
+from typing import Any, TypeGuard
 
 from keystead.core import canonical
 from keystead.crypto.proofkey import PublicJwk
@@ -78,7 +78,7 @@ def dpop(text: str, token: str, request: Request, key: PublicJwk, seen: SeenProo
     if not _same_key(header.get("jwk"), key):
         return False
     jti, issued, htu = claims.get("jti"), claims.get("iat"), claims.get("htu")
-    if not isinstance(jti, str) or not 8 <= len(jti) <= 128 or not isinstance(htu, str) or len(htu) > 8192:
+    if not _plain(jti) or not 8 <= len(jti) <= 128 or not isinstance(htu, str) or len(htu) > 8192:
         return False
     if not isinstance(issued, int) or isinstance(issued, bool) or not 0 < issued < 2**40:
         return False
@@ -88,7 +88,7 @@ def dpop(text: str, token: str, request: Request, key: PublicJwk, seen: SeenProo
     if claims.get("htm") != request.method or not _same_place(htu, request):
         return False
     ath = claims.get("ath")
-    if not isinstance(ath, str) or not compare_digest(ath.encode(), _b64(hashlib.sha256(token.encode()).digest())):
+    if not _plain(ath) or not compare_digest(ath.encode(), _b64(hashlib.sha256(token.encode()).digest())):
         return False
     if not key.verify(f"{head}.{payload}".encode(), _unb64(signature)):
         return False
@@ -195,9 +195,14 @@ def _same_key(jwk: Any, key: PublicJwk) -> bool:
     if not isinstance(jwk, dict):
         return False
     members = _MEMBERS.get(str(jwk.get("kty")))
-    if members is None or "d" in jwk or "p" in jwk or not all(isinstance(jwk.get(name), str) for name in members):
+    if members is None or "d" in jwk or "p" in jwk or not all(_plain(jwk.get(name)) for name in members):
         return False
     return canonical.encode({name: jwk[name] for name in members}) == key.text.encode()
+
+
+def _plain(value: object) -> TypeGuard[str]:
+    """Whether it is text that has one spelling in bytes: JSON may bring halves of letters, which have none."""
+    return isinstance(value, str) and value.isascii()
 
 
 def _same_place(htu: str, request: Request) -> bool:

@@ -26,7 +26,7 @@ import sqlalchemy as sa
 
 from keystead.adapters.sql import schema, schema_factors, schema_federation, schema_tokens
 from keystead.adapters.sql.schema_roots import carried_keys
-from keystead.adapters.sql.store import SqlStore
+from keystead.adapters.sql.store import SqlStore, translated
 from keystead.core.clock import Clock
 from keystead.core.errors import Refusal
 from keystead.core.secret import Secret
@@ -76,10 +76,11 @@ def replace(
 
     Raises:
         Refusal: `AlreadyRunning`: something of the region runs; `WrongRootKey`; `NoSlots`; as `Maker.make`.
+        Unavailable: the disk is full, or does not answer; the old root key stays.
     """
     from keystead.server.up import quiet
 
-    with quiet(effective, "seal rotate"), slots.lock(effective):
+    with translated(), quiet(effective, "seal rotate"), slots.lock(effective):
         finish(effective)
         seal, old = slots.open_seal(effective, opener)
         made = makers(seal)
