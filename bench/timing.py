@@ -177,7 +177,8 @@ def paddings() -> Iterator[Pair]:
     yield Pair("RSA-OAEP: first byte zero or not (Manger)", alone(zero), alone(more), **few)
     yield Pair("RSA envelope: first byte zero or not (Manger)", within(zero), within(more), **few)
     right = lambda: key.wrap(secrets.token_bytes(32))  # noqa: E731
-    yield Pair("RSA envelope: padding right or wrong", within(right), within(more), **few)
+    tells = "that the padding is right, which nobody hits but who made it with the public half"
+    yield Pair("RSA envelope: padding right or wrong", within(right), within(more), **few, tells=tells)
 
 
 def codes() -> Iterator[Pair]:
@@ -220,8 +221,7 @@ def tokens(region: Region) -> Iterator[Pair]:
     end = f"{head}_{secret[:-1]}{swapped}"
     nobody = f"{head[:-4]}aaaa_{secret}"
     yield Pair("auth token: secret wrong at its begin or its end", shown(begin), shown(end), **few)
-    tells = "that an auth token of this id exists; ids are no secrets, and have 160 random bits"
-    yield Pair("auth token: secret wrong or id unknown", shown(begin), shown(nobody), **few, tells=tells)
+    yield Pair("auth token: secret wrong or id unknown", shown(begin), shown(nobody), **few)
 
 
 def keys(region: Region) -> Iterator[Pair]:

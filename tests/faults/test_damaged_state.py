@@ -107,7 +107,7 @@ def codes(facts: list[tuple[Any, ...]]) -> list[str]:
 @pytest.fixture
 def disk(trials: Trials, tmp_path: Path) -> Iterator[Path]:
     """A small disk with a region on it."""
-    with small_disk(tmp_path / "disk", 24) as place:
+    with small_disk(tmp_path / "disk", 48) as place:
         before, trials.place = trials.place, place
         try:
             trials.fresh()

@@ -6,6 +6,20 @@ signature would keep fuzzed bytes from ever getting further, there is a second t
 
 from collections.abc import Mapping
 
+from tests.fuzz.arrivals import (
+    key_request,
+    key_request_seeds,
+    line_answer,
+    line_answer_seeds,
+    login,
+    login_seeds,
+    names,
+    names_seeds,
+    possession,
+    possession_seeds,
+    provided,
+    provided_seeds,
+)
 from tests.fuzz.foreign_keys import (
     key_of,
     key_seeds,
@@ -94,6 +108,12 @@ TARGETS: Mapping[str, Target] = {
     "scim": Target(scim, scim_seeds, _SCIM),
     "token": Target(token, token_seeds, (b".", b"eyJ")),
     "proof": Target(proof, proof_seeds, (b".", b'headers="', b"eyJ")),
+    "possession": Target(possession, possession_seeds, (*_JSON, b"jti", b"htu", b"ath", b"jwk", b"\\ud800")),
+    "id-token": Target(provided, provided_seeds, (*_JSON, b"azp", b"amr", b"groups", b"realm_access", b"\\ud800")),
+    "login-message": Target(login, login_seeds, (b"KSL1", b"\0\0\0\1", *_JSON, b"signature", b".e30.")),
+    "login-names": Target(names, names_seeds, (b"SELECT", b" ON ", b".*", b"`", b", ")),
+    "key-request": Target(key_request, key_request_seeds, (b"\r\n", b"/data/", b"?version=", b"X-Vault-Token: ")),
+    "line-answer": Target(line_answer, line_answer_seeds, (b"\r\n", b"transfer-encoding: chunked", b"HTTP/1.1 ")),
     "claims": Target(claims, claims_seeds, _JSON),
     "network": Target(network, network_seeds, (b"/32", b"::ffff:", b"private")),
     "words": Target(words, words_seeds),

@@ -88,8 +88,10 @@ def identity(provider: IdentityProvider, claims: Mapping[str, object], more: Map
         raise refused(f"it names more than {MAX_GROUPS} groups")
     return Identity(
         subject=subject,
-        name=name if isinstance(name, str) else "",
-        groups=frozenset(each for each in listed if isinstance(each, str) and 0 < len(each) <= MAX_VALUE),
+        name=name if isinstance(name, str) and name.isprintable() else "",
+        groups=frozenset(
+            each for each in listed if isinstance(each, str) and 0 < len(each) <= MAX_VALUE and each.isprintable()
+        ),
         factors=("federated", *_factors(claims)) if provider.trusts_factors else ("federated",),
     )
 
