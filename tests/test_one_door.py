@@ -37,6 +37,8 @@ TAKES_ACCESS = {
     "iam.delete_auth_token",
     "iam.delete_api_key",
     "iam.delete_group",
+    "iam.tag_compartment",
+    "iam.tag_group",
     "iam.end_break_glass",
     "iam.remove_member",
     "iam.update_policy",

@@ -33,6 +33,7 @@ whoami
 compartment create prod --description all
 compartment list
 compartment show prod
+compartment tag prod --tag ops.env=prod --if-match 1
 user create ada --description analyst
 user list
 user show ada
@@ -60,6 +61,7 @@ group add-member dbas ada
 group members dbas
 group remove-member dbas ada
 group update dbas --break-glass 30m --description databases
+group tag dbas --tag Ops.Team=dba --tag note=x
 group add-member dbas ada --for 30m --reason down
 group break-glass list --group dbas
 group break-glass end dbas ada

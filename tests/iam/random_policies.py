@@ -76,7 +76,11 @@ TIMES = ("2026-03-02T10:30:00Z", "2026-11-30T23:59:59.500Z", "2025-12-31T00:00:0
 MOMENTS = ("2026-01-01T00:00:00Z", "2026-11-30T23:59:59.500Z", "2027-01-01T00:00:00+02:00")
 OF_DAY = ("09:00:00Z", "17:30:00Z", "00:00:00Z", "23:59:59Z")
 NUMBERS = ("1", "2", "11", "30", "5")
-VARIABLES = ("request.principal.type", "request.groups.id", "request.user.id", "target.key.id", "target.key.name2")
+OF_GROUPS, OF_PLACE = "request.principal.group.tag.ops.team", "target.resource.compartment.tag.ops.team"
+VARIABLES = (
+    "request.principal.type", "request.groups.id", "request.user.id", "target.key.id", "target.key.name2",
+    OF_GROUPS, OF_PLACE, "target.resource.tag.ops.team",
+)  # fmt: skip
 SCALED = ("request.utc-timestamp", "request.utc-timestamp.time-of-day", "request.utc-timestamp.month-of-year")
 VALUES = ("alpha", "ALPHA", "alpine", "b", "g1", "user", "mysqldbsystem", "")
 
@@ -216,9 +220,11 @@ def random_question(source: random.Random, *, far: bool = False) -> Question:
     groups = frozenset(source.sample(["g1", "g2", "g3", "g4", "g5"], source.randint(0, 3)))
     path = _somewhere(source, far)
     known: dict[str, str | tuple[str, ...]] = {"request.principal.type": kind, "request.groups.id": tuple(groups)}
-    for variable in ("request.user.id", "target.key.id"):
+    for variable in ("request.user.id", "target.key.id", OF_PLACE, "target.resource.tag.ops.team"):
         if source.random() < 0.8:
             known[variable] = source.choice(VALUES)
+    if source.random() < 0.8:
+        known[OF_GROUPS] = tuple(source.sample(VALUES, source.randint(0, 3)))  # each group says its own
     if source.random() < 0.8:
         known["request.utc-timestamp"] = source.choice(TIMES)
     if source.random() < 0.6:

@@ -20,7 +20,7 @@ DELEGATES = "Allow any-user to use key-delegate in tenancy where request.princip
 # No request of this version has them: whatever is compared with them does not hold.
 NEVER = (
     "request.ad", "target.bucket.name", "target.object.name", "target.secret.id", "target.secret.name",
-    "request.principal.group.tag.ops.team", "target.resource.compartment.tag.ops.team", "target.bucket.tag.ops.team",
+    "target.bucket.tag.ops.team",
 )  # fmt: skip
 
 

@@ -56,6 +56,8 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
         "CreateGroup": {"name": "New"},
         "UpdateSignInSettings": {"factor_from": "medium", "refuse_from": "never"},
         "UpdateGroup": {"break_glass_minutes": 60},
+        "TagGroup": {"tags": {"ops.team": "dba"}},
+        "TagCompartment": {"tags": {"ops.env": "prod", "note": "ours"}},
         "BeginBreakGlass": {"user_id": ids["user_id"], "seconds": 60, "reason": "because"},
         "ExplainPolicy": {
             "principal_id": ids["user_id"],

@@ -51,7 +51,7 @@ class Walk:
 
     def grant(self, permissions: set[str]) -> None:
         """Exactly these, and something that nothing here asks for: a policy says something."""
-        named = ", ".join(sorted(permissions | {"TAG_NAMESPACE_USE"}))
+        named = ", ".join(sorted(permissions | {"TAG_NAMESPACE_CREATE"}))
         body: dict[str, Any] = {"statements": [f"Allow group Team to {{{named}}} in tenancy"]}
         if self.policy:
             reply = self.root.call("PUT", f"/policies/{self.policy}", body)

@@ -315,9 +315,9 @@ TYPES: tuple[ResourceType, ...] = (
         u="SUBNET_ATTACH SUBNET_DETACH",
         m="SUBNET_CREATE SUBNET_UPDATE SUBNET_DELETE SUBNET_MOVE",
     ),
-    _foreign(
+    _type(
         "tag-namespaces",
-        "vocabularies of tags",
+        "what compartments and groups are tagged with: `use` lets somebody tag them",
         i="TAG_NAMESPACE_INSPECT",
         u="TAG_NAMESPACE_USE",
         m="TAG_NAMESPACE_CREATE TAG_NAMESPACE_UPDATE TAG_NAMESPACE_DELETE TAG_NAMESPACE_MOVE",

@@ -10,6 +10,7 @@ from keystead.iam.factors.ports import Proofs
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Compartment, Group, Policy, Principal, Target, User
 from keystead.iam.policy.check import policy_types
+from keystead.iam.policy.variables import tag_attributes
 from keystead.iam.ports import IamRows, IamStore, PasswordHasher
 from keystead.iam.tokens import Tokens
 
@@ -77,7 +78,8 @@ class Base:
         return found, self._at_policy(found, path, found.statements)
 
     def _at(self, compartment: Compartment, kind: str = "compartments") -> Target:
-        return Target(kind, compartment.id, compartment.name, compartment.tenancy, compartment.path)
+        attributes = tag_attributes(compartment.tags) if kind == "compartments" else {}
+        return Target(kind, compartment.id, compartment.name, compartment.tenancy, compartment.path, attributes)
 
     def _at_user(self, user: User) -> Target:
         return Target(
@@ -96,7 +98,7 @@ class Base:
         return Target("policies", policy.id, policy.name, policy.tenancy, path, attributes)
 
     def _at_group(self, group: Group) -> Target:
-        attributes = {"group.id": group.id, "group.name": group.name}
+        attributes = {"group.id": group.id, "group.name": group.name, **tag_attributes(group.tags)}
         return Target("groups", group.id, group.name, group.tenancy, (CompartmentId(group.tenancy),), attributes)
 
     def _in_root(self, caller: Caller, kind: str) -> Target:

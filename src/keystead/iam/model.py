@@ -44,7 +44,9 @@ class Tenancy:
 
 @dataclass(frozen=True, slots=True)
 class Compartment:
-    """A folder of resources. `parent` is None for the root, `path` ends with the compartment's own id."""
+    """A folder of resources. `parent` is None for the root, `path` ends with the compartment's own id. What policies
+    may read of `tags`: tags.py.
+    """
 
     id: CompartmentId
     tenancy: TenancyId
@@ -54,6 +56,7 @@ class Compartment:
     description: str
     created_at: datetime
     version: int = 1
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ class AuthToken:
 @dataclass(frozen=True, slots=True)
 class Group:
     """Users who are granted things together. `break_glass_minutes`: how long a membership in an emergency may last at
-    most (approvals/break_glass.py); 0: there is none. `require_factor`: with a second factor, or nothing.
+    most (approvals/break_glass.py); 0: there is none. `require_factor`: with a second factor, or nothing. What
+    policies may read of `tags`: tags.py.
     """
 
     id: GroupId
@@ -95,6 +99,7 @@ class Group:
     version: int = 1
     break_glass_minutes: int = BREAK_GLASS_MINUTES
     require_factor: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

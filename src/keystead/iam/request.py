@@ -1,15 +1,19 @@
 """What the where-variables of a policy are in one request; policy/variables.py says which there are."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from keystead.core.clock import isoformat
 from keystead.iam.directory import Directory
 from keystead.iam.factors.model import SECOND_FACTORS
 from keystead.iam.factors.risk import level_of
-from keystead.iam.model import Associated, Caller, Target
+from keystead.iam.model import Associated, Caller, Compartment, Group, Target
+from keystead.iam.policy.variables import tag_values
 
 # What the identity of a resource is called where a statement associates keys with it.
 _AS_RESOURCE = {"mysqldbsystem": "mysql-instances"}
+# Tags: of the user's groups, of the compartment of the resource that asks, of that of the target.
+_OF_GROUPS, _OF_HOME, _OF_PLACE = "principal.group.tag.", "principal.compartment.tag.", "resource.compartment.tag."
 
 
 class RequestVariables:
@@ -80,9 +84,23 @@ class RequestVariables:
                 found = None if is_user else principal.compartment
             case "utc-timestamp":
                 found = isoformat(self._now)
+            case _ if name.startswith((_OF_GROUPS, _OF_HOME)):
+                found = self._tags(name)
             case _:
                 found = (self._caller.told or {}).get(name)
         return found
+
+    def _tags(self, name: str) -> tuple[str, ...]:
+        """What the groups that a user is in now, or the compartment of a resource, say in a tag; in others nothing."""
+        principal, directory = self._caller.principal, self._directory
+        bearers: Iterable[Group | Compartment | None] = ()
+        if principal.type == "user" and name.startswith(_OF_GROUPS):
+            bearers = map(directory.group, directory.groups_of(principal.id))
+        elif principal.type != "user" and name.startswith(_OF_HOME):
+            bearers = (directory.compartment(principal.tenancy, principal.compartment),)
+        tag = name.removeprefix(_OF_GROUPS).removeprefix(_OF_HOME)
+        values = (tag_values(bearer.tags).get(tag) for bearer in bearers if bearer is not None)
+        return tuple(value for value in values if value is not None)
 
     def _bound(self) -> str | None:
         """How this request was proved; None: it was not, because one of the region's own services acts for somebody."""
@@ -106,13 +124,21 @@ class RequestVariables:
             found = Associated(kind, principal.tenancy, place.path)
         return found.type if name == "type" else found.path
 
+    def _place(self) -> Compartment | None:
+        """The compartment that the target lies in."""
+        path = self._target.path
+        return self._directory.compartment(self._target.tenancy, path[-1]) if path else None
+
     def _of_target(self, name: str) -> str | tuple[str, ...] | None:
         match name:
             case "compartment.id":
                 return self._target.path[-1] if self._target.path else None
             case "compartment.name":
-                found = self._directory.compartment(self._target.tenancy, self._target.path[-1])
+                found = self._place()
                 return found.name if found else None
+            case _ if name.startswith(_OF_PLACE):
+                found = self._place()
+                return tag_values(found.tags).get(name.removeprefix(_OF_PLACE)) if found else None
             case "group.member":
                 group = self._target.attributes.get("group.id")
                 if group is None:

@@ -38,6 +38,7 @@ from keystead.iam.sessions.logins import Logins
 from keystead.iam.sessions.model import FOR_EVER
 from keystead.iam.sessions.resources import ResourceSessions
 from keystead.iam.sessions.service import Sessions
+from keystead.iam.tags import TagActs
 from keystead.iam.tenancies import TenancyActs
 from keystead.iam.tokens import Proof
 
@@ -47,6 +48,7 @@ MAX_STATEMENTS = 50
 class Iam(
     DynamicGroupActs,
     NetworkSourceActs,
+    TagActs,
     TenancyActs,
     ApprovalActs,
     BreakGlassActs,

@@ -52,6 +52,8 @@ Name = Annotated[
 ]
 Description = Annotated[str, Meta(max_length=400, description="What it is for, in your own words.")]
 
+Tags = Annotated[dict[str, str], Meta(max_length=50, description="Your own names and values.")]
+
 
 class NoQuery(Message):
     """An operation without query parameters."""

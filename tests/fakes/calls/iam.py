@@ -57,6 +57,9 @@ _dynamic, _source = ("dynamic_group",), ("network_source",)
 IAM: Mapping[str, Call] = {
     "create_compartment": Call(lambda r, c, t: r.iam.create_compartment(c, t.compartment, fresh()), _compartment),
     "get_compartment": read(lambda r, c, t: r.iam.get_compartment(c, t.compartment), "compartment"),
+    "tag_compartment": Call(
+        lambda r, c, t: r.iam.tag_compartment(c, t.compartment, {"ops.env": fresh()}), _compartment
+    ),
     "list_compartments": read(lambda r, c, t: r.iam.list_compartments(c, t.compartment, PAGE), "compartment"),
     "create_user": Call(lambda r, c, t: r.iam.create_user(c, fresh())),
     "get_user": read(lambda r, c, t: r.iam.get_user(c, t.user), "user"),
@@ -74,6 +77,7 @@ IAM: Mapping[str, Call] = {
     "create_group": Call(lambda r, c, t: r.iam.create_group(c, fresh())),
     "get_group": read(lambda r, c, t: r.iam.get_group(c, t.group), "group"),
     "list_groups": read(lambda r, c, t: r.iam.list_groups(c, PAGE)),
+    "tag_group": Call(lambda r, c, t: r.iam.tag_group(c, t.group, {"ops.team": fresh()}), ("group",)),
     "delete_group": Call(lambda r, c, t: r.iam.delete_group(c, t.group), ("group",)),
     "list_factors": read(lambda r, c, t: r.iam.list_factors(c, t.user), "user"),
     "remove_factor": Call(lambda r, c, t: r.iam.remove_factor(c, t.user, t.factor), ("user", "factor")),

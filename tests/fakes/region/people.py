@@ -13,7 +13,9 @@ def create_compartment(ask: Request) -> tuple[int, Json]:
     parent, name = ask.body["parent_id"], ask.body["name"]
     no_clash(ask.region, "compartment", name, parent_id=parent)
     above = [parent] if parent == ask.region.tenancy else ask.region.get("compartment", parent)["path"]
-    made = ask.region.keep("compartment", name=name, parent_id=parent, description=ask.body.get("description", ""))
+    made = ask.region.keep(
+        "compartment", name=name, parent_id=parent, description=ask.body.get("description", ""), tags={}
+    )
     made["path"] = [*above, made["id"]]
     return 201, made
 
@@ -27,8 +29,19 @@ def list_compartments(ask: Request) -> Json:
 def get_compartment(ask: Request, compartment_id: str) -> Json:
     if compartment_id == ask.region.tenancy:
         root = {"id": compartment_id, "name": "acme", "parent_id": None, "path": [compartment_id], "description": ""}
+        root["tags"] = {}
         return {**root, "created_at": MOMENT, "version": 1}
     return ask.region.get("compartment", compartment_id)
+
+
+@route("PUT", "/compartments/{compartment_id}/tags")
+def tag_compartment(ask: Request, compartment_id: str) -> Json:
+    return ask.change("compartment", compartment_id, tags=ask.body["tags"])
+
+
+@route("PUT", "/groups/{group_id}/tags")
+def tag_group(ask: Request, group_id: str) -> Json:
+    return ask.change("group", group_id, tags=ask.body["tags"])
 
 
 @route("POST", "/users")
@@ -98,7 +111,7 @@ def create_api_key(ask: Request, user_id: str) -> tuple[int, Json]:
 def create_group(ask: Request) -> tuple[int, Json]:
     no_clash(ask.region, "group", ask.body["name"])
     described = ask.body.get("description", "")
-    return 201, ask.region.keep("group", name=ask.body["name"], description=described, break_glass_minutes=240)
+    return 201, ask.region.keep("group", name=ask.body["name"], description=described, tags={}, break_glass_minutes=240)
 
 
 @route("GET", "/groups/{group_id}/members")

@@ -141,6 +141,7 @@ _VERSIONED = {
     "vaults": base.vaults,
     "policies": base.policies,
     "groups": base.groups,
+    "compartments": base.compartments,
     "users": base.users,
     "approval-rules": schema.approval_rules,
     "mysql-instances": base.db_systems,

@@ -120,9 +120,9 @@ def _tenancies(connection: sqlite3.Connection, since: int) -> list[Tenancy]:
 
 def _compartments(connection: sqlite3.Connection, since: int) -> list[Compartment]:
     return [
-        Compartment(i, tenancy, name, parent, tuple(json.loads(path)), text, _moment(at), version)
-        for i, tenancy, name, parent, path, text, at, version in _rows(
-            connection, "id, tenancy, name, parent, path, description, created_at, version", "compartments", since
+        Compartment(i, tenancy, name, parent, tuple(json.loads(path)), text, _moment(at), version, _map(tags))
+        for i, tenancy, name, parent, path, text, at, version, tags in _rows(
+            connection, "id, tenancy, name, parent, path, description, created_at, version, tags", "compartments", since
         )
     ]
 
@@ -138,10 +138,10 @@ def _users(connection: sqlite3.Connection, since: int) -> list[User]:
 
 def _groups(connection: sqlite3.Connection, since: int) -> list[tuple[Group, bool]]:
     return [
-        (Group(i, tenancy, name, text, _moment(at), version, minutes, bool(factor)), bool(deleted))
-        for i, tenancy, name, text, at, version, minutes, factor, deleted in _rows(
+        (Group(i, tenancy, name, text, _moment(at), version, minutes, bool(factor), _map(tags)), bool(deleted))
+        for i, tenancy, name, text, at, version, minutes, factor, tags, deleted in _rows(
             connection,
-            "id, tenancy, name, description, created_at, version, break_glass_minutes, require_factor, deleted",
+            "id, tenancy, name, description, created_at, version, break_glass_minutes, require_factor, tags, deleted",
             "groups",
             since,
         )

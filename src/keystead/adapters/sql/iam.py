@@ -42,6 +42,9 @@ class SqlIamRows:
             Compartment, page, tenancy=tenancy, parent=parent, name=name or ...
         )
 
+    def set_compartment(self, compartment: Compartment, changed: Compartment) -> bool:
+        return self._change(schema.compartments, compartment, tags=changed.tags)
+
     def add_user(self, user: User, password_hash: str) -> None:
         self._table(schema.users).insert(user, password_hash=password_hash, generation=self._generation)
 
@@ -101,6 +104,7 @@ class SqlIamRows:
             description=changed.description,
             break_glass_minutes=changed.break_glass_minutes,
             require_factor=changed.require_factor,
+            tags=changed.tags,
         )
 
     def delete_group(self, group: Group) -> bool:
@@ -193,7 +197,7 @@ class SqlIamRows:
             {"tenancy": revocation.tenancy, "subject": revocation.subject, "before": revocation.before},
         )
 
-    def _change(self, table: sa.Table, item: User | Group, **changes: Any) -> bool:
+    def _change(self, table: sa.Table, item: User | Group | Compartment, **changes: Any) -> bool:
         """Compare-and-set on the version that was read."""
         where = {"tenancy": item.tenancy, "id": item.id, "version": item.version}
         return self._table(table).update(where, version=item.version + 1, generation=self._generation, **changes) == 1

@@ -123,6 +123,7 @@ compartments = sa.Table(
     _text("description"),
     _moment("created_at"),
     _int("version", 1),
+    _map("tags"),
     *_hot(),
     sa.UniqueConstraint("tenancy", "parent", "name"),
 )
@@ -168,6 +169,7 @@ groups = sa.Table(
     _moment("created_at"),
     _int("version", 1),
     _int("break_glass_minutes", 240),
+    _map("tags"),
     *_hot(),
 )
 

@@ -15,7 +15,7 @@ SETS: Mapping[str, tuple[str, ...]] = {
     ),
     "restore": ("RestoreKey", "RestoreVault", "RestoreBackup"),
     "export": ("BackUpKey", "BackUpVault", "BackUpState"),
-    "policy": ("CreatePolicy", "UpdatePolicy", "DeletePolicy"),
+    "policy": ("CreatePolicy", "UpdatePolicy", "DeletePolicy", "TagCompartment", "TagGroup"),
     "people": ("CreateUser", "ResetPassword", "CreateAuthToken", "AddGroupMember", "DeleteGroup", "BeginBreakGlass"),
     "settings": ("UpdateKey", "UpdateVault", "UnlockKey", "UnlockVault", "MoveKey", "MoveVault", "CreateApprovalRule"),
 }  # fmt: skip

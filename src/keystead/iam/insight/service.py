@@ -37,6 +37,7 @@ from keystead.iam.policy.index import service_key
 from keystead.iam.policy.model import Associate, Permissions, Rule, VerbOn, text
 from keystead.iam.policy.question import Decision, StatementRef
 from keystead.iam.policy.resolve import Meaning
+from keystead.iam.policy.variables import tag_attributes
 
 MOST = 300_000
 """Combinations that one simulation looks at: some seconds."""
@@ -165,8 +166,12 @@ class Insight:
         kind = kind_of(permission)
         place = self._directory.compartment(tenancy, thing_id)
         if place is not None:
-            target = Target(kind, place.id, place.name, place.tenancy, place.path)
-            seen = self._guard.may(caller, "COMPARTMENT_INSPECT", replace(target, type="compartments"))
+            tags = tag_attributes(place.tags)
+            target = Target(
+                kind, place.id, place.name, place.tenancy, place.path, tags if kind == "compartments" else {}
+            )
+            inspected = replace(target, type="compartments", attributes=tags)
+            seen = self._guard.may(caller, "COMPARTMENT_INSPECT", inspected)
         else:
             fitting = (each for each in self._resources.all(tenancy) if each.id == thing_id)
             found = required(next(fitting, None), "resource")
@@ -211,7 +216,7 @@ class Insight:
         """Every permission with every place and thing it may be about, as far as the caller sees them."""
         tenancy = caller.principal.tenancy
         places = [
-            Target("compartments", place.id, place.name, place.tenancy, place.path)
+            Target("compartments", place.id, place.name, place.tenancy, place.path, tag_attributes(place.tags))
             for place in self._directory.compartments_of(tenancy)
         ]
         seen = [place for place in places if self._guard.may(caller, "COMPARTMENT_INSPECT", place)]
@@ -219,7 +224,8 @@ class Insight:
         made: list[tuple[str, Target]] = []
         for permission in permissions:
             kind = kind_of(permission)
-            made += [(permission, replace(place, type=kind)) for place in seen]
+            own = kind == "compartments"  # elsewhere it is only the place, and its tags are not the target's
+            made += [(permission, place if own else replace(place, type=kind, attributes={})) for place in seen]
             same = ("keys",) if kind == "key-delegate" else (kind,)
             made += [(permission, replace(thing, type=kind)) for thing in things if thing.type in same]
         return made

@@ -16,17 +16,18 @@ lies below, whatever its statements say.
 Invariant: a `PolicySet` never changes. What a decision costs does not depend on how many statements there are (index).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from keystead.iam.actions import COVERING
-from keystead.iam.policy.conditions import CompiledCondition, compile_condition, failing
+from keystead.iam.policy.conditions import CompiledCondition, compile_condition, failing, variables_of
 from keystead.iam.policy.index import DenyShelf, Found, Index, service_key
 from keystead.iam.policy.model import Definition, Effect, Rule
 from keystead.iam.policy.parse import parse
 from keystead.iam.policy.question import Consideration, Decision, Question, StatementRef
 from keystead.iam.policy.resolve import ANYWHERE, Meaning, Names, meaning_of
+from keystead.iam.policy.variables import tag_named
 
 __all__ = ["Names", "PolicySet", "PolicySource", "compile_policies", "decide_across"]
 
@@ -116,6 +117,14 @@ class PolicySet:
     def grants(self) -> Iterable[tuple[StatementRef, Rule, Meaning]]:
         """Every statement but definitions, with its tree and what its names stand for."""
         return ((each.ref, each.rule, each.meaning) for each in self._statements)
+
+    def tags_read(self) -> Iterator[tuple[StatementRef, frozenset[str]]]:
+        """Every statement that reads tags, with their names (NAMESPACE.KEY, in lower case)."""
+        for each in self._statements:
+            condition = each.meaning.condition
+            tags = frozenset(filter(None, map(tag_named, variables_of(condition)))) if condition is not None else None
+            if tags:
+                yield each.ref, tags
 
     def _path(self, question: Question) -> tuple[str, ...]:
         """Where the target lies, as statements about more than one tenancy see it."""

@@ -56,9 +56,10 @@ VARIABLES: Mapping[str, str] = {
 }
 # Variables whose last part is chosen by whoever tags: <prefix><namespace>.<key>.
 TAGS: Mapping[str, str] = {
-    "request.principal.group.tag.": "a tag of a group of the user's ¹",
-    "target.resource.tag.": "a tag of the key or vault",
-    "target.resource.compartment.tag.": "a tag of its compartment ¹",
+    "request.principal.group.tag.": "a tag of a group that the user is in",
+    "request.principal.compartment.tag.": "a tag of the compartment of the resource that asks",
+    "target.resource.tag.": "a tag of the key, vault, group or compartment acted upon",
+    "target.resource.compartment.tag.": "a tag of the compartment that the target lies in",
     "target.bucket.tag.": "a tag of the bucket ¹",
 }
 TAG_PREFIXES: tuple[str, ...] = tuple(TAGS)
@@ -75,12 +76,14 @@ STEADY: frozenset[str] = frozenset(
         "request.resource.compartment.id",
     }
 )
+# Tags change with the generation, as groups do.
+_STEADY_TAGS = ("request.principal.group.tag.", "request.principal.compartment.tag.")
 _THINGS: frozenset[str] = frozenset(".".join(name.split(".")[:2]) for name in (*VARIABLES, *TAG_PREFIXES))
 
 
 def reads_request(name: str) -> bool:
     """Whether the variable may differ between two requests of one principal for the same thing."""
-    return name.startswith("request.") and name not in STEADY
+    return name.startswith("request.") and name not in STEADY and not name.startswith(_STEADY_TAGS)
 
 
 def doubt(name: str) -> tuple[str, ...] | None:
@@ -104,8 +107,19 @@ def doubt(name: str) -> tuple[str, ...] | None:
 
 
 def tag_attributes(tags: Mapping[str, str]) -> dict[str, str]:
-    """`target.resource.tag.*` as a target has them: the tags whose names are NAMESPACE.KEY, in lower case."""
-    return {f"resource.tag.{name.lower()}": tags[name] for name in sorted(tags) if _is_tag(name)}
+    """`target.resource.tag.*` as a target has them."""
+    return {f"resource.tag.{name}": value for name, value in tag_values(tags).items()}
+
+
+def tag_values(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags as policies read them: those whose names are NAMESPACE.KEY, in lower case."""
+    return {name.lower(): tags[name] for name in sorted(tags) if _is_tag(name)}
+
+
+def tag_named(variable: str) -> str | None:
+    """The tag that a variable is about, NAMESPACE.KEY; None when it is about none."""
+    prefix = next((each for each in TAG_PREFIXES if variable.startswith(each)), None)
+    return None if prefix is None else variable.removeprefix(prefix)
 
 
 def _is_tag(name: str) -> bool:

@@ -12,12 +12,12 @@ from typing import Final, Literal, TypeVar
 from keystead.core.clock import check_moment, isoformat
 from keystead.core.errors import Refusal
 from keystead.crypto.suites import OPERATIONS, suite_of
+from keystead.iam.tags import check_tags
 from keystead.vault.lifecycle.rotation import check_rotation, next_rotation
 from keystead.vault.lifecycle.table import check_retention
 from keystead.vault.model import Key, Vault
 from keystead.vault.networks import checked_networks, checked_services
 
-MAX_TAGS, MAX_TAG_TEXT = 50, 256
 MAX_KEYS = 1_000_000
 
 
@@ -79,7 +79,7 @@ class VaultSettings:
     def applied(self, vault: Vault) -> Vault:
         """The vault with these settings. Raises: Refusal."""
         if self.tags is not UNSET:
-            vault = replace(vault, tags=_tags(self.tags))
+            vault = replace(vault, tags=check_tags(self.tags))
         vault = _kept("vault", vault, self)
         if self.key_limit is not UNSET:
             if not 0 <= self.key_limit <= MAX_KEYS:
@@ -113,7 +113,7 @@ def _text(value: object) -> str:
 
 def _operations(key: Key, given: KeySettings) -> Key:
     if given.tags is not UNSET:
-        key = replace(key, tags=_tags(given.tags))
+        key = replace(key, tags=check_tags(given.tags))
     if given.operations is UNSET:
         return key
     able = suite_of(key.algorithm).operations
@@ -177,16 +177,6 @@ def _minimum(key: Key, given: KeySettings) -> Key:
             f"minimum_version of key {key.name!r} is between 1 and its current version {key.current}",
         )
     return replace(key, minimum_version=given.minimum_version)
-
-
-def _tags(tags: Mapping[str, str]) -> dict[str, str]:
-    sizes = [len(text) for pair in tags.items() for text in pair]
-    if len(tags) > MAX_TAGS or any(size > MAX_TAG_TEXT for size in sizes) or "" in tags:
-        raise Refusal(
-            "InvalidParameter",
-            f"there are at most {MAX_TAGS} tags, with names and values of at most {MAX_TAG_TEXT} characters",
-        )
-    return dict(tags)
 
 
 def _only_on(noun: str, name: str, before: bool, after: bool) -> None:

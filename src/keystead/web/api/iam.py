@@ -9,7 +9,7 @@ from keystead.core.secret import Secret
 from keystead.iam.approvals.break_glass import LONGEST_MINUTES
 from keystead.iam.model import Compartment, Group, IssuedToken, Member, User
 from keystead.web.api.shared import extended, paged
-from keystead.web.messages import CompartmentRef, Description, Listing, Message, Name, NamedListing
+from keystead.web.messages import CompartmentRef, Description, Listing, Message, Name, NamedListing, Tags
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
 
@@ -87,6 +87,12 @@ def who_am_i(_services: Services, call: Call[NoBody, NoBody]) -> WhoAmI:
     )
 
 
+class Tagging(Message):
+    """Tags, in place of those there were."""
+
+    tags: Tags
+
+
 # compartments
 
 
@@ -106,6 +112,7 @@ class CompartmentReply(Message):
     parent_id: str | None
     path: list[str]
     description: str
+    tags: dict[str, str]
     created_at: datetime
     version: int
 
@@ -130,6 +137,7 @@ def shown_compartment(found: Compartment) -> CompartmentReply:
         parent_id=found.parent,
         path=list(found.path),
         description=found.description,
+        tags=dict(found.tags),
         created_at=found.created_at,
         version=found.version,
     )
@@ -148,6 +156,11 @@ def list_compartments(services: Services, call: Call[NoBody, ChildListing]) -> C
 
 def get_compartment(services: Services, call: Call[NoBody, NoBody]) -> CompartmentReply:
     return shown_compartment(services.iam.get_compartment(call.caller, call.path["compartment_id"]))
+
+
+def tag_compartment(services: Services, call: Call[Tagging, NoBody]) -> CompartmentReply:
+    found = services.iam.tag_compartment(call.caller, call.path["compartment_id"], call.body.tags, call.if_match)
+    return shown_compartment(found)
 
 
 # users
@@ -256,6 +269,7 @@ class GroupReply(Message):
     id: str
     name: str
     description: str
+    tags: dict[str, str]
     created_at: datetime
     version: int
     break_glass_minutes: Annotated[int, Meta(description="How long break glass into it lasts at most; 0: never.")]
@@ -296,6 +310,7 @@ def shown_group(found: Group) -> GroupReply:
         id=found.id,
         name=found.name,
         description=found.description,
+        tags=dict(found.tags),
         created_at=found.created_at,
         version=found.version,
         break_glass_minutes=found.break_glass_minutes,
@@ -336,6 +351,10 @@ def update_group(services: Services, call: Call[UpdateGroup, NoBody]) -> GroupRe
     return shown_group(changed)
 
 
+def tag_group(services: Services, call: Call[Tagging, NoBody]) -> GroupReply:
+    return shown_group(services.iam.tag_group(call.caller, call.path["group_id"], call.body.tags, call.if_match))
+
+
 def list_members(services: Services, call: Call[NoBody, Listing]) -> MemberPage:
     found = services.iam.list_members(call.caller, call.path["group_id"], call.query.request())
     return paged(found, shown_member, MemberPage)
@@ -371,6 +390,11 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GetCompartment", "GET", "/compartments/{compartment_id}", "Show a compartment", get_compartment,
         "compartments", reply=CompartmentReply, permissions=("COMPARTMENT_INSPECT",),
+    ),
+    Operation(
+        "TagCompartment", "PUT", "/compartments/{compartment_id}/tags", "Replace the tags of a compartment",
+        tag_compartment, "compartments", request=Tagging, reply=CompartmentReply,
+        permissions=("COMPARTMENT_UPDATE", "TAG_NAMESPACE_USE"), moves=True, takes_access=True,
     ),
     Operation(
         "CreateUser", "POST", "/users", "Create a user; the password is shown once", create_user, "users",
@@ -417,6 +441,11 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "UpdateGroup", "PATCH", "/groups/{group_id}", "Change what is decided about a group", update_group, "groups",
         request=UpdateGroup, reply=GroupReply, permissions=("GROUP_UPDATE",), moves=True,
+    ),
+    Operation(
+        "TagGroup", "PUT", "/groups/{group_id}/tags", "Replace the tags of a group", tag_group, "groups",
+        request=Tagging, reply=GroupReply, permissions=("GROUP_UPDATE", "TAG_NAMESPACE_USE"), moves=True,
+        takes_access=True,
     ),
     Operation(
         "DeleteGroup", "DELETE", "/groups/{group_id}", "Delete a group", delete_group, "groups", status=204,

@@ -25,13 +25,12 @@ from keystead.web.api.vault import (
     Protected,
     Retention,
     RotationDays,
-    Tags,
     VaultReply,
     given,
     shown_key,
     shown_vault,
 )
-from keystead.web.messages import CompartmentRef, Message, Name, VaultRef, id_pattern
+from keystead.web.messages import CompartmentRef, Message, Name, Tags, VaultRef, id_pattern
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
 

@@ -23,14 +23,13 @@ from keystead.vault.model import (
     VersionState,
 )
 from keystead.web.api.shared import keystore_of, paged
-from keystead.web.messages import CompartmentListing, CompartmentRef, Listing, Message, Name, VaultRef
+from keystead.web.messages import CompartmentListing, CompartmentRef, Listing, Message, Name, Tags, VaultRef
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
 
 Settings = TypeVar("Settings")
 Retention = Annotated[int, Meta(description="For how many days it can be recovered once it is deleted: 7 to 90.")]
 Protected = Annotated[bool, Meta(description="Nobody can purge it before its retention is over. Once on, it stays on.")]
-Tags = Annotated[dict[str, str], Meta(max_length=50, description="Your own names and values.")]
 Networks = Annotated[
     tuple[str, ...], Meta(max_length=100, description="From where it may be reached (CIDR); empty: from everywhere.")
 ]
