@@ -123,6 +123,7 @@ def test_they_are_tags_of_the_target_where_that_is_a_group_or_a_compartment(regi
     region.allow(
         "Allow group Dba to inspect groups in tenancy where target.resource.tag.ops.team = 'web'",
         "Allow group Dba to inspect compartments in tenancy where target.resource.tag.ops.env = 'dev'",
+        "Allow group Dba to inspect keys in tenancy where target.resource.tag.ops.env = 'dev'",
     )
     web, dba = group_named(region, "Web"), group_named(region, "Dba")
     region.iam.tag_group(region.admin, web.id, {"ops.team": "web"})
@@ -135,6 +136,21 @@ def test_they_are_tags_of_the_target_where_that_is_a_group_or_a_compartment(regi
     assert "dan" in {each.principal.name for each in found}
     found = region.insight.who_can(region.admin, "KEY_INSPECT", dev.id)
     assert "dan" not in {each.principal.name for each in found}
+
+
+def test_a_simulation_tells_tags_of_a_compartment_from_tags_of_what_lies_in_it(region: DomainRegion) -> None:
+    region.user("dan", "Dba")
+    dev = region.iam.create_compartment(region.admin, region.tenancy, "Dev")
+    region.iam.tag_compartment(region.admin, dev.id, {"ops.env": "dev"})
+    region.snapshot.refresh()
+    for kind, where, opens in (
+        ("keys", "target.resource.tag", False),
+        ("keys", "target.resource.compartment.tag", True),
+        ("compartments", "target.resource.tag", True),
+    ):
+        statement = f"Allow group Dba to inspect {kind} in tenancy where {where}.ops.env = 'dev'"
+        found = region.insight.simulate(region.admin, region.tenancy, (statement,)).differences
+        assert [(each.principal.name, each.target_id) for each in found] == [("dan", dev.id)] * opens, statement
 
 
 @pytest.mark.parametrize("lacks", ["TAG_NAMESPACE_USE", "GROUP_UPDATE", "COMPARTMENT_UPDATE"])

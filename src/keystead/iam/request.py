@@ -94,7 +94,7 @@ class RequestVariables:
         """What the groups that a user is in now, or the compartment of a resource, say in a tag; in others nothing."""
         principal, directory = self._caller.principal, self._directory
         bearers: Iterable[Group | Compartment | None] = ()
-        if principal.type == "user" and name.startswith(_OF_GROUPS):
+        if name.startswith(_OF_GROUPS):  # users alone are in groups
             bearers = map(directory.group, directory.groups_of(principal.id))
         elif principal.type != "user" and name.startswith(_OF_HOME):
             bearers = (directory.compartment(principal.tenancy, principal.compartment),)
