@@ -28,9 +28,9 @@ class DynamicGroupActs(Base):
         entry = self._guard.permit_change(caller, "DYNAMIC_GROUP_CREATE", target, "CreateDynamicGroup", detail)
         check_matching(matching_rule)
         with self._store.write(entry) as tx:
-            if tx.policy.dynamic_groups(tenancy, PageRequest(1), name):
+            if tx.dynamic_groups.page(tenancy, PageRequest(1), name):
                 raise taken("dynamic group", name)
-            tx.policy.add_dynamic_group(group)
+            tx.dynamic_groups.add(group)
         return group
 
     def get_dynamic_group(self, caller: Caller, group_id: str) -> DynamicGroup:
@@ -42,7 +42,7 @@ class DynamicGroupActs(Base):
         target = self._in_root(caller, "dynamic-groups")
         self._guard.permit(caller, "DYNAMIC_GROUP_INSPECT", target, "ListDynamicGroups")
         with self._store.read() as tx:
-            found = tx.policy.dynamic_groups(caller.principal.tenancy, page, name)
+            found = tx.dynamic_groups.page(caller.principal.tenancy, page, name)
             return cut(found, page.limit, lambda item: item.name)
 
     def update_dynamic_group(
@@ -57,7 +57,7 @@ class DynamicGroupActs(Base):
         check_matching(matching_rule)
         changed = replace(group, matching_rule=matching_rule, version=group.version + 1)
         with self._store.write(entry, reserve=True) as tx:
-            if not tx.policy.set_dynamic_group(changed, group.version):
+            if not tx.dynamic_groups.set(changed, group.version):
                 raise stale()
         return changed
 
@@ -67,13 +67,13 @@ class DynamicGroupActs(Base):
         entry = self._guard.permit_change(caller, "DYNAMIC_GROUP_DELETE", target, "DeleteDynamicGroup")
         check_version(group.version, if_match)
         with self._store.write(entry, reserve=True) as tx:
-            if not tx.policy.set_dynamic_group(replace(group, version=group.version + 1), group.version, deleted=True):
+            if not tx.dynamic_groups.set(replace(group, version=group.version + 1), group.version, deleted=True):
                 raise stale()
 
     def _dynamic_group(self, caller: Caller, group_id: str) -> DynamicGroup:
         parse_id(group_id, "dynamicgroup")
         with self._store.read() as tx:
-            return required(tx.policy.dynamic_group(caller.principal.tenancy, group_id), "dynamic group")
+            return required(tx.dynamic_groups.one(caller.principal.tenancy, group_id), "dynamic group")
 
 
 def _at_dynamic_group(group: DynamicGroup) -> Target:

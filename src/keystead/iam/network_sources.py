@@ -31,9 +31,9 @@ class NetworkSourceActs(Base):
         )
         source = replace(source, networks=_checked(networks))
         with self._store.write(entry) as tx:
-            if tx.policy.network_sources(tenancy, PageRequest(1), name):
+            if tx.network_sources.page(tenancy, PageRequest(1), name):
                 raise taken("network source", name)
-            tx.policy.add_network_source(source)
+            tx.network_sources.add(source)
         return source
 
     def get_network_source(self, caller: Caller, source_id: str) -> NetworkSource:
@@ -45,7 +45,7 @@ class NetworkSourceActs(Base):
         target = self._in_root(caller, "network-sources")
         self._guard.permit(caller, "NETWORK_SOURCE_INSPECT", target, "ListNetworkSources")
         with self._store.read() as tx:
-            found = tx.policy.network_sources(caller.principal.tenancy, page, name)
+            found = tx.network_sources.page(caller.principal.tenancy, page, name)
             return cut(found, page.limit, lambda item: item.name)
 
     def update_network_source(
@@ -59,7 +59,7 @@ class NetworkSourceActs(Base):
         check_version(source.version, if_match)
         changed = replace(source, networks=_checked(networks), version=source.version + 1)
         with self._store.write(entry, reserve=True) as tx:
-            if not tx.policy.set_network_source(changed, source.version):
+            if not tx.network_sources.set(changed, source.version):
                 raise stale()
         return changed
 
@@ -69,15 +69,13 @@ class NetworkSourceActs(Base):
         entry = self._guard.permit_change(caller, "NETWORK_SOURCE_DELETE", target, "DeleteNetworkSource")
         check_version(source.version, if_match)
         with self._store.write(entry, reserve=True) as tx:
-            if not tx.policy.set_network_source(
-                replace(source, version=source.version + 1), source.version, deleted=True
-            ):
+            if not tx.network_sources.set(replace(source, version=source.version + 1), source.version, deleted=True):
                 raise stale()
 
     def _network_source(self, caller: Caller, source_id: str) -> NetworkSource:
         parse_id(source_id, "networksource")
         with self._store.read() as tx:
-            return required(tx.policy.network_source(caller.principal.tenancy, source_id), "network source")
+            return required(tx.network_sources.one(caller.principal.tenancy, source_id), "network source")
 
 
 def _at_network_source(source: NetworkSource) -> Target:

@@ -93,7 +93,7 @@ class TenancyActs(Base):
         password = fresh_password()
         encoded = self._hasher.hash(password)
         with self._store.write(entry) as tx:
-            if tx.policy.tenancies(PageRequest(1), name):
+            if tx.iam.tenancies(PageRequest(1), name):
                 raise taken("tenancy", name)
             made.store(tx, encoded)
         return Founded(made.tenancy, made.admin, password)
@@ -118,4 +118,4 @@ class TenancyActs(Base):
             own = self._directory.tenancy(home)
             return Page((own,) if own is not None and name in (None, own.name) else (), None)
         with self._store.read() as tx:
-            return cut(tx.policy.tenancies(page, name), page.limit, lambda item: item.name)
+            return cut(tx.iam.tenancies(page, name), page.limit, lambda item: item.name)

@@ -34,6 +34,9 @@ class SqlIamRows:
     def add_tenancy(self, tenancy: Tenancy) -> None:
         self._table(schema.tenancies).insert(tenancy, generation=self._generation)
 
+    def tenancies(self, page: PageRequest, name: str | None) -> Sequence[Tenancy]:
+        return self._table(schema.tenancies).page(Tenancy, page, name=name or ...)
+
     def add_compartment(self, compartment: Compartment) -> None:
         self._table(schema.compartments).insert(compartment, generation=self._generation)
 

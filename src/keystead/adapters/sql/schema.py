@@ -483,9 +483,10 @@ audit_heads = sa.Table(
 # The tables of other files, part of the same metadata.
 from keystead.adapters.sql import (  # noqa: E402  # they need `metadata`
     schema_approvals,  # noqa: F401  # for its tables
+    schema_dynamic_groups,  # noqa: F401  # for its table
     schema_factors,  # noqa: F401  # for its tables
     schema_federation,  # noqa: F401  # for its tables
     schema_logins,  # noqa: F401  # for its tables
-    schema_policy,  # noqa: F401  # for its tables
+    schema_network_sources,  # noqa: F401  # for its table
     schema_tokens,  # noqa: F401  # for its tables
 )

@@ -18,12 +18,13 @@ from sqlalchemy.exc import OperationalError
 from keystead.adapters.sql import schema
 from keystead.adapters.sql.approvals import SqlApprovalRows
 from keystead.adapters.sql.databases import SqlDatabaseRows
+from keystead.adapters.sql.dynamic_groups import SqlDynamicGroupRows
 from keystead.adapters.sql.factors import SqlFactorRows
 from keystead.adapters.sql.federation import SqlFederationRows, SqlProvisioningRows
 from keystead.adapters.sql.iam import SqlIamRows
 from keystead.adapters.sql.jobs import SqlJobRows
 from keystead.adapters.sql.logins import SqlLoginRows
-from keystead.adapters.sql.policy import SqlPolicyRows
+from keystead.adapters.sql.network_sources import SqlNetworkSourceRows
 from keystead.adapters.sql.reserve import Reserve
 from keystead.adapters.sql.tokens import SqlSessionRows
 from keystead.adapters.sql.vault import SqlVaultRows
@@ -42,7 +43,8 @@ class SqlTx:
         self.iam = SqlIamRows(connection, generation)
         self.factors = SqlFactorRows(connection)
         self.vault = SqlVaultRows(connection, generation)
-        self.policy = SqlPolicyRows(connection, generation)
+        self.dynamic_groups = SqlDynamicGroupRows(connection, generation)
+        self.network_sources = SqlNetworkSourceRows(connection, generation)
         self.jobs = SqlJobRows(connection)
         self.databases = SqlDatabaseRows(connection)
         self.approvals = SqlApprovalRows(connection, generation)
