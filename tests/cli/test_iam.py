@@ -179,3 +179,17 @@ def test_lists_are_read_to_the_end_or_to_the_limit(signed_in: Keystead, region: 
     region.exchanges.clear()
     assert len(signed_in("group", "list", "--json", "--limit", "205").json) == 205
     assert [it.target.split("?")[1] for it in region.exchanges] == ["limit=200", "limit=5&page=200"]
+
+
+def test_a_simulation_is_printed_whole(signed_in: Keystead) -> None:
+    whole = signed_in("policy", "simulate", "-s", "x", "--json").json
+    assert set(whole) == {"items", "examined", "crossings"}
+    opened, closed = whole["items"]
+    assert opened["opens"] and opened["statement_now"] is None and opened["statement_then"]["policy_id"] == ""
+    assert not closed["opens"] and closed["statement_then"] is None and closed["statement_now"]["policy_id"]
+    assert whole["crossings"][0]["effect"] == "admit" and whole["examined"] == 12
+    shown = signed_in("policy", "simulate", "-s", "x").out
+    told = [line.split() for line in shown.splitlines()]
+    assert [line[0] for line in told[1:3]] == ["opens", "closes"]
+    assert all("Allow group Dba to use keys" in line for line in shown.splitlines()[1:3])
+    assert "opens, if the other tenancy lets it: Admit any-user" in shown

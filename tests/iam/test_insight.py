@@ -85,10 +85,33 @@ def test_a_change_is_seen_before_it_is_made(region: DomainRegion) -> None:
     assert (True, "KEY_READ", "Dev") in told and (False, "KEY_DECRYPT", "finance") in told
     assert {each.principal.name for each in found.differences} == {"ann"}
     assert region.insight.simulate(region.admin, region.tenancy, policy.statements, policy.policy_id).differences == ()
+    opened = next(each for each in found.differences if each.opens)
+    assert opened.now is None and opened.then is not None
+    assert (opened.then.policy_id, opened.then.number) == (policy.policy_id, 1)
+    closed = next(each for each in found.differences if not each.opens)
+    assert closed.then is None and closed.now is not None and closed.now.text == policy.statements[0]
     gone = region.insight.simulate(region.admin, region.tenancy, (), policy.policy_id)
     assert gone.differences and not any(each.opens for each in gone.differences)
     before = region.snapshot.refresh()
     assert region.snapshot.refresh() == before, "nothing was changed"
+
+
+def test_a_denial_is_named_as_what_closes_and_what_would_open_again(region: DomainRegion) -> None:
+    deny = "Deny group Dba to use keys in tenancy"
+    found = region.insight.simulate(region.admin, region.tenancy, (deny,)).differences
+    assert found and not any(each.opens for each in found)
+    for each in found:
+        assert each.now is not None and "Allow group Dba" in each.now.text
+        assert each.then is not None and (each.then.policy_id, each.then.text) == ("", deny)
+    policy = region.allow(deny)
+    region.snapshot.refresh()
+    lifted = region.insight.simulate(region.admin, region.tenancy, (), policy.id).differences
+    assert {(each.permission, each.target_id) for each in lifted} == {
+        (each.permission, each.target_id) for each in found
+    }
+    for each in lifted:
+        assert each.opens and each.now is not None and each.now.policy_id == policy.id
+        assert each.then is not None and "Allow group Dba" in each.then.text
 
 
 def test_what_is_granted_and_never_used(region: DomainRegion) -> None:

@@ -39,6 +39,7 @@ _CHANGES: list[Column] = [
     ("who", lambda it: it["principal"]["name"]),
     ("permission", "permission"),
     ("on", lambda it: f"{it['resource_type']} {it['resource_name']}"),
+    ("by", lambda it: (it["statement_then"] or it["statement_now"] or {}).get("text", "")),
 ]
 _UNUSED: list[Column] = [
     ("unused", lambda it: ", ".join(it["unused"])),
@@ -96,6 +97,9 @@ def simulate(
     statements = [] if policy and not statement and file is None else read_statements(statement, file)
     body = {"compartment_id": place, "statements": statements, "policy_id": policy["id"] if policy else ""}
     found = session.client.post("/policies/actions/simulate", body).data
+    if session.console.json:
+        session.console.document(found)
+        return
     session.console.table(
         found["items"], _CHANGES, f"nothing changes within the tenancy ({found['examined']} combinations)"
     )

@@ -34,10 +34,16 @@ def who_can(ask: Request) -> Json:
 @route("POST", "/policies/actions/simulate")
 def simulate_policy(ask: Request) -> Json:
     on = {"resource_type": "keys", "resource_id": "k", "resource_name": "finance"}
+    opened = {"opens": True, "statement_now": None, "statement_then": {**STATEMENT, "policy_id": ""}}
+    closed = {"opens": False, "statement_now": STATEMENT, "statement_then": None}
+    crossing = {"effect": "admit", "statement": "Admit any-user of any-tenancy to read keys in tenancy", "opens": True}
     return {
-        "items": [{"principal": SOMEBODY, "permission": "KEY_DECRYPT", **on, "opens": True}],
+        "items": [
+            {"principal": SOMEBODY, "permission": "KEY_DECRYPT", **on, **opened},
+            {"principal": SOMEBODY, "permission": "KEY_READ", **on, **closed},
+        ],
         "examined": 12,
-        "crossings": [],
+        "crossings": [crossing],
     }
 
 

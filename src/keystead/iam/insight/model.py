@@ -32,7 +32,11 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that one principal could do after a change and not before, or the other way round."""
+    """Something that one principal could do after a change and not before (`opens`), or the other way round.
+
+    `now` and `then` are the statements that decide it before and after: the one that allows, or the one that denies
+    what another would allow; None where nothing allows it.
+    """
 
     principal: Principal
     permission: str
@@ -40,6 +44,8 @@ class Difference:
     target_id: str
     target_name: str
     opens: bool
+    now: StatementRef | None
+    then: StatementRef | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ class Insight:
         before = [each for each in now if each.policy_id == policy_id]
         if policy_id and (not before or before[0].compartment_id != place.id):
             raise not_found("policy")
-        changed = PolicySource(policy_id or "the new policy", place.id, statements)
+        changed = PolicySource(policy_id, place.id, statements)
         after = compile_policies(
             [*(each for each in now if each.policy_id != policy_id), changed],
             TenancyNames(self._directory, place.tenancy),
@@ -240,9 +240,10 @@ class Insight:
             acting = Caller(who, request_id="")
             for permission, target in targets:
                 question = self._guard.question(acting, permission, target)
-                then = after.decide(question).allowed
-                if before.decide(question).allowed is not then:
-                    found.append(Difference(who, permission, target.type, target.id, target.name, then))
+                now, then = before.decide(question), after.decide(question)
+                if now.allowed is not then.allowed:
+                    by = now.statement, then.statement
+                    found.append(Difference(who, permission, target.type, target.id, target.name, then.allowed, *by))
         return Simulation(tuple(found), examined)
 
     def _first(

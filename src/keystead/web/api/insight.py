@@ -90,7 +90,9 @@ class SimulatePolicy(Message):
 
 
 class DifferenceReply(Message):
-    """What one principal could do then and not now (`opens`), or now and not then."""
+    """What one principal could do then and not now (`opens`), or now and not then; and the statements that decide it,
+    which allow it or deny what another allows: null where nothing allows it. A new policy has no id: it reads empty.
+    """
 
     principal: PrincipalReply
     permission: str
@@ -98,6 +100,8 @@ class DifferenceReply(Message):
     resource_id: str
     resource_name: str
     opens: bool
+    statement_now: StatementReply | None
+    statement_then: StatementReply | None
 
 
 class CrossingReply(Message):
@@ -203,6 +207,7 @@ def simulate_policy(services: Services, call: Call[SimulatePolicy, NoBody]) -> S
         return DifferenceReply(
             principal=_principal(found.principal), permission=found.permission, resource_type=found.target_type,
             resource_id=found.target_id, resource_name=found.target_name, opens=found.opens,
+            statement_now=_statement(found.now), statement_then=_statement(found.then),
         )  # fmt: skip
 
     body = call.body
