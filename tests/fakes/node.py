@@ -16,7 +16,7 @@ from tests.fakes.domain import DomainRegion
 from keystead.core.errors import Refusal, Unavailable
 from keystead.core.secret import Secret
 from keystead.databases.config import mount_of
-from keystead.databases.desk import HostView, Opened, Report
+from keystead.databases.desk import HostView, Opened, OwnToken, Report
 from keystead.databases.logins.model import LoginMapping, MappingReport
 from keystead.databases.model import DbSystem
 from keystead.databases.node import Credentials, Progress
@@ -24,6 +24,7 @@ from keystead.databases.plan import Standing
 from keystead.databases.ports import Step
 from keystead.host.endpoint import NodeKeys
 from keystead.host.keeper import Keeper
+from keystead.host.ports import Identities
 
 SLOTS = (1, 2)
 
@@ -118,6 +119,7 @@ class Machine:
     memory: set[str] = field(default_factory=set)
     ports: set[int] = field(default_factory=set)
     children: dict[str, list[Process]] = field(default_factory=dict)
+    identities: dict[str, tuple[str, bytes]] = field(default_factory=dict)
 
 
 def nothing(system: str, point: str) -> None:
@@ -339,6 +341,17 @@ class FakeNode:
             raise
         _remove(of_system, child)
 
+    def offer_identity(self, token: str, key: Secret, region: str) -> None:
+        self.at("offer")
+        self.machine.identities[self.system.id] = (token, key.reveal())
+
+    def offered_key(self) -> Secret | None:
+        found = self.machine.identities.get(self.system.id)
+        return Secret(found[1]) if found is not None else None
+
+    def withdraw_identity(self) -> None:
+        self.machine.identities.pop(self.system.id, None)
+
     def _image(self) -> bytes:
         """The bytes of a physical backup."""
         disk = self.disk
@@ -387,6 +400,13 @@ class LocalDesk:
         self.asked("opened")
         return opened
 
+    def issue_session(self, system: str, public_key: str) -> OwnToken:
+        self._ask("issue_session")
+        issued = self.region.logins.issue_session(self.region.host(), system, public_key)
+        self.asked("issued")
+        assert issued.expires_at is not None
+        return OwnToken(issued.token, (issued.expires_at - self.region.clock.now()).total_seconds())
+
     def report(self, report: Report) -> None:
         self._ask("report")
         self.region.desk.report(self.region.host(), report)
@@ -413,6 +433,7 @@ class LocalHost:
         self.nodes: dict[str, FakeNode] = {}
         self.at: Callable[[str, str], None] = nothing
         self.resumes = True
+        self.identities: Identities | None = None
 
     def keeper(self, system: str) -> Keeper:
         """The keeper of a system, with the newest view."""
@@ -423,7 +444,10 @@ class LocalHost:
                 continue
             node = FakeNode(seen.system, self.machine, self.endpoint, lambda system, point: self.at(system, point))
             self.nodes[seen.system.id] = node
-            keeper = Keeper(seen, view.region, node, self.desk, self.endpoint, self.responder, self.desk.region.clock)
+            keeper = Keeper(
+                seen, view.region, node, self.desk, self.endpoint, self.responder, self.desk.region.clock,
+                identities=self.identities,
+            )  # fmt: skip
             self.keepers[seen.system.id] = keeper
             if self.resumes:
                 keeper.reconcile(Standing(seen.granted, 0.0, 10.0, None))

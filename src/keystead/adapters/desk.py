@@ -12,7 +12,7 @@ import http.client
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -25,7 +25,7 @@ from keystead.adapters.jose import JoseCodec
 from keystead.adapters.unix_http import UnixConnection, UnixLine
 from keystead.core.clock import Clock, isoformat
 from keystead.core.errors import Fault, Kind, Refusal, Unavailable
-from keystead.databases.desk import HostView, Opened, Report
+from keystead.databases.desk import HostView, Opened, OwnToken, Report
 from keystead.databases.logins.model import EndedLogin, HeldLogin, LoginAnswer, LoginRequest, MappingReport
 from keystead.iam.tokens import MACHINE_LIFETIME, machine_claims
 
@@ -36,6 +36,16 @@ LOGIN_SECONDS = 1.8
 TOLERANCE = timedelta(seconds=5)
 Read = TypeVar("Read")
 _ENDED = msgspec.json.Decoder(dict[str, list[EndedLogin]])
+
+
+class _Issued(msgspec.Struct):
+    """What matters of a new token."""
+
+    token: str
+    expires_at: datetime
+
+
+_ISSUED = msgspec.json.Decoder(_Issued)
 _KINDS: Mapping[int, Kind] = {
     400: "bad_request",
     401: "unauthenticated",
@@ -74,6 +84,14 @@ class ApiDesk:
     def open_store_key(self, system: str) -> Opened:
         answer = self._ask(f"/host/systems/{system}/actions/open-store-key", None, TIMEOUT_SECONDS)
         return msgspec.json.decode(answer, type=Opened)
+
+    def issue_session(self, system: str, public_key: str) -> OwnToken:
+        """A token of the system's own, bound to the key (PEM)."""
+        path = f"/host/systems/{system}/actions/issue-session"
+        issued = self._read(_ISSUED, self._ask(path, {"public_key": public_key}, TIMEOUT_SECONDS))
+        with self._lock:
+            now = self._clock.now() + self._ahead
+        return OwnToken(issued.token, (issued.expires_at - now).total_seconds())
 
     def report(self, report: Report) -> None:
         body: dict[str, Any] = {

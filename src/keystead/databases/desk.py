@@ -31,6 +31,7 @@ class SystemView:
     """One system as its machine needs to know it. Keys only wrapped.
 
     `unanswered`: nobody said no, but the token or KMS that holds its key does not answer: as if the vault did not.
+    `void_until`: tokens that were issued to the system up to then hold no more.
     """
 
     system: DbSystem
@@ -43,6 +44,7 @@ class SystemView:
     since: datetime | None
     unanswered: bool = False
     logins: Sequence[LoginMapping] = ()
+    void_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,14 @@ class Opened:
     tls_key: bytes = field(repr=False)
     tls_certificate: bytes = b""
     authority: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnToken:
+    """A session token that a machine got for one of its systems, and for how many more seconds it is good."""
+
+    token: str = field(repr=False)
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +138,11 @@ class HostDesk:
             ]
         self._keys = {system.id: system.key for system, *_ in found}
         views = [
-            replace(self._view(caller, system, hashed, wrapped), logins=logins)
+            replace(
+                self._view(caller, system, hashed, wrapped),
+                logins=logins,
+                void_until=self._snapshot.directory.void_until(system.id),
+            )
             for system, hashed, wrapped, logins in found
         ]
         return HostView(generation, self._region, views)

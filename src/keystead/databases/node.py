@@ -54,7 +54,24 @@ class LoginNode(Protocol):
         ...
 
 
-class Node(LoginNode, Protocol):
+class IdentityNode(Protocol):
+    """A node, as far as its system's own identity goes. Methods block. Raises: OSError."""
+
+    def offer_identity(self, token: str, key: Secret, region: str) -> None:
+        """Put a token, and the private key (PEM) it is bound to, where the system's uid, and nobody else, reads them.
+        Each is replaced whole."""
+        ...
+
+    def offered_key(self) -> Secret | None:
+        """The key that is offered, perhaps since an earlier life of ours."""
+        ...
+
+    def withdraw_identity(self) -> None:
+        """Take both away; nothing happens when there are none."""
+        ...
+
+
+class Node(LoginNode, IdentityNode, Protocol):
     """One database server on this machine. Methods block; `kill` may be called at any time, from any thread.
 
     Raises (those that do something):

@@ -20,7 +20,7 @@ from keystead.databases.desk import HostView, SystemView
 from keystead.databases.node import Progress
 from keystead.databases.plan import Standing
 from keystead.host.keeper import Keeper
-from keystead.host.ports import Desk, Endpoint, Logins, NodeFactory, Responder, Strangers
+from keystead.host.ports import Desk, Endpoint, Identities, Logins, NodeFactory, Responder, Strangers
 
 WATCH_SECONDS = 2.0
 RETRY_SECONDS = 0.25
@@ -75,6 +75,7 @@ class Agent:
         self._rules = rules
         self._sealed = sealed
         self._logins: Logins | None = None
+        self._identities: Identities | None = None
         self._log = log
         self._strangers = strangers
         self._keepers: dict[str, Keeper] = {}
@@ -91,6 +92,10 @@ class Agent:
     def serve_logins(self, logins: Logins) -> None:
         """Have logins with tokens served too. Before `run`."""
         self._logins = logins
+
+    def offer_identities(self, identities: Identities) -> None:
+        """Have each system given its own identity. Before `run`."""
+        self._identities = identities
 
     def run(self) -> None:
         """Until `stop`."""
@@ -165,8 +170,9 @@ class Agent:
         if keeper is None:
             node = self._nodes(seen.system)
             keeper = Keeper(
-                seen, self._region, node, self._desk, self._endpoint, self._responder, self._clock, self._logins
-            )
+                seen, self._region, node, self._desk, self._endpoint, self._responder, self._clock, self._logins,
+                self._identities,
+            )  # fmt: skip
             self._keepers[seen.system.id] = keeper
         else:
             keeper.update(seen)

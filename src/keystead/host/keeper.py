@@ -26,7 +26,7 @@ from keystead.databases.model import FenceReceipt
 from keystead.databases.node import Credentials, Node, Progress
 from keystead.databases.plan import Act, Observed, Standing, decide
 from keystead.host.endpoint import NodeKeys
-from keystead.host.ports import Desk, Endpoint, Logins, NoLogins, Responder
+from keystead.host.ports import Desk, Endpoint, Identities, Logins, NoIdentities, NoLogins, Responder
 
 BACKOFF = (0.0, 1.0, 2.0, 5.0, 15.0, 60.0)
 FAILED_AFTER = 4
@@ -46,8 +46,10 @@ class Keeper:
         responder: Responder,
         clock: Clock,
         logins: Logins | None = None,
+        identities: Identities | None = None,
     ) -> None:
         self._logins = logins or NoLogins()
+        self._identities = identities or NoIdentities()
         self._accounts_for: object = None
         self._logins_retry_at = 0.0
         self._view = view
@@ -67,7 +69,9 @@ class Keeper:
         self._store_key: StoreKey | None = None
         self._token: bytes | None = node.adopt()
         if self._token is not None:
-            self._logins.open(view.system.id, node)
+            self._open_doors()
+        else:  # what an earlier life of ours offered
+            self._identities.close(view.system.id, node)
         self._receipt: FenceReceipt | None = None
         self._told = False
         self._failures = 0
@@ -124,6 +128,7 @@ class Keeper:
                 if self._node.running() and standing.granted and self._store_key is None:
                     self._resume()
                 if self._node.running():
+                    self._identities.follow(self._view.system.id, self._view.void_until)
                     self._put_logins()
         self._tell()
 
@@ -233,12 +238,12 @@ class Keeper:
             self._node.kill()
             raise self._access_lost()
         self._failures = 0
-        self._logins.open(self._view.system.id, self._node)
+        self._open_doors()
         self._accounts_for = None
 
     def stop(self) -> None:
         """A clean shutdown; the keys go with it."""
-        self._logins.close(self._view.system.id)
+        self._close_doors()
         self._node.stop()
         self._endpoint.void(self._mount)
         self._token, self._store_key = None, None
@@ -249,7 +254,7 @@ class Keeper:
 
     def discard(self) -> None:
         """Remove the server and all it has on this machine."""
-        self._logins.close(self._view.system.id)
+        self._close_doors()
         self._endpoint.void(self._mount)
         self._responder.close(self._view.system.port)
         self._node.kill()
@@ -281,6 +286,15 @@ class Keeper:
     @property
     def _mount(self) -> str:
         return mount_of(self._view.system.tenancy, self._view.system.id)
+
+    def _open_doors(self) -> None:
+        """The server runs: it may ask about logins, and has its identity."""
+        self._logins.open(self._view.system.id, self._node)
+        self._identities.open(self._view.system.id, self._node, self._view.void_until)
+
+    def _close_doors(self) -> None:
+        self._logins.close(self._view.system.id)
+        self._identities.close(self._view.system.id, self._node)
 
     def _observe(self) -> Observed:
         return Observed(self._node.prepared(), self._node.running(), self._fenced and self._wiped)
@@ -335,7 +349,7 @@ class Keeper:
             self._epoch += 1
             self._loss = (reason, text)
             self._store_key = None
-        self._logins.close(self._view.system.id)
+        self._close_doors()
         with suppress(
             OSError, RuntimeError
         ):  # its loop hangs or has ended: the tokens were forgotten before it was asked

@@ -1,12 +1,13 @@
 """What `host` needs from outside: the region's desk, its own endpoint and responder, and nodes (databases/node.py)."""
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from keystead.databases.desk import HostView, Opened, Report
 from keystead.databases.logins.model import LoginMapping
 from keystead.databases.model import DbSystem
-from keystead.databases.node import LoginNode, Node
+from keystead.databases.node import IdentityNode, LoginNode, Node
 from keystead.host.endpoint import NodeKeys
 
 
@@ -77,6 +78,35 @@ class NoLogins:
 
     def put(self, system: str, node: LoginNode, mappings: Sequence[LoginMapping]) -> None:
         """There are no accounts of such."""
+
+
+class Identities(Protocol):
+    """Systems' own identities on this machine, as the keepers need them. Thread-safe; nothing here fails or waits."""
+
+    def open(self, system: str, node: IdentityNode, voided: datetime | None) -> None:
+        """The node's server runs: offer it a token. Those issued until `voided` hold no more."""
+        ...
+
+    def follow(self, system: str, voided: datetime | None) -> None:
+        """What the region says now about tokens that were issued."""
+        ...
+
+    def close(self, system: str, node: IdentityNode) -> None:
+        """Take away what is offered."""
+        ...
+
+
+class NoIdentities:
+    """Where systems have none."""
+
+    def open(self, system: str, node: IdentityNode, voided: datetime | None) -> None:
+        """Nothing is offered."""
+
+    def follow(self, system: str, voided: datetime | None) -> None:
+        """Nor renewed."""
+
+    def close(self, system: str, node: IdentityNode) -> None:
+        """Nothing was."""
 
 
 NodeFactory = Callable[[DbSystem], Node]

@@ -201,6 +201,10 @@ class Directory:
         before = self._revoked.get(subject)
         return before is not None and issued_at <= before
 
+    def void_until(self, subject: str) -> datetime | None:
+        """Tokens issued to this subject up to then hold no more."""
+        return self._revoked.get(subject)
+
     def policies(self, tenancy: str) -> PolicySet:
         """The tenancy's policies, compiled."""
         found = self._compiled.get(tenancy)

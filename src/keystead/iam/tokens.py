@@ -145,6 +145,8 @@ class Tokens:
         }
         if risk:
             claims["risk"] = risk
+        if "resource" in proved:  # where OCI's clients look for what they are
+            claims |= {"res_tenant": principal.tenancy, "res_compartment": principal.compartment}
         if key is not None:
             claims["cnf"] = {"jkt": key.thumbprint}
             claims["jwk"] = key.text

@@ -27,6 +27,7 @@ from keystead.databases.model import DbSystem
 from keystead.databases.node import Node
 from keystead.host.agent import Agent, Rules
 from keystead.host.control import ControlServer
+from keystead.host.identities import Identities
 from keystead.host.logins import Doors
 from keystead.host.loop import HostLoop
 from keystead.host.ports import NodeFactory
@@ -66,6 +67,9 @@ def host(effective: Effective) -> None:
         doors.start()
         agent = Agent(desk, nodes(effective), loop, loop, clock, rules, log.warning, strangers, sealed=sealed)
         agent.serve_logins(doors)
+        identities = Identities(desk, machine.region, clock, log.warning)
+        identities.start()
+        agent.offer_identities(identities)
         if sealed() is not None:
             _end_unwatched(effective)
         control = ControlServer(agent, effective.runtime / CONTROL_NAME, log.error)
@@ -78,6 +82,7 @@ def host(effective: Effective) -> None:
         stopping.wait()
         agent.stop()
         control.stop()
+        identities.stop()
         doors.stop()
         loop.stop()
         _leave_memory(effective)

@@ -23,6 +23,7 @@ from keystead.adapters.mariadb import accounts
 from keystead.adapters.mariadb.backup import BackupRun, restore_into
 from keystead.adapters.mariadb.client import Admin
 from keystead.adapters.mariadb.datadir import NodeDirectories, build, empty
+from keystead.adapters.mariadb.node_identity import NodeIdentity
 from keystead.adapters.mariadb.node_logins import NodeLogins
 from keystead.adapters.mariadb.plugins import login_plugin, place_plugins
 from keystead.adapters.mariadb.process import Identity, Owner, Process, require_free_port, wait_until_silent
@@ -44,7 +45,7 @@ STOP_SECONDS = 60.0
 STRAY_ROUNDS = 5
 
 
-class MariaDbNode(NodeLogins):
+class MariaDbNode(NodeLogins, NodeIdentity):
     """One server. `kill` may come from any thread at any time; everything else is called by one thread at a time."""
 
     def __init__(

@@ -1,0 +1,233 @@
+"""Systems' own identities on their machine: there while the server runs, renewed in time, gone with it."""
+
+import base64
+import json
+from itertools import cycle
+
+import pytest
+from tests.fakes.node import LocalHost
+from tests.host.stage import Stage, idle, quiet
+from tests.refusals import refused
+
+from keystead.core.errors import Unavailable
+from keystead.core.secret import Secret
+from keystead.crypto import requestkey
+from keystead.crypto.proofkey import PublicJwk
+from keystead.host.identities import REFUSED_SECONDS, RETRY_SECONDS, Identities
+from keystead.iam.model import Caller
+
+HALF = 15 * 60.0
+KEYS = tuple(requestkey.generate().reveal() for _ in range(2))
+
+
+@pytest.fixture(autouse=True)
+def few_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making one takes long; a new one is another than the last."""
+    made = cycle(KEYS)
+    monkeypatch.setattr(requestkey, "generate", lambda: Secret(next(made)))
+
+
+@pytest.fixture
+def identities(stage: Stage) -> Identities:
+    """As `host` has them, but no thread: the tests say when it looks."""
+    return renewed_host(stage)
+
+
+def renewed_host(stage: Stage) -> Identities:
+    """Another life of `host`, on the same machine."""
+    stage.host = quiet(LocalHost(stage.region, stage.host.machine))
+    stage.host.identities = made = Identities(stage.host.desk, "test", stage.region.clock, lambda *_, **__: None)
+    return made
+
+
+def offered(stage: Stage) -> tuple[str, bytes] | None:
+    return stage.host.machine.identities.get(stage.system)
+
+
+def token_of(stage: Stage) -> str:
+    found = offered(stage)
+    assert found is not None
+    return found[0]
+
+
+def enter(stage: Stage) -> Caller:
+    """Whoever reads the files calls the region."""
+    found = offered(stage)
+    assert found is not None
+    public = PublicJwk.from_pem(requestkey.public_of(Secret(found[1])))
+    return stage.region.iam.authenticate(found[0], "192.0.2.1", "r", lambda key: key == public)
+
+
+def test_a_system_that_runs_can_call_the_region_as_itself(stage: Stage, identities: Identities) -> None:
+    stage.keeper.apply("prepare", idle, {})
+    identities.tend()
+    assert offered(stage) is None, "its server does not run yet"
+    stage.run()
+    identities.tend()
+    caller = enter(stage)
+    assert (caller.principal.id, caller.principal.type, caller.key_bound) == (stage.system, "mysqldbsystem", True)
+
+
+def test_the_token_names_its_resource_as_oci_does(stage: Stage, identities: Identities) -> None:
+    stage.run()
+    identities.tend()
+    body = token_of(stage).split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    assert (claims["res_tenant"], claims["res_compartment"]) == (stage.region.tenancy, stage.things.compartment)
+
+
+def test_it_is_renewed_at_half_time_with_the_same_key(stage: Stage, identities: Identities) -> None:
+    stage.run()
+    identities.tend()
+    first = offered(stage)
+    assert first is not None
+    stage.region.clock.advance(HALF - 1)
+    identities.tend()
+    assert offered(stage) == first
+    stage.region.clock.advance(1)
+    identities.tend()
+    second = offered(stage)
+    assert second is not None
+    assert (second[0] == first[0], second[1] == first[1]) == (False, True)
+    enter(stage)
+
+
+def test_while_the_region_is_away_the_last_token_stays_and_renewal_goes_on(
+    stage: Stage, identities: Identities
+) -> None:
+    stage.run()
+    identities.tend()
+    first = offered(stage)
+    stage.host.desk.gone = True
+    stage.region.clock.advance(HALF)
+    identities.tend()
+    assert offered(stage) == first
+    enter(stage)
+    stage.host.desk.gone = False
+    stage.region.clock.advance(RETRY_SECONDS)
+    identities.tend()
+    assert offered(stage) != first
+    enter(stage)
+
+
+def test_one_system_is_asked_for_while_there_is_no_answer(stage: Stage, identities: Identities) -> None:
+    asked: list[str] = []
+
+    def count(call: str) -> None:
+        if call == "issue_session":
+            asked.append(call)
+            raise Unavailable("DeskUnavailable", "no")
+
+    stage.run()
+    identities.open("another", stage.node, None)
+    stage.host.desk.asked = count
+    identities.tend()
+    assert asked == ["issue_session"]
+
+
+def test_the_next_life_of_host_goes_on_with_the_key_that_is_offered(stage: Stage, identities: Identities) -> None:
+    stage.run()
+    identities.tend()
+    first = offered(stage)
+    assert first is not None
+    second_life = renewed_host(stage)
+    assert stage.keeper is not None
+    assert offered(stage) == first, "nobody is without a token meanwhile"
+    second_life.tend()
+    second = offered(stage)
+    assert second is not None
+    assert (second[0] == first[0], second[1] == first[1]) == (False, True)
+
+
+def test_what_a_dead_server_had_is_taken_away_by_the_next_life_of_host(stage: Stage, identities: Identities) -> None:
+    stage.run()
+    identities.tend()
+    stage.host.machine.processes[stage.system].dead = True
+    renewed_host(stage)
+    assert stage.keeper is not None
+    assert offered(stage) is None
+
+
+@pytest.mark.parametrize("end", ["stop", "discard", "fence", "forget", "identity"])
+def test_it_is_gone_with_what_it_rests_upon(stage: Stage, identities: Identities, end: str) -> None:
+    stage.run()
+    identities.tend()
+    assert offered(stage) is not None
+    keeper = stage.keeper
+    match end:
+        case "stop" | "discard":
+            keeper.apply(end, idle, {})
+        case "fence":
+            keeper.fence("disabled", "the key is disabled", None)
+        case "forget":
+            keeper.forget()
+        case _:
+            stage.region.databases.delete_identity(stage.region.admin, stage.system)
+            stage.reconcile()
+    assert offered(stage) is None
+    stage.region.clock.advance(HALF)
+    identities.tend()
+    assert offered(stage) is None, "and none is brought back"
+
+
+def test_a_token_that_comes_after_the_fence_is_not_put_there(stage: Stage, identities: Identities) -> None:
+    stage.run()
+
+    def fence(call: str) -> None:
+        if call == "issued":
+            stage.host.keepers[stage.system].fence("disabled", "the key is disabled", None)
+
+    stage.host.desk.asked = fence
+    identities.tend()
+    assert offered(stage) is None
+
+
+def test_after_a_revocation_another_is_there_at_once(stage: Stage, identities: Identities) -> None:
+    stage.run()
+    stage.reconcile()
+    identities.tend()
+    first = offered(stage)
+    stage.region.databases.revoke_tokens(stage.region.admin, stage.system)
+    assert refused(lambda: enter(stage)).code == "NotAuthenticated"
+    stage.region.clock.advance(0.001)
+    stage.reconcile()
+    identities.tend()
+    assert offered(stage) != first
+    enter(stage)
+
+
+def test_a_no_takes_away_what_is_there_and_is_asked_again_later(stage: Stage, identities: Identities) -> None:
+    stage.run()
+    identities.tend()
+    stage.region.databases.delete_identity(stage.region.admin, stage.system)
+    stage.region.clock.advance(HALF)
+    identities.tend()
+    assert offered(stage) is None
+    stage.region.databases.restore_identity(stage.region.admin, stage.system)
+    identities.tend()
+    assert offered(stage) is None
+    stage.region.clock.advance(REFUSED_SECONDS)
+    identities.tend()
+    enter(stage)
+
+
+def test_a_machine_that_is_not_known_for_the_moment_takes_nothing_away(stage: Stage, identities: Identities) -> None:
+    stage.run()
+    identities.tend()
+    first = offered(stage)
+
+    def unknown(call: str) -> None:
+        if call == "issue_session":
+            raise refused(lambda: stage.region.iam.authenticate("no", "x", "r"))
+
+    stage.host.desk.asked = unknown
+    stage.region.clock.advance(HALF)
+    identities.tend()
+    assert offered(stage) == first
+
+
+def test_a_key_that_cannot_be_read_is_made_anew(stage: Stage, identities: Identities) -> None:
+    stage.run()
+    stage.host.machine.identities[stage.system] = ("", b"not a key")
+    identities.tend()
+    enter(stage)
