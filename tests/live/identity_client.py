@@ -1,6 +1,8 @@
 """A workload on a database system's machine, with OCI's SDK as it is: calls the region with what lies in its files.
 
-python identity_client.py BASE CA PATH...    environment: OCI_RESOURCE_PRINCIPAL_*; prints JSON
+python identity_client.py UID BASE CA PATH...    environment: OCI_RESOURCE_PRINCIPAL_*; prints JSON
+
+It begins as root, since the SDK may lie where that uid does not get to, and becomes the uid before it reads a file.
 """
 
 import json
@@ -10,8 +12,13 @@ import sys
 import oci
 from oci._vendor import requests
 
-base, ca, *paths = sys.argv[1:]
-signer = oci.auth.signers.get_resource_principals_signer()
+uid, base, ca, *paths = sys.argv[1:]
+make = oci.auth.signers.get_resource_principals_signer
+requests.get(base + "/auth/jwks", verify=ca)  # and with it comes all that is imported late
+os.setgroups([])
+os.setgid(int(uid))
+os.setuid(int(uid))
+signer = make()
 told = {
     "statuses": [requests.get(base + path, auth=signer, verify=ca).status_code for path in paths],
     "whoami": requests.get(base + "/auth/whoami", auth=signer, verify=ca).json(),
