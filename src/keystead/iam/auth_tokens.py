@@ -13,7 +13,7 @@ import secrets
 from datetime import timedelta
 
 from keystead.core.errors import Refusal, not_found, taken
-from keystead.core.ids import LABEL, REALM, AuthTokenId, CompartmentId, new_id, parse_id
+from keystead.core.ids import LABEL, REALM, AuthTokenId, CompartmentId, TenancyId, UserId, new_id, parse_id
 from keystead.core.page import Page, PageRequest, cut
 from keystead.core.secret import Secret
 from keystead.iam.base import Base
@@ -108,7 +108,8 @@ class AuthTokens(Base):
         with self._store.read() as tx:
             found = tx.iam.auth_token(token_id)
             held, digest = found if found is not None else (None, _NO_DIGEST)
-            user = tx.iam.user(held.tenancy, held.user) if held is not None else None
+            # Of nobody as well: a token that is not there costs as much as one whose secret is wrong.
+            user = tx.iam.user(*((held.tenancy, held.user) if held is not None else (TenancyId(""), UserId(""))))
         right = secrets.compare_digest(_digest(secret), digest)
         principal = None
         if held is not None and right and held.user == user_id and began < held.expires_at and user is not None:

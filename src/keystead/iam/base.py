@@ -3,7 +3,7 @@
 from keystead.audit.service import AuditLog
 from keystead.core.clock import Clock
 from keystead.core.errors import required
-from keystead.core.ids import CompartmentId, parse_id
+from keystead.core.ids import CompartmentId, TenancyId, UserId, parse_id
 from keystead.iam.directory import Directory
 from keystead.iam.factors.attempts import Attempts
 from keystead.iam.factors.ports import Proofs
@@ -47,12 +47,16 @@ class Base:
         self._proofs = proofs
         self._attempts = Attempts(store, proofs.marks)
 
-    def _unchanged(self, user: User) -> Principal | None:
-        """The principal, unless it was blocked, deleted or given another password while we looked at this one."""
+    def _unchanged(self, user: User | None) -> Principal | None:
+        """The principal, unless it was blocked, deleted or given another password while we looked at this one.
+
+        Nobody costs as much as somebody: time must not tell who there is.
+        """
         self._guard.refresh()
         with self._store.read() as tx:
-            now = tx.iam.user(user.tenancy, user.id)
-        return self._directory.principal(user.id) if now is not None and now.version == user.version else None
+            now = tx.iam.user(*((user.tenancy, user.id) if user is not None else (TenancyId(""), UserId(""))))
+        principal = self._directory.principal(user.id if user is not None else "")
+        return principal if user is not None and now is not None and now.version == user.version else None
 
     def place(self, caller: Caller, compartment_id: str) -> Compartment:
         """A compartment of the caller's tenancy, for services that put things there. Guards nothing by itself."""

@@ -60,10 +60,10 @@ class SqlIamRows:
 
     def user_by_name(self, tenancy: str, name: str) -> tuple[User, str] | None:
         user = self._table(schema.users).one(User, tenancy=tenancy, name=name, state=("ACTIVE", "BLOCKED"))
-        if user is None:
-            return None
-        query = sa.select(schema.users.c.password_hash).where(schema.users.c.id == user.id)
-        return user, str(self._connection.execute(query).scalar_one())
+        # Asked for nobody as well, who then costs as much as somebody.
+        query = sa.select(schema.users.c.password_hash).where(schema.users.c.id == (user.id if user else ""))
+        found = self._connection.execute(query).scalar()
+        return (user, str(found)) if user is not None else None
 
     def set_user_state(self, user: User, state: UserState) -> bool:
         return self._change(schema.users, user, state=state)
@@ -77,10 +77,8 @@ class SqlIamRows:
     def auth_token(self, token_id: str) -> tuple[AuthToken, bytes] | None:
         table = schema.auth_tokens
         found = self._table(table).one(AuthToken, id=token_id)
-        if found is None:
-            return None
-        digest = self._connection.execute(sa.select(table.c.digest).where(table.c.id == token_id)).scalar_one()
-        return found, bytes(digest)
+        digest = self._connection.execute(sa.select(table.c.digest).where(table.c.id == token_id)).scalar()
+        return (found, bytes(digest)) if found is not None and digest is not None else None
 
     def auth_tokens(self, tenancy: str, user: str, page: PageRequest, name: str | None) -> Sequence[AuthToken]:
         return self._table(schema.auth_tokens).page(AuthToken, page, tenancy=tenancy, user=user, name=name or ...)

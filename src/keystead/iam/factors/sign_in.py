@@ -148,7 +148,7 @@ class SignIns(Base):
         who = stranger(user_name, place)
         self._pay(Caller(who, request_id, source), budgets, began)
         right = self._hasher.decoy(password) if found is None else self._hasher.verify(found[1], password)
-        principal = self._unchanged(found[0]) if found is not None else None
+        principal = self._unchanged(found[0] if found is not None else None)
         caller = Caller(principal or who, request_id, source)
         if principal is None or found is None or not right:
             self._attempts.failed(tenancy_name, user_name, began)
