@@ -10,6 +10,7 @@ from tests.web.region import Region, open_region
 
 from keystead.core.errors import Refusal
 from keystead.core.secret import Secret
+from keystead.iam.auth_tokens import PREFIX
 
 
 class Counting:
@@ -76,9 +77,9 @@ def test_an_auth_token_that_is_not_there_costs_what_a_wrong_one_does(
 ) -> None:
     caller = region.caller()
     _, text = region.services.iam.create_auth_token(caller, caller.principal.id, way)
-    head, _, secret = text.reveal().decode().rpartition("_")
+    unique, _, secret = text.reveal().decode().removeprefix(PREFIX).partition("_")
     found = []
-    for given in (f"{head}_{secret[:-4]}aaaa", f"{head[:-4]}aaaa_{secret}"):
+    for given in (f"{PREFIX}{unique}_{secret[:-4]}aaaa", f"{PREFIX}{unique[:-4]}aaaa_{secret}"):
         statements.clear()
         who = (caller.principal.id,) if way.startswith("sign") else ()
         with pytest.raises(Refusal) as caught:
