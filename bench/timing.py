@@ -223,7 +223,8 @@ def tokens(region: Region) -> Iterator[Pair]:
     end = f"{head}_{secret[:-1]}{swapped}"
     nobody = f"{head[:-4]}aaaa_{secret}"
     yield Pair("auth token: secret wrong at its begin or its end", shown(begin), shown(end), **few)
-    yield Pair("auth token: secret wrong or id unknown", shown(begin), shown(nobody), **few)
+    tells = "that an auth token of this id exists, as its row is read; ids are no secrets, and have 160 random bits"
+    yield Pair("auth token: secret wrong or id unknown", shown(begin), shown(nobody), **few, tells=tells)
 
 
 def keys(region: Region) -> Iterator[Pair]:
