@@ -1,5 +1,7 @@
 """OCI's Python SDK, unmodified, signs requests that the region takes: with an API key, a session token, as a resource.
 
+And PyJWT, unmodified, verifies the region's tokens by the keys that it publishes.
+
 It runs in an environment of its own: `make .connector-venv/.locked`.
 """
 
@@ -25,6 +27,8 @@ pytestmark = [
 SERVED = """
 import asyncio, datetime, json, os, pathlib, socket, uvloop
 from cryptography.hazmat.primitives import serialization as how
+from keystead.core.secret import Secret
+from keystead.server.token_keys import RegionRsa
 from keystead.web.app import make_app
 from keystead.web.listener import Listener
 from keystead.web.pipeline import Limits
@@ -33,6 +37,7 @@ from tests.web.region import open_region
 
 state = pathlib.Path(os.environ["STATE"])
 region = open_region(state)
+region.codec._rsa = RegionRsa(region.store, Secret(bytes(32)), region.clock, "home")
 region.clock.advance((datetime.datetime.now(datetime.UTC) - region.clock.now()).total_seconds())
 iam, caller = region.services.iam, region.caller_again()
 host = iam.authenticate(region.host_token(), "here", "r")
@@ -63,6 +68,7 @@ uvloop.run(serve())
 
 ASKED = """
 import json, os, pathlib, sys
+import jwt
 import oci
 from oci._vendor import requests
 
@@ -85,6 +91,20 @@ for name, signer in signers.items():
     changed = requests.Request("POST", base + "/auth/tokens/exchange", json={"minutes": 5}, auth=signer).prepare()
     changed.body = changed.body.replace(b"5", b"6")
     told[name] = [who.status_code, who.json().get("id"), done.status_code, requests.Session().send(changed).status_code]
+own = requests.post(base + "/auth/tokens/exchange", json={"algorithm": "RS256"}, auth=signers["api"]).json()["token"]
+finder = jwt.PyJWKClient(base.removesuffix("/keystead/v1") + "/.well-known/jwks.json")
+told["verified"] = []
+for token, algorithm in ((own, "RS256"), (info["token"], "EdDSA")):
+    try:
+        key = finder.get_signing_key_from_jwt(token)
+        claims = jwt.decode(token, key, algorithms=[algorithm], issuer="home", audience="keystead:home:api")
+        told["verified"].append(claims["sub"])
+    except (jwt.InvalidAlgorithmError, jwt.PyJWKClientError):
+        told["verified"].append("unknown algorithm")
+try:
+    finder.get_signing_key_from_jwt(jwt.encode({}, "x" * 32, headers={"kid": "another"}))
+except jwt.PyJWKClientError:
+    told["verified"].append("no such key")
 print(json.dumps(told))
 """
 
@@ -147,3 +167,8 @@ def test_a_database_system_is_a_resource_principal(answers: dict[str, Any]) -> N
 
 def test_a_session_token_with_another_key_is_nobodys(answers: dict[str, Any]) -> None:
     assert answers["stolen"] == [401, None, 401, 401]
+
+
+def test_a_standard_library_verifies_tokens_by_the_keys_that_are_published(answers: dict[str, Any]) -> None:
+    # PyJWT knows Ed25519 as EdDSA, and not by the name of RFC 9864 that our tokens' headers have.
+    assert answers["verified"] == [answers["user"], "unknown algorithm", "no such key"]

@@ -63,7 +63,7 @@ class JoseCodec:
     def public_keys(self) -> list[dict[str, str]]:
         """The JWK set (RFC 7517) by which others verify our tokens."""
         shown = {name: str(value) for name, value in self._key.as_dict(private=False).items()}
-        found = [_public(shown, ("kty", "crv", "x"), self._kid, "EdDSA")]
+        found = [_public(shown, ("kty", "crv", "x"), self._kid, "Ed25519")]
         if self._rsa is not None:
             shown = {name: str(value) for name, value in self._rsa().as_dict(private=False).items()}
             found.append(_public(shown, ("kty", "n", "e"), REGION_RSA, "RS256"))

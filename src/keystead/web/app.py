@@ -11,6 +11,7 @@ from keystead.web.dialects import faces
 from keystead.web.login import LoginFace
 from keystead.web.pipeline import Entrance, Limits, Pipeline, Receive, Scope, Send
 from keystead.web.services import Services
+from keystead.web.well_known import WellKnownFace
 
 
 class App:
@@ -46,4 +47,4 @@ class App:
 
 def make_app(services: Services, limits: Limits | None = None, entrance: Entrance = "") -> App:
     """The application of one worker."""
-    return App(Pipeline(services, TABLE, limits or Limits(), (LoginFace(), *faces()), entrance))
+    return App(Pipeline(services, TABLE, limits or Limits(), (LoginFace(), WellKnownFace(), *faces()), entrance))
