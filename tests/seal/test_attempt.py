@@ -107,7 +107,7 @@ def test_tries_are_limited_and_come_back_with_time() -> None:
     for _ in range(int(TRIES)):
         assert refused(attempt, Secret(b"x"), 100.0).code == "WrongShare"
     limit = refused(attempt, words(NEW, 1), 100.0)
-    assert (limit.code, limit.kind) == ("TooManyTries", "too_many")
+    assert (limit.code, limit.kind) == ("TooManyTries", "too_many") and 0 < limit.retry_s <= SECONDS_PER_TRY
     assert attempt.progress(SEAL)[0].given == ()
     attempt.give(SEAL, "share", words(NEW, 1), 100.0 + SECONDS_PER_TRY)
     assert refused(attempt, words(NEW, 2), 100.0 + SECONDS_PER_TRY).code == "TooManyTries"

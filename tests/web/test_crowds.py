@@ -1,6 +1,7 @@
 """Too much at once, clients that go away, streams and long polls."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from tests.web.world import World
 
 from keystead.core.errors import Fault
 from keystead.web.pipeline import Limits
+from keystead.web.pools import Pool, busy
+from keystead.web.refusals import HttpRefusal, retry_after
 
 
 def crowd(client: Client, world: World, path: str, number: int, token: str | None = None) -> list[Any]:
@@ -27,6 +30,30 @@ def test_a_full_pool_refuses_at_once(open_client: Any, world: World) -> None:
     replies = crowd(open_client(Limits(threads=1, queue=2)), world, "/slow", 8)
     assert sorted(reply.status for reply in replies) == [204] * 3 + [503] * 5
     assert all(reply.headers["retry-after"] for reply in replies if reply.status == 503)
+
+
+def test_who_is_refused_learns_how_long_the_queue_takes() -> None:
+    """By what calls took lately; a second where nothing was called yet, and never for ever."""
+    pool = Pool("test", threads=2, waiting=7, refusal=busy)
+
+    def refused_after(took: float) -> dict[bytes, bytes]:
+        pool._took = took
+
+        async def scenario() -> HttpRefusal:
+            release = threading.Event()
+            held = [asyncio.ensure_future(pool.run(release.wait)) for _ in range(9)]
+            await asyncio.sleep(0)
+            with pytest.raises(HttpRefusal) as caught:
+                await pool.run(release.wait)
+            release.set()
+            await asyncio.gather(*held)
+            return caught.value
+
+        return dict(retry_after(asyncio.run(scenario()), 503))
+
+    assert [refused_after(took)[b"retry-after"] for took in (0.0, 0.6, 3600.0)] == [b"1", b"3", b"30"]
+    assert 0.0 < pool._took < 3600.0, "a queue that has become quick again is told to be"
+    pool.close()
 
 
 def test_sign_ins_queue_by_themselves(open_client: Any, world: World) -> None:

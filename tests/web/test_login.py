@@ -180,3 +180,44 @@ def test_whoever_is_blocked_meanwhile_gets_nothing(region: Region, client: Clien
     code = code_in(client)
     region.services.iam.revoke_user_tokens(region.caller_again("root"), region.ids["nobody"])
     assert redeem(client, "browser", code, VERIFIER).json["code"] == "CodeInvalid"
+
+
+def test_a_browser_is_a_known_device_from_its_first_sign_in_on(region: Region) -> None:
+    """It keeps a cookie; what others try from its network then holds it up no more, and it is listed and forgotten."""
+    region.clock.advance(3700)
+    client = region.client("")
+    asked = hidden(show(client, "/login/authorize", **ASKED))
+    page = signed_in(client, asked)
+    cookie, _, rules = page.headers["set-cookie"].partition("; ")
+    assert re.fullmatch(r"__Host-keystead-device=ksd_[A-Za-z0-9_-]{43}", cookie)
+    assert set(rules.split("; ")) == {"Path=/", "Max-Age=34560000", "Secure", "HttpOnly", "SameSite=Strict"}
+    for _ in range(7):
+        last = signed_in(client, asked, "wrong")
+    assert (last.status, last.headers["retry-after"]) == (429, "2")
+    region.clock.advance(2)
+    signed_in(client, asked, "wrong")
+    assert signed_in(client, asked).headers["retry-after"] == "4"
+    who = {**asked, "tenancy": "acme", "user": "nobody", "password": PASSWORD}
+    again = send(client, "/login/sign-in", who, cookie=f"other=1; {cookie}")
+    assert again.status == 200 and "set-cookie" not in again.headers, "known, and given no other"
+    mine = region.caller_again("nobody")
+    device = region.services.iam.list_devices(mine, mine.principal.id)[0]
+    region.services.iam.forget_device(mine, mine.principal.id, device.id)
+    assert send(client, "/login/sign-in", who, cookie=cookie).status == 429
+    region.clock.advance(3700)
+    assert send(client, "/login/sign-in", who, cookie=cookie).headers["set-cookie"].split(";")[0].count("ksd_") == 2
+    client.close()
+
+
+def test_a_browser_of_many_keeps_the_latest(region: Region) -> None:
+    region.clock.advance(3700)
+    client = region.client("")
+    shown = [f"ksd_{letter * 43}" for letter in "abcdef"]
+    who = {"tenancy": "acme", "user": "nobody", "password": PASSWORD}
+    asked = {**hidden(show(client, "/login/authorize", **ASKED)), **who}
+    reply = send(client, "/login/sign-in", asked, cookie="__Host-keystead-device=" + ".".join(shown) + ".x%22")
+    kept = reply.headers["set-cookie"].split(";")[0].partition("=")[2].split(".")
+    assert kept[1:] == shown[:4] and kept[0] not in shown
+    twice = "; ".join(f"__Host-keystead-device={each}" for each in (kept[0], kept[0]))
+    assert "set-cookie" in send(client, "/login/sign-in", asked, cookie=twice).headers, "which of two is nobody's guess"
+    client.close()

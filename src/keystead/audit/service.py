@@ -27,3 +27,6 @@ class AuditLog:
     def barrier(self) -> Receipt:
         """Done when everything that this process has appended so far is durable; failed when some of it is not."""
         return self._journal.barrier()
+
+    def settle(self) -> None:
+        """Write what was only counted, where something is (see strangers)."""

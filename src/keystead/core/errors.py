@@ -35,11 +35,16 @@ class KeysteadError(Exception):
 
 
 class Refusal(KeysteadError):
-    """An expected no. `kind` decides how each protocol words it (HTTP status, exit code)."""
+    """An expected no. `kind` decides how each protocol words it (HTTP status, exit code). `retry_s`: in how many
+    seconds another try makes sense, where that is known (0: it is not).
+    """
 
-    def __init__(self, code: str, message: str, *, hint: str = "", kind: Kind = "bad_request") -> None:
+    def __init__(
+        self, code: str, message: str, *, hint: str = "", kind: Kind = "bad_request", retry_s: float = 0.0
+    ) -> None:
         super().__init__(code, message, hint=hint)
         self.kind: Kind = kind
+        self.retry_s = retry_s
         self.recorded = False  # set once the audit log has it
 
 

@@ -116,6 +116,7 @@ class Attempt:
                 "too much was tried in a short time",
                 hint=f"one try every {SECONDS_PER_TRY:.0f} s; what was given before is kept",
                 kind="too_many",
+                retry_s=(1 - self._tries) * SECONDS_PER_TRY,
             )
         self._tries -= 1
 

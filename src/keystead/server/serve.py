@@ -244,7 +244,7 @@ def _work(
     close: Callable[[], None]
     if root is None:
         journal = open_sealed_journal(effective, f"sealed-{part}")
-        app, close = sealed_app(effective, journal), journal.close
+        app, close = sealed_app(effective, journal)
     else:
         region = open_region(effective, root, f"serve-{part}", gather=True)
         app, close = serve_app(region, _ENTRANCES[part]), region.close

@@ -6,6 +6,7 @@ Nothing else in Keystead builds a service.
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from traceback import extract_tb
@@ -33,7 +34,9 @@ from keystead.adapters.totp import PyTotp
 from keystead.adapters.webauthn import WebAuthnAuthenticators
 from keystead.adapters.write_events import watch_state
 from keystead.audit.service import AuditLog
+from keystead.audit.strangers import GuardedLog
 from keystead.core.clock import Clock, SteadyClock, SystemClock
+from keystead.core.errors import Fault
 from keystead.core.ids import CompartmentId, PrincipalId, TenancyId, new_id
 from keystead.core.secret import Secret
 from keystead.crypto import kdf, passwords
@@ -43,6 +46,7 @@ from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.placement import Placement
 from keystead.iam.approvals.gate import ApprovalGate
 from keystead.iam.directory import Directory
+from keystead.iam.factors.network import network_of
 from keystead.iam.factors.ports import Proofs
 from keystead.iam.federation.login import Federation
 from keystead.iam.federation.provisioning import Provisioning
@@ -91,7 +95,7 @@ class Region:
     store: SqlStore
     freshness: SqliteFreshness
     journal: SegmentJournal
-    log: AuditLog
+    log: GuardedLog
     snapshot: Snapshot
     guard: Guard
     iam: Iam
@@ -109,7 +113,9 @@ class Region:
         return self.effective.settings.region.name
 
     def close(self) -> None:
-        """Let go of everything; what was appended to the audit log is written first."""
+        """Let go of everything; what was appended to the audit log, or counted for it, is written first."""
+        with suppress(Fault):
+            self.log.close()
         self.journal.close()
         self.index.close()
         self.engine.dispose()
@@ -137,7 +143,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     snapshot = Snapshot(directory, keyring, OncePerTurn(freshness), on_demand=True)
     sync = effective.settings.audit.sync
     journal = open_journal(effective.state / SEGMENTS, process, region, sync=sync, gather=gather, skip_broken=True)
-    log = AuditLog(journal)
+    log = GuardedLog(journal, clock, region, network_of)
     guard = Guard(directory, snapshot.refresh, log, clock, region)
     guard.gated_by(ApprovalGate(directory, store, log, clock, region))
     signing = root.subkey("token-signing")
@@ -338,9 +344,16 @@ def serve_app(region: Region, entrance: "Entrance" = "") -> "App":
     return _app(services(region), region.effective, entrance)
 
 
-def sealed_app(effective: Effective, journal: SegmentJournal) -> "App":
-    """The application of one worker of a sealed region. Close it, then the journal."""
-    return _app(sealed_services(effective, AuditLog(journal)), effective)
+def sealed_app(effective: Effective, journal: SegmentJournal) -> "tuple[App, Callable[[], None]]":
+    """The application of one worker of a sealed region, and what closes its audit log. Close it first."""
+    log = GuardedLog(journal, SteadyClock(SystemClock()), effective.settings.region.name, network_of)
+
+    def close() -> None:
+        with suppress(Fault):
+            log.close()
+        journal.close()
+
+    return _app(sealed_services(effective, log), effective), close
 
 
 def _app(given_services: "Services", effective: Effective, entrance: "Entrance" = "") -> "App":

@@ -7,6 +7,7 @@ with other requests; it is woken once for all barriers that are done.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from keystead.audit.service import AuditLog
 from keystead.core.errors import Fault
@@ -39,6 +40,7 @@ class Durable:
         self._arriving = _Batch()
         self._done: deque[tuple[_Batch, Exception | None]] = deque()
         self._woken = False
+        self._settling: asyncio.TimerHandle | None = None
         self.failing = False
         """Whether the last barrier failed: then nothing should be begun before another one has held."""
 
@@ -51,6 +53,16 @@ class Durable:
     def then(self, call: Told) -> None:
         """`call` is told once everything appended before is durable, with None, or with what went wrong."""
         self._add(call)
+
+    def settle_in(self, seconds: float) -> None:
+        """Have the audit log write what it only counts, once its window is over."""
+        if self._settling is None:
+            self._settling = asyncio.get_running_loop().call_later(seconds + 0.1, self._settle_counts)
+
+    def _settle_counts(self) -> None:
+        self._settling = None
+        with suppress(Fault):  # kept until the next time
+            self._log.settle()
 
     def _add(self, waiting: "asyncio.Future[None] | Told") -> None:
         arriving = self._arriving.waiting

@@ -5,12 +5,17 @@
     GET  /login/device[?user_code=XXXX-XXXX]                                                  (RFC 8628)
     POST /login/sign-in, /login/ask, /login/factor, /login/consent                            forms of these pages
 
+A browser from which somebody has signed in is a known device of theirs, by a cookie that holds what a sign-in gave to
+it: for this origin alone (`__Host-`), out of reach of scripts, sent by our own pages only. It is worth nothing without
+the password.
+
 A form that another site sends is refused (Sec-Fetch-Site, Origin). The way back leads to this machine's own loopback
 address and nowhere else, and carries a code, never a token.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -18,21 +23,40 @@ from urllib.parse import parse_qsl, urlencode
 from keystead.core.errors import Refusal
 from keystead.core.secret import Secret
 from keystead.iam.factors.model import SECOND_FACTORS
+from keystead.iam.factors.secrets import MAX_SHOWN
 from keystead.iam.model import Caller, IssuedToken
 from keystead.web import login_pages as pages
-from keystead.web.exchange import Answer, Exchange
-from keystead.web.operations import NOTHING, Call, Operation
-from keystead.web.refusals import HttpRefusal, status_of
+from keystead.web.exchange import Answer, Exchange, Header
+from keystead.web.operations import Call, Operation
+from keystead.web.refusals import HttpRefusal, retry_after, status_of
 from keystead.web.services import Services
 
 PREFIX = b"/login/"
 CLIENT = "keystead-cli"
 MAX_ASSERTION = 15000
+COOKIE = "__Host-keystead-device"
+COOKIE_DAYS = 400  # as long as browsers keep any
 _REDIRECT = re.compile(r"http://(127\.0\.0\.1|\[::1\]):[1-9][0-9]{3,4}(/[A-Za-z0-9_-]{1,64})")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+_DEVICE = re.compile(r"ksd_[A-Za-z0-9_-]{43}")
 _STATE = re.compile(r"[A-Za-z0-9_.~-]{16,128}")
 _ASKED = ("redirect_uri", "code_challenge", "state")
 Form = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """What a browser shows besides the form: what sign-ins before gave to it, with dots between."""
+
+    device: str = ""
+
+    def keeping(self, issued: IssuedToken, answer: Answer) -> Answer:
+        """The answer that has the browser keep what it was given, beside what other users were."""
+        if not issued.device:
+            return answer
+        kept = ".".join([issued.device, *_DEVICE.findall(self.device)][:MAX_SHOWN])
+        rules = f"Path=/; Max-Age={COOKIE_DAYS * 86400}; Secure; HttpOnly; SameSite=Strict"
+        return replace(answer, headers=(*answer.headers, (b"set-cookie", f"{COOKIE}={kept}; {rules}".encode())))
 
 
 class LoginFace:
@@ -58,11 +82,12 @@ class LoginFace:
             if not exchange.wanted.content_type.startswith(b"application/x-www-form-urlencoded"):
                 raise HttpRefusal(415, "UnsupportedMediaType", "this is a form's")
         form = _form(body if operation.method == "POST" else exchange.query)
-        return Call(form, NOTHING, {}, None, exchange.request_id, exchange.source, None)
+        return Call(form, _browser(exchange.headers), {}, None, exchange.request_id, exchange.source, None)
 
     def refusal(self, exchange: Exchange, error: BaseException, now: datetime) -> Answer:
         if isinstance(error, Refusal):
-            return pages.told("That did not work", f"{error.message}. {error.hint}", status_of(error))
+            answer = pages.told("That did not work", f"{error.message}. {error.hint}", status_of(error))
+            return _when_to_try(answer, error)
         return pages.told("That did not work", f"Something went wrong here: {exchange.request_id}", status_of(error))
 
 
@@ -81,17 +106,19 @@ def device(services: Services, call: Call[Form, Any]) -> Answer:
     return pages.sign_in({"user_code": call.body.get("user_code", "")[:16], "region": services.region})
 
 
-def sign_in(services: Services, call: Call[Form, Any]) -> Answer:
+def sign_in(services: Services, call: Call[Form, Browser]) -> Answer:
     form, kept = call.body, _kept(call.body, services.region)
     names = {name: form.get(name, "")[:100] for name in ("tenancy", "user")}
     try:
         password = Secret(form.get("password", "")[:1024].encode())
-        issued = services.iam.sign_in(names["tenancy"], names["user"], password, call.source, call.request_id)
+        asked = (names["tenancy"], names["user"], password, call.source, call.request_id)
+        issued = services.iam.sign_in(*asked, device=call.query.device)
     except Refusal as refusal:
         challenge = getattr(refusal, "challenge", "")
         if challenge:
             return pages.factor(kept, challenge, getattr(refusal, "factors", ()))
-        return pages.sign_in({**kept, **names}, f"{refusal.message}.", status_of(refusal))
+        answer = pages.sign_in({**kept, **names}, f"{refusal.message}.", status_of(refusal))
+        return _when_to_try(answer, refusal)
     return _consent(services, call, issued)
 
 
@@ -106,14 +133,15 @@ def ask(services: Services, call: Call[Form, Any]) -> Answer:
         begun = services.iam.begin_factor(challenge, wanted, call.source, call.request_id)  # type: ignore[arg-type]  # one of the two
     except Refusal as refusal:
         if refusal.code in ("FactorNotOffered", "TooManyRequests"):
-            return pages.factor(kept, challenge, offered, f"{refusal.message}.", status_of(refusal))
+            answer = pages.factor(kept, challenge, offered, f"{refusal.message}.", status_of(refusal))
+            return _when_to_try(answer, refusal)
         raise
     if wanted == "webauthn":
         return pages.authenticator(kept, challenge, offered, begun.options)
     return pages.number(kept, challenge, offered, begun.number)
 
 
-def factor(services: Services, call: Call[Form, Any]) -> Answer:
+def factor(services: Services, call: Call[Form, Browser]) -> Answer:
     form, kept = call.body, _kept(call.body, services.region)
     challenge, offered = _challenged(form)
     shown = form.get("factor", "")
@@ -123,7 +151,8 @@ def factor(services: Services, call: Call[Form, Any]) -> Answer:
         (form.get("assertion", "")[:MAX_ASSERTION] if shown == "webauthn" else form.get("code", "")[:100]).encode()
     )
     try:
-        issued = services.iam.prove_factor(challenge, shown, proof, call.source, call.request_id)  # type: ignore[arg-type]  # one of them
+        asked = (challenge, shown, proof, call.source, call.request_id)
+        issued = services.iam.prove_factor(*asked, device=call.query.device)  # type: ignore[arg-type]  # one of them
     except Refusal as refusal:
         if refusal.code == "FactorPending":
             return pages.number(kept, challenge, offered, form.get("number", "")[:2])
@@ -131,6 +160,10 @@ def factor(services: Services, call: Call[Form, Any]) -> Answer:
             return pages.factor(kept, challenge, offered, f"{refusal.message}.", status_of(refusal))
         raise
     return _consent(services, call, issued)
+
+
+def _when_to_try(answer: Answer, refusal: Refusal) -> Answer:
+    return replace(answer, headers=(*answer.headers, *retry_after(refusal, answer.status)))
 
 
 def _challenged(form: Form) -> tuple[str, tuple[str, ...]]:
@@ -153,7 +186,7 @@ def consent(services: Services, call: Call[Form, Any]) -> Answer:
     return Answer(303, shown.body, (*shown.headers, (b"location", place.encode())))
 
 
-def _consent(services: Services, call: Call[Form, Any], issued: IssuedToken) -> Answer:
+def _consent(services: Services, call: Call[Form, Browser], issued: IssuedToken) -> Answer:
     """The token that signing in gave goes nowhere: what the client gets is issued when it asks with its code."""
     caller = services.iam.authenticate(issued.token, call.source, call.request_id)
     form = call.body
@@ -165,7 +198,8 @@ def _consent(services: Services, call: Call[Form, Any], issued: IssuedToken) -> 
         told = {"challenge": asked["code_challenge"], "redirect": asked["redirect_uri"], "state": asked["state"]}
         found = services.iam.login_signed_in(caller, told)
         back = asked["redirect_uri"].rpartition("/")[0]
-    return pages.consent(found.user, found.tenancy, found.asked_from, found.ticket, services.region, back)
+    page = pages.consent(found.user, found.tenancy, found.asked_from, found.ticket, services.region, back)
+    return call.query.keeping(issued, page)
 
 
 def _asked(form: Form) -> dict[str, str]:
@@ -190,6 +224,14 @@ def _same_site(headers: Mapping[bytes, bytes]) -> None:
     elsewhere = origin not in (b"", b"null") and origin.partition(b"://")[2] != host
     if site not in (b"", b"same-origin") or elsewhere:
         raise HttpRefusal(403, "OtherSite", "the form was sent by another site")
+
+
+def _browser(headers: Iterable[Header]) -> Browser:
+    cookies = (
+        each.strip().partition(b"=") for name, value in headers if name == b"cookie" for each in value.split(b";")
+    )
+    found = [value for name, _, value in cookies if name == COOKIE.encode()]
+    return Browser(found[0][:1024].decode("latin-1")) if len(found) == 1 else Browser()
 
 
 def _form(raw: bytes) -> Form:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-from keystead.audit.model import Outcome
+from keystead.audit.strangers import TooManyRefusals
 from keystead.core.errors import Fault, KeysteadError, Refusal
 from keystead.core.ids import check_region
 from keystead.iam.model import Caller
@@ -32,7 +32,7 @@ from keystead.web.operations import NOTHING, ROOT, Call, Operation, Router, Wait
 from keystead.web.patience import Patience
 from keystead.web.pools import ELSEWHERE, Pool, busy, keystore_busy, too_many_sign_ins
 from keystead.web.proving import caller_of, check_body
-from keystead.web.records import entry_of, report
+from keystead.web.records import entry_of, record, report
 from keystead.web.refusals import HttpRefusal, headers_of, reply_to, sealed, status_of
 from keystead.web.services import Services
 from keystead.web.waits import GenerationWatch
@@ -447,12 +447,10 @@ class Pipeline:
             report(exchange, error)
         if exchange.operation is None or exchange.operation.recorded:
             try:
-                if not (isinstance(error, Refusal) and error.recorded):
-                    code = error.code if isinstance(error, KeysteadError) else "InternalError"
-                    told: tuple[Outcome, str] = (
-                        ("refused", error.message) if isinstance(error, Refusal) else ("failed", "")
-                    )
-                    self._services.log.append(entry_of(self._services, exchange, told[0], code, told[1]))
+                error = record(self._services, exchange, error, status)
+                status = status_of(error)
+                if isinstance(error, TooManyRefusals):
+                    self._durable.settle_in(error.retry_s)
                 await self._durable.wait()
             except Exception as failure:
                 self._durable.failing = True

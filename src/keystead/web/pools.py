@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeVar
@@ -12,6 +13,7 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
+LONGEST_RETRY_S: Final = 30.0
 ELSEWHERE: Final = ("hsm", "external")
 """Where keys may lie that are not kept in software. Who waits for one of them waits in a pool of its own."""
 
@@ -20,13 +22,15 @@ class Pool:
     """`threads` threads and at most `waiting` calls in the queue before them.
 
     A call that has begun runs to its end even when nobody waits for its result any more; one that has not begun when
-    its request is given up never runs.
+    its request is given up never runs. Who is refused is told how long the queue takes, by what calls took lately.
     """
 
     def __init__(self, name: str, threads: int, waiting: int, refusal: Callable[[], HttpRefusal]) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._places = threading.Semaphore(threads + waiting)
         self._refusal = refusal
+        self._threads, self._waiting = threads, waiting
+        self._took = 0.0  # seconds of a call, the later ones counting more; threads may overwrite each other's
 
     async def run(self, call: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result:
         """The result of `call`, made on one of the threads.
@@ -35,9 +39,11 @@ class Pool:
             HttpRefusal: the queue is full.
         """
         if not self._places.acquire(blocking=False):
-            raise self._refusal()
+            refusal = self._refusal()
+            refusal.retry_s = min(self._took * (self._waiting + 1) / self._threads, LONGEST_RETRY_S)
+            raise refusal
         try:
-            future = self._executor.submit(call, *args, **kwargs)
+            future = self._executor.submit(self._timed, call, *args, **kwargs)
         except RuntimeError:  # shutting down
             self._places.release()
             raise self._refusal() from None
@@ -47,6 +53,14 @@ class Pool:
     def close(self) -> None:
         """Let what has begun end, drop what has not, and wait for that."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _timed(self, call: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result:
+        began = time.monotonic()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            took = time.monotonic() - began
+            self._took = took if not self._took else 0.8 * self._took + 0.2 * took
 
     def _leave(self, _done: "Future[Any]") -> None:
         self._places.release()

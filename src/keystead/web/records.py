@@ -5,7 +5,8 @@ from traceback import extract_tb
 import structlog
 
 from keystead.audit.model import Entry, Outcome
-from keystead.core.errors import KeysteadError
+from keystead.audit.strangers import TooManyRefusals
+from keystead.core.errors import KeysteadError, Refusal
 from keystead.core.ids import new_id
 from keystead.web.exchange import Exchange
 from keystead.web.services import Services
@@ -41,6 +42,20 @@ def entry_of(services: Services, exchange: Exchange, outcome: Outcome, code: str
         reason=reason,
         detail={},
     )
+
+
+def record(services: Services, exchange: Exchange, error: Exception, status: int) -> Exception:
+    """Record a refusal or failure, unless the guard has; the error that is answered. Raises: Fault, it cannot be."""
+    if isinstance(error, Refusal) and error.recorded:
+        return error
+    code = error.code if isinstance(error, KeysteadError) else "InternalError"
+    told: tuple[Outcome, str] = ("refused", error.message) if isinstance(error, Refusal) else ("failed", "")
+    try:
+        services.log.append(entry_of(services, exchange, told[0], code, told[1]))
+    except TooManyRefusals as limited:
+        if status < 500:  # that the region is sealed, or busy, is no secret
+            return limited
+    return error
 
 
 def _printable(exchange: Exchange) -> str:

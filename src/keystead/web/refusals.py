@@ -6,6 +6,7 @@ A `Fault` or a bug shows its request id and nothing else: what went wrong is for
 another KMS does not answer is said.
 """
 
+import math
 from datetime import datetime
 from email.utils import format_datetime
 
@@ -27,6 +28,7 @@ STATUS: dict[Kind, int] = {
     "unavailable": 503,
 }
 RETRY_AFTER_S = 1
+"""Where nobody knows better."""
 
 _KINDS: dict[int, Kind] = {
     404: "not_found",
@@ -97,9 +99,15 @@ def headers_of(error: BaseException, status: int, now: datetime) -> list[tuple[b
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
         headers.append((b"date", format_datetime(now, usegmt=True).encode()))
-    if status in (429, 503):
-        headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
-    return headers
+    return [*headers, *retry_after(error, status)]
+
+
+def retry_after(error: BaseException, status: int) -> tuple[tuple[bytes, bytes], ...]:
+    """`Retry-After` in seconds (RFC 9110, 10.2.3): when another try makes sense, as far as whoever refused knows."""
+    if status not in (429, 503):
+        return ()
+    known = error.retry_s if isinstance(error, Refusal) else 0.0
+    return ((b"retry-after", str(math.ceil(known) or RETRY_AFTER_S).encode()),)
 
 
 def reply_to(error: BaseException, request_id: str) -> ErrorReply:

@@ -44,7 +44,6 @@ login_grants = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("asked", StringMap, nullable=False, default=dict),
     sa.Column("given", StringMap, nullable=False, default=dict),
-    sa.Column("tries", sa.BigInteger, nullable=False, default=0),
     sa.Column("polled_at", Moment),
     sa.Column("expires_at", Moment, nullable=False),
     sa.Index("login_grants_by_code", "kind", "code"),

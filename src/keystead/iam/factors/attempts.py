@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 from datetime import datetime
 from typing import Final
 
@@ -45,7 +46,7 @@ class Attempts:
             for kind, mark in budgets:
                 budget, wait = pay(tx.factors.budget(kind, mark), kind, mark, now)
                 if wait:
-                    raise _too_many(int(wait.total_seconds()) + 1)
+                    raise _too_many(math.ceil(wait.total_seconds()))
                 paid.append(budget)
             for budget in paid:
                 _keep(tx.factors, budget, now)
@@ -86,4 +87,5 @@ def _too_many(seconds: int) -> Refusal:
         f"too many attempts from there; the next one in {seconds} s",
         hint="wait; a device that has signed in before is not held up by what others try",
         kind="too_many",
+        retry_s=seconds,
     )

@@ -10,11 +10,10 @@ with the provider.
 from datetime import datetime
 
 from keystead.core.errors import Refusal
-from keystead.iam.factors import secrets
 from keystead.iam.factors.model import SECOND_FACTORS, FactorRequired
 from keystead.iam.factors.refusals import no_such_sign_in
 from keystead.iam.factors.risk import reaches
-from keystead.iam.factors.sign_in import SignIns, Way, knows
+from keystead.iam.factors.sign_in import SignIns, Way, known_device
 from keystead.iam.federation.model import FederatedSignIn
 from keystead.iam.model import Caller, IssuedToken
 
@@ -37,8 +36,8 @@ class ProviderSignIns(SignIns):
             user = tx.iam.user(caller.principal.tenancy, caller.principal.id)
         if user is None:
             self._guard.refuse(caller, "SIGN_IN", self._nowhere(caller), OPERATION, no_such_sign_in())
-        known, mark = self._known(user, began), secrets.device_mark(device or "")
-        mark = mark if knows(known.seen, mark) else b""
+        known = self._known(user, began)
+        mark = known_device(known.seen, device)
         risk = self._risk(known, caller.source, mark, began)
         told = {"identity_provider": provider, **risk.explained()}
         if reaches(risk.level, known.settings.refuse_from):

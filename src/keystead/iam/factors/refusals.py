@@ -1,5 +1,7 @@
 """What signing in says when it does not go on. None of it tells more than whoever asks has shown to know."""
 
+from datetime import timedelta
+
 from keystead.core.errors import Refusal
 from keystead.iam.factors.click import FATIGUE
 
@@ -54,11 +56,12 @@ def denied_elsewhere(by_person: bool) -> Refusal:
     )
 
 
-def asked_enough() -> Refusal:
-    """More would tire whoever is asked."""
+def asked_enough(left: timedelta) -> Refusal:
+    """More would tire whoever is asked. `left`: until another device may be asked again."""
     return Refusal(
         "TooManyRequests",
         f"at most {FATIGUE[0]} sign-ins an hour are asked about on other devices, each once",
         hint="use another factor",
         kind="too_many",
+        retry_s=left.total_seconds(),
     )

@@ -14,6 +14,8 @@ from keystead.core.secret import Secret
 
 CHALLENGE: Final = "ksc_"
 DEVICE: Final = "ksd_"
+MAX_SHOWN: Final = 5
+"""Devices that one client keeps: as many users sign in from it and are known."""
 CODES: Final = 10
 _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz023456789"  # 32, none of them easily confused
 _LENGTH: Final = 16
@@ -43,9 +45,10 @@ def new_device() -> tuple[str, bytes]:
     return text, digest(text)
 
 
-def device_mark(text: str) -> bytes:
-    """The mark of what a client shows; empty when it shows nothing of ours."""
-    return digest(text[:128]) if text.startswith(DEVICE) else b""
+def device_marks(text: str) -> list[bytes]:
+    """The marks of what a client shows: one for each user that has signed in there, with a dot between; of the first
+    MAX_SHOWN, and of what is ours."""
+    return [digest(each[:128]) for each in text[: 128 * MAX_SHOWN].split(".")[:MAX_SHOWN] if each.startswith(DEVICE)]
 
 
 def new_codes() -> tuple[list[Secret], list[bytes]]:

@@ -113,6 +113,12 @@ def knows(seen: Sequence[Seen], mark: bytes) -> bool:
     return any([each.kind == "device" and compare_digest(each.mark, mark) for each in seen])  # noqa: C419 (all)
 
 
+def known_device(seen: Sequence[Seen], device: str | None) -> bytes:
+    """The mark of the device that is shown, if the user has signed in from it before; else nothing."""
+    known = [mark for mark in secrets.device_marks(device or "") if knows(seen, mark)]
+    return known[0] if known else b""
+
+
 class SignIns(Base):
     """The steps of signing in."""
 
@@ -128,8 +134,8 @@ class SignIns(Base):
     ) -> IssuedToken:
         """Exchange a password for a security token of one hour.
 
-        An unknown user costs as much time as a wrong password. `device`: what a sign-in before gave to this client;
-        "" asks for one, None does without. `key`: bind the token to this key of the client's.
+        An unknown user costs as much time as a wrong password. `device`: what a sign-in before gave to this client, or
+        several of them with dots between; "" asks for one, None does without. `key`: the token is bound to it.
 
         Raises:
             FactorRequired: the password is right and not enough.
@@ -138,13 +144,12 @@ class SignIns(Base):
         self._guard.refresh()
         began = self._clock.now()
         tenancy = self._directory.tenancy_named(tenancy_name)
-        mark = secrets.device_mark(device or "")
         with self._store.read() as tx:
             place = tenancy.id if tenancy is not None else TenancyId("")
             found = tx.iam.user_by_name(place, user_name)
             seen = tx.factors.seen(place, found[0].id if found is not None else "")
-        known = knows(seen, mark)
-        budgets = self._attempts.budgets_of(tenancy_name, user_name, source, mark if known else b"")
+        mark = known_device(seen, device)
+        budgets = self._attempts.budgets_of(tenancy_name, user_name, source, mark)
         who = stranger(user_name, place)
         self._pay(Caller(who, request_id, source), budgets, began)
         right = self._hasher.decoy(password) if found is None else self._hasher.verify(found[1], password)
@@ -153,7 +158,7 @@ class SignIns(Base):
         if principal is None or found is None or not right:
             self._attempts.failed(tenancy_name, user_name, began)
             self._wrong(caller, place)
-        return self._password_was_right(caller, found[0], mark if known else b"", device, key, began)
+        return self._password_was_right(caller, found[0], mark, device, key, began)
 
     def _password_was_right(
         self, caller: Caller, user: User, mark: bytes, device: str | None, key: PublicJwk | None, began: datetime
@@ -191,9 +196,11 @@ class SignIns(Base):
             changed, begun = replace(pending, nonce=nonce), Begun(options=self._assertion(known, nonce))
         else:
             with self._store.read() as tx:
-                asked = [each for each in tx.factors.sign_ins(user.tenancy, user.id, now - FATIGUE[1]) if each.asked_at]
+                lately = tx.factors.sign_ins(user.tenancy, user.id, now - FATIGUE[1])
+            asked = [each.created_at for each in lately if each.asked_at]
             if len(asked) >= FATIGUE[0] or pending.asked_at is not None:
-                self._guard.refuse(caller, "SIGN_IN", target, "BeginFactor", asked_enough())
+                left = min(asked, default=now) + FATIGUE[1] - now
+                self._guard.refuse(caller, "SIGN_IN", target, "BeginFactor", asked_enough(left))
             changed = replace(pending, number=secrets.new_number(), answer="waiting", asked_at=now)
             begun = Begun(number=changed.number)
         with self._store.note() as tx:

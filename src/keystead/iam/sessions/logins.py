@@ -70,13 +70,17 @@ class Logins(Base):
         now, device_code = self._clock.now(), secrets.token_urlsafe(32)
         letters = "".join(secrets.choice(_LETTERS) for _ in range(8))
         login = Login(
-            _mark(device_code), "device", _mark(letters), "OPEN", {"from": source}, {}, 0, None, now + DEVICE_LIFE
+            _mark(device_code), "device", _mark(letters), "OPEN", {"from": source}, {}, None, now + DEVICE_LIFE
         )
         with self._store.note() as tx:
             tx.sessions.forget_logins(now)
             if tx.sessions.count_logins() >= MAX_OPEN:
                 raise Refusal(
-                    "TooManyRequests", "too many logins wait to be allowed", hint="try again in a few minutes"
+                    "TooManyRequests",
+                    "too many logins wait to be allowed",
+                    hint="try again in a few minutes",
+                    kind="too_many",
+                    retry_s=CONSENT_LIFE.total_seconds(),
                 )
             tx.sessions.add_login(login)
         self._guard.record(_nobody(source, request_id), "", _NOWHERE, "BeginDeviceLogin", "allowed")
@@ -112,7 +116,7 @@ class Logins(Base):
                 tx.sessions.change_login(found, replace(found, state="SIGNED_IN", given=given))
             else:
                 login = Login(
-                    _mark(ticket), "browser", given["ticket"], "SIGNED_IN", asked, given, 0, None, now + CONSENT_LIFE
+                    _mark(ticket), "browser", given["ticket"], "SIGNED_IN", asked, given, None, now + CONSENT_LIFE
                 )
                 tx.sessions.add_login(login)
                 given["ticket"] = ""

@@ -45,7 +45,6 @@ class Login:
     state: LoginState
     asked: Mapping[str, str]
     given: Mapping[str, str]
-    tries: int
     polled_at: datetime | None
     expires_at: datetime
 

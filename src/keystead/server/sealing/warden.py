@@ -227,7 +227,7 @@ class Warden:
         try:
             told = {"ok": self.answer(json.loads(_line(connection)))}
         except Refusal as error:
-            told = {"refused": [error.code, error.message, error.hint, error.kind]}
+            told = {"refused": [error.code, error.message, error.hint, error.kind, error.retry_s]}
         except Exception as error:  # whatever was sent: this process keeps the others alive
             told = {"failed": error.message if isinstance(error, KeysteadError) else type(error).__name__}
         connection.sendall(json.dumps(told).encode() + b"\n")
@@ -254,8 +254,8 @@ def ask(runtime: Path, **question: object) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise Unavailable("NoWarden", "the process that holds the root key does not answer") from error
     if "refused" in found:
-        code, message, hint, kind = found["refused"]
-        raise Refusal(code, message, hint=hint, kind=kind)
+        code, message, hint, kind, retry_s = found["refused"]
+        raise Refusal(code, message, hint=hint, kind=kind, retry_s=retry_s)
     if "ok" not in found:
         raise Unavailable("NoWarden", f"the process that holds the root key cannot do this: {found.get('failed')}")
     return cast(dict[str, Any], found["ok"])

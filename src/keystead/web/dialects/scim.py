@@ -24,7 +24,7 @@ from keystead.web.dialects.scim_words import CONFIG, RESOURCE_TYPES, SCHEMAS, SC
 from keystead.web.exchange import Answer, Exchange, Header
 from keystead.web.messages import read_body
 from keystead.web.operations import NOTHING, Call, NoBody, Operation, Router
-from keystead.web.refusals import RETRY_AFTER_S, HttpRefusal
+from keystead.web.refusals import HttpRefusal, retry_after
 from keystead.web.services import Services
 
 ROOT = "/scim/v2"
@@ -77,9 +77,7 @@ class ScimFace:
 
     def refusal(self, exchange: Exchange, error: BaseException, now: datetime) -> Answer:
         status, body = words(error)
-        headers: tuple[Header, ...] = (SCIM,)
-        if status in (429, 503):
-            headers = (*headers, (b"retry-after", str(RETRY_AFTER_S).encode()))
+        headers: tuple[Header, ...] = (SCIM, *retry_after(error, status))
         if status == 401:
             headers = (*headers, (b"www-authenticate", b"Bearer"))
         return Answer(status, msgspec.json.encode(body), headers)

@@ -24,10 +24,10 @@ from keystead.iam.tokens import LIFETIME
 from keystead.web.dialects import vault_keys, vault_kv, vault_signing, vault_transit
 from keystead.web.dialects.common import Loose, loose_decoder
 from keystead.web.dialects.vault_words import VaultCall, enveloped, operation, words
-from keystead.web.exchange import Answer, Exchange, Header
+from keystead.web.exchange import Answer, Exchange
 from keystead.web.messages import read_body
 from keystead.web.operations import NOTHING, Call, Operation, Router
-from keystead.web.refusals import RETRY_AFTER_S, HttpRefusal
+from keystead.web.refusals import HttpRefusal, retry_after
 from keystead.web.services import Services
 
 ROOT = b"/v1/"
@@ -88,10 +88,7 @@ class VaultFace:
     def refusal(self, exchange: Exchange, error: BaseException, now: datetime) -> Answer:
         name = exchange.operation.name if exchange.operation is not None else ""
         status, errors = words(error, name, exchange.parameters)
-        headers: tuple[Header, ...] = ()
-        if status in (429, 503):
-            headers = ((b"retry-after", str(RETRY_AFTER_S).encode()),)
-        return Answer(status, msgspec.json.encode({"errors": errors}), headers)
+        return Answer(status, msgspec.json.encode({"errors": errors}), retry_after(error, status))
 
 
 # reading requests
