@@ -51,17 +51,17 @@ class Log:
 
 def test_ten_thousand_from_one_network_are_some_entries() -> None:
     log = Log()
-    told = [log.append(f"192.0.2.{number % 250}", random.choice(["SignIn", "Decrypt"])) for number in range(10_000)]
+    told = [log.append(f"192.0.2.{number % 250}", random.choice(["Encrypt", "Decrypt"])) for number in range(10_000)]
     assert told == [False] * SINGLY + [True] * (10_000 - SINGLY)
-    assert "further" not in log.entries[SINGLY - 2].detail and log.entries[-1].detail["further"] == "counted for 60 s"
+    assert "further" not in log.entries[SINGLY - 1].detail and log.entries[-1].detail["further"] == "counted for 60 s"
     log.log.settle()
-    assert len(log.entries) == SINGLY, "the window is not over"
+    assert len(log.entries) == SINGLY + 1, "the window is not over"
     log.clock.advance(WINDOW_S)
     log.log.settle()
-    assert len(log.entries) == SINGLY + 1
+    assert len(log.entries) == SINGLY + 2
     told_of = log.entries[-1]
-    assert (told_of.source, told_of.outcome, told_of.detail["count"]) == ("192.0.2.0/24", "refused", "9880")
-    assert set(told_of.detail) == {"count", "since", "until", "SignIn NotAuthenticated", "Decrypt NotAuthenticated"}
+    assert (told_of.source, told_of.outcome, told_of.detail["count"]) == ("192.0.2.0/24", "refused", "9879")
+    assert set(told_of.detail) == {"count", "since", "until", "Encrypt NotAuthenticated", "Decrypt NotAuthenticated"}
     assert log.accounted_for() == 10_000
     assert not log.append("192.0.2.1"), "a window of its own"
 
@@ -74,7 +74,7 @@ def test_a_flood_from_everywhere_is_bounded_too() -> None:
     log.log.close()
     assert log.accounted_for() == 10_000
     assert len(log.entries) <= IN_ALL + 2 * (NETWORKS + 1)
-    assert Counter(entry.source for entry in log.entries)[ELSEWHERE] == 1
+    assert Counter(entry.source for entry in log.entries)[ELSEWHERE] == 1, "one for all that there was no room for"
     assert max(len(entry.detail) for entry in log.entries) <= KINDS + 4
 
 
@@ -94,9 +94,19 @@ def test_who_is_known_is_never_counted_and_each_tenancy_has_its_own_numbers() ->
         log.append("192.0.2.1", tenancy="acme")
     assert not log.append("192.0.2.1", who="alice") and log.entries[-1].principal_id == "alice"
     assert not log.append("192.0.2.1", outcome="allowed")
-    assert not log.append("192.0.2.1", tenancy="other") and not log.append("2001:db8::1", tenancy="acme")
+    assert not log.append("2001:db8::1", tenancy="acme")
+    assert log.append("192.0.2.1", tenancy="other") and log.entries[-1].tenancy == "other", "answered alike, recorded"
     log.log.close()
-    assert (log.entries[-1].tenancy, log.entries[-1].detail["count"]) == ("acme", str(2 * SINGLY))
+    assert (log.entries[-1].tenancy, log.entries[-1].detail["count"]) == ("acme", str(2 * SINGLY - 1))
+    assert log.accounted_for() == log.refused
+
+
+def test_names_that_nobody_has_are_answered_as_those_that_somebody_has() -> None:
+    """A wrong password is bounded by what it costs; to count those of strangers alone would tell who is there."""
+    log = Log()
+    for _ in range(SINGLY * 2):
+        log.append("192.0.2.1")
+    assert not log.append("192.0.2.1", operation="SignIn") and not log.append("192.0.2.1", "SignIn", who="alice")
 
 
 def test_numbers_that_cannot_be_written_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

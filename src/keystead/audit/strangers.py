@@ -2,11 +2,14 @@
 
 Whoever has not shown who they are can be refused as often as they like, and each refusal is an entry. So these entries
 have a bound: in a window of a minute the first SINGLY of each network are recorded one by one (IN_ALL, over all of
-them). The next one says in its entry that further ones are counted; from then on a refusal costs a number in memory and
-raises `TooManyRefusals` (429), whatever it was for. When the window is over, or the process ends, one entry for each
-network says how many there were, by operation and code.
+them). From then on a refusal raises `TooManyRefusals` (429), whatever it was for; the first of them says in its entry
+that further ones are counted, and those cost a number in memory. When the window is over, or the process ends, one
+entry for each tenancy and network says how many there were, by operation and code.
 
-    window   |- recorded one by one -|- recorded, "further": counted -|- counted, 429 -|- one entry with counts -|
+    window   |- recorded one by one -|- 429, recorded: "further": counted -|- 429, counted -|- one entry with counts -|
+
+Wrong passwords pass as they come: their number is bounded by what it costs to try them (iam/factors/lockout), and were
+they answered another way here for names that nobody has, that would tell which names somebody has.
 
 Invariants: no answer leaves before an entry that covers it is durable (the one that said so, law 2); entries of those
 who are known, and what strangers are allowed, pass as they come; the counts of a window, and what was recorded, add up
@@ -33,6 +36,7 @@ IN_ALL: Final = 600
 NETWORKS: Final = 100
 KINDS: Final = 32
 ELSEWHERE: Final = "elsewhere"
+WRONG_PASSWORD: Final = ("SignIn", "NotAuthenticated")
 OPERATION: Final = "CountRefusals"
 Key = tuple[str, str]  # tenancy, network
 
@@ -62,7 +66,7 @@ class GuardedLog(AuditLog):
         self._region = region
         self._network = network
         self._lock = threading.Lock()
-        self._singly: Counter[Key] = Counter()
+        self._singly: Counter[str] = Counter()
         self._counted: dict[Key, Counter[str]] = {}
         self._until: float | None = None  # monotonic; None: nobody was refused lately
         self._began: datetime = clock.now()
@@ -73,7 +77,7 @@ class GuardedLog(AuditLog):
         Raises:
             TooManyRefusals: it is counted, and the caller is told this instead.
         """
-        if entry.outcome == "refused" and not entry.principal_id:
+        if entry.outcome == "refused" and not entry.principal_id and (entry.operation, entry.code) != WRONG_PASSWORD:
             return self._refused(entry, reserve)
         return self._journal.append(entry, reserve)
 
@@ -99,25 +103,28 @@ class GuardedLog(AuditLog):
                 self._end()
             if self._until is None:
                 self._until, self._began = now + WINDOW_S, self._clock.now()
-            key = self._key(entry)
-            counts = self._counted.get(key)
-            if counts is not None:
-                kind = f"{entry.operation} {entry.code}"
-                counts[kind if kind in counts or len(counts) < KINDS else "other"] += 1
-                raise TooManyRefusals(self._until - now)
-            if self._singly[key] + 1 >= SINGLY or self._singly.total() >= IN_ALL:
-                entry = entry._replace(detail={**entry.detail, "further": f"counted for {WINDOW_S:.0f} s"})
+            network = self._place(self._network(entry.source))
+            if self._singly[network] < SINGLY and self._singly.total() < IN_ALL:
                 receipt = self._journal.append(entry, reserve)
-                self._counted[key] = Counter()
+                self._singly[network] += 1
                 return receipt
-            receipt = self._journal.append(entry, reserve)
-            self._singly[key] += 1
-            return receipt
+            self._count(entry, (entry.tenancy, network), reserve)
+            raise TooManyRefusals(self._until - now)
 
-    def _key(self, entry: Entry) -> Key:
-        key = (entry.tenancy, self._network(entry.source))
-        known = key in self._singly or key in self._counted
-        return key if known or len(self._singly.keys() | self._counted.keys()) < NETWORKS else ("", ELSEWHERE)
+    def _count(self, entry: Entry, key: Key, reserve: bool) -> None:
+        if key not in self._counted and len(self._counted) >= NETWORKS:
+            key = ("", ELSEWHERE)
+        counts = self._counted.get(key)
+        if counts is None:
+            further = {**entry.detail, "further": f"counted for {WINDOW_S:.0f} s"}
+            self._journal.append(entry._replace(detail=further), reserve)
+            self._counted[key] = Counter()
+            return
+        kind = f"{entry.operation} {entry.code}"
+        counts[kind if kind in counts or len(counts) < KINDS else "other"] += 1
+
+    def _place(self, network: str) -> str:
+        return network if network in self._singly or len(self._singly) < NETWORKS else ELSEWHERE
 
     def _end(self) -> None:
         """The window is over. What could not be written is still there afterwards."""

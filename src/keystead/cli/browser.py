@@ -50,9 +50,9 @@ def on_device(client: Client, profile: Profile, public_key: str, console: Consol
         try:
             return client.post("/auth/logins", body).data
         except CliError as error:
-            if error.code not in ("LoginPending", "SlowDown"):
+            if error.code not in ("LoginPending", "SlowDown", "TooManyRefusals"):
                 raise
-            pause += 5.0 * (error.code == "SlowDown")
+            pause += 5.0 * (error.code != "LoginPending")
         time.sleep(pause)
     raise CliError("nobody has allowed it in time", hint="keystead login --device", exit_code=NOT_SIGNED_IN)
 

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
 from keystead.web.refusals import HttpRefusal
@@ -43,7 +44,7 @@ class Pool:
             refusal.retry_s = min(self._took * (self._waiting + 1) / self._threads, LONGEST_RETRY_S)
             raise refusal
         try:
-            future = self._executor.submit(self._timed, call, *args, **kwargs)
+            future = self._executor.submit(self._timed, partial(call, *args, **kwargs))
         except RuntimeError:  # shutting down
             self._places.release()
             raise self._refusal() from None
@@ -54,10 +55,10 @@ class Pool:
         """Let what has begun end, drop what has not, and wait for that."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def _timed(self, call: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result:
+    def _timed(self, call: Callable[[], Result]) -> Result:
         began = time.monotonic()
         try:
-            return call(*args, **kwargs)
+            return call()
         finally:
             took = time.monotonic() - began
             self._took = took if not self._took else 0.8 * self._took + 0.2 * took
