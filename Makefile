@@ -75,9 +75,10 @@ test: install .demo/.installed .bench-venv/.locked .oidc-venv/.locked .connector
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not bench"
 
 .PHONY: test-faults
-test-faults: install .bench-venv/.locked ## killed at every write (1,200 trials), bad disks, revocation under load
+test-faults: install .bench-venv/.locked ## killed at every write (1,200 trials), bad disks, revocation under load, 1,000 logins
 	KEYSTEAD_FAULT_TRIALS=1200 $(BIN)/pytest -s tests/faults/test_kill_vault.py
 	$(BIN)/pytest tests/faults/test_damaged_state.py tests/live/test_hot_path.py
+	KEYSTEAD_LOGIN_PEOPLE=1000 KEYSTEAD_LOGINS=1000 $(BIN)/pytest -s tests/live/test_many_logins.py
 
 .PHONY: fuzz
 fuzz: .venv/.installed .fuzz/.installed ## fuzz every parser of foreign bytes, FUZZ_SECONDS (60) each

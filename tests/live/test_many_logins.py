@@ -34,7 +34,7 @@ MEMORY_MB = max(512, 4 * (LOGINS + 64))
 pytestmark = [
     pytest.mark.live,
     pytest.mark.slow,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(5400),
     pytest.mark.skipif(login_plugin() is None, reason="the login plugin is not built: make native"),
 ]
 
