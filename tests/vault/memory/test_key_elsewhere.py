@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from tests.fakes.domain import make_region
@@ -104,7 +105,7 @@ def test_a_keeper_counts_the_silence_of_its_key_alone():
         def adopt(self):
             return None
 
-    view = SystemView(None, "", None, (), True, "", "", None)  # type: ignore[arg-type]
+    view = SystemView(SimpleNamespace(id="s"), "", None, (), True, "", "", None)  # type: ignore[arg-type]
     clock = Clock()
     keeper = Keeper(view, "home", Node(), None, None, None, clock)  # type: ignore[arg-type]
     clock.now += 5
