@@ -271,6 +271,10 @@ class Region:
         home = self.data / system.rpartition(".")[2]
         return [found for found in of_directory(home) if Path(os.fsdecode(found.words[0])).name in _MARIADB]
 
+    def no_server_stays(self, system: str) -> None:
+        """A fence ends with a start, which is refused: that server is there for a moment, and then nothing is."""
+        eventually("no server runs", lambda: not self.servers(system), 15)
+
     # REST
 
     def call(

@@ -70,7 +70,7 @@ def test_set_back_while_it_runs(region: Region, system: System, key: str, wall: 
         assert region.get("/auth/whoami")
         region.disable(key)
         region.wait_state(system, "INACCESSIBLE")
-        assert not region.servers(system.id)
+        region.no_server_stays(system.id)
         receipt = region.fence(system)
         assert [step["name"] for step in receipt["steps"]] == STEPS
         assert [step["after_ms"] for step in receipt["steps"]] == sorted(step["after_ms"] for step in receipt["steps"])

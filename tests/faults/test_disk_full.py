@@ -76,7 +76,7 @@ def test_full(region: Region, system: System, key: str) -> None:
         assert region.checksum(system) == before
         region.disable(key)
         eventually("the server is gone", lambda: not server.alive, 10)
-        assert not region.servers(system.id)
+        region.no_server_stays(system.id)
     assert region.wait_state(system, "INACCESSIBLE", 30)["reason"] == "key_disabled"
     receipt = eventually("the receipt", lambda: (found := region.fence(system)) != last and found)
     assert [step["name"] for step in receipt["steps"] if step["name"] != "restart_refused"] == MUST

@@ -51,7 +51,7 @@ def lose_and_regain(
         assert re.search(rf"database system {system.name} is INACCESSIBLE: .*{text}", packet), packet
         with pytest.raises(pymysql.MySQLError, match=rf"INACCESSIBLE.*{text}"):
             region.sql(system, "SELECT 1")
-        assert not region.servers(system.id), "something of it still runs"
+        region.no_server_stays(system.id)
         if told:
             shown = region.wait_state(system, "INACCESSIBLE")
             assert shown["reason"] == reason

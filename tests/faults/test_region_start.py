@@ -112,7 +112,7 @@ def test_yesterdays_state(region: Region, system: System, server: Found, key: st
     put_state(region, yesterday)
     refused_to_start(region, r"the state is an older copy \[StateRolledBack\]\s+hint: .*--accept-rollback")
     assert not server.alive
-    assert not region.servers(system.id)
+    region.no_server_stays(system.id)
     put_state(region, today)
     region.up()
     assert region.wait_state(system, "INACCESSIBLE")["reason"] == "key_disabled"
@@ -125,7 +125,7 @@ def test_yesterdays_state(region: Region, system: System, server: Found, key: st
     shown = region.wait_state(system, "INACCESSIBLE", 30)
     assert shown["reason"] == "unconfirmed"
     assert not shown["confirmed"]
-    assert not region.servers(system.id)
+    region.no_server_stays(system.id)
     region.post(f"/db-systems/{system.id}/actions/confirm")
     assert region.get(f"/keys/{key}")["state"] == "DISABLED", "it may have been disabled since"
     region.enable(key)

@@ -42,11 +42,6 @@ def answer_of(region: Region, path: str) -> Refused:
                 raise
 
 
-def no_server_stays(region: Region, system: System) -> None:
-    """A fence ends with a start, which is refused: that server is there for a moment."""
-    eventually("no server runs", lambda: not region.servers(system.id), 15)
-
-
 def unseal(region: Region) -> None:
     """Its listener is just starting anew: the first tries may find nobody."""
     content = Path(region.key_file).read_text()
@@ -95,7 +90,7 @@ def test_killed_while_it_is_sealed_it_stays_so(region: Region, system: System, n
     before = region.kill(name)
     eventually(f"{name} is back", lambda: region.process(name).pid != before.pid, 15)
     eventually("it is sealed", lambda: sealed(region), 15)
-    no_server_stays(region, system)
+    region.no_server_stays(system.id)
     unseal(region)
     region.wait_state(system, "ACTIVE", 30)
 
@@ -107,6 +102,6 @@ def test_it_is_sealed_over_a_restart(region: Region, system: System) -> None:
     region.down()
     region.start_up()
     eventually("it is sealed", lambda: sealed(region), 40)
-    no_server_stays(region, system)
+    region.no_server_stays(system.id)
     unseal(region)
     region.wait_state(system, "ACTIVE", 40)
