@@ -397,6 +397,12 @@ def test_a_preview_names_who_could_approve(world: World) -> None:
     (own,) = region.vaults.impact(world.people["ada"], world.key.id, "delete").quorums
     assert own.approvers == ("bob", "cy"), "nobody approves what they ask for"
     assert region.vaults.impact(olivia, world.key.id, "delete", 1).quorums == preview.quorums
+    narrow = RuleTerms(("ScheduleKeyVersionDeletion",), world.group, 1)
+    region.iam.create_approval_rule(region.admin, region.tenancy, "versions", narrow)
+    region.snapshot.refresh()
+    by_act = {version: region.vaults.impact(olivia, world.key.id, "delete", version).quorums for version in (None, 1)}
+    assert [each.rule for each in by_act[1]] == ["two", "versions"], "of one version it is another operation"
+    assert by_act[None] == preview.quorums
     for act in ("disable", "rotate"):
         assert region.vaults.impact(olivia, world.key.id, act).quorums == ()  # type: ignore[arg-type]
     region.iam.update_user(region.admin, world.people["bob"].principal.id, "BLOCKED")

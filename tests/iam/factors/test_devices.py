@@ -48,6 +48,45 @@ def test_a_forgotten_device_is_as_any_other(region: DomainRegion) -> None:
     assert sign_in(region, RIGHT, device) not in ("", device), "it is given a new one"
 
 
+def test_one_is_forgotten_and_the_others_stay(region: DomainRegion) -> None:
+    first, me = sign_in(region, RIGHT, ""), region.admin.principal.id
+    region.clock.advance(60)
+    second = sign_in(region, RIGHT, "")
+    newest, oldest = region.iam.list_devices(region.admin, me)
+    region.iam.forget_device(region.admin, me, oldest.id)
+    assert region.iam.list_devices(region.admin, me) == [newest]
+    assert sign_in(region, RIGHT, second) == "", "it is known as before"
+    assert sign_in(region, RIGHT, first) not in ("", first)
+    with pytest.raises(Refusal) as caught:
+        region.iam.forget_device(region.admin, me, oldest.id)
+    assert caught.value.code == "NotFound"
+
+
+def test_another_users_devices_take_a_permission_each_and_are_not_ones_own(region: DomainRegion) -> None:
+    sign_in(region, RIGHT, "")
+    admin = region.admin.principal.id
+    [device] = region.iam.list_devices(region.admin, admin)
+    ann = region.user("ann", "Helpers")
+    assert region.iam.list_devices(ann, ann.principal.id) == [], "her own, which takes no permission"
+    with pytest.raises(Refusal) as caught:
+        region.iam.forget_device(ann, ann.principal.id, device.id)
+    assert caught.value.code == "NotFound", "not hers"
+    for act in (region.iam.list_devices, lambda who, user: region.iam.forget_device(who, user, device.id)):
+        with pytest.raises(Refusal) as caught:
+            act(ann, admin)
+        assert caught.value.recorded
+    region.allow("Allow group Helpers to read users in tenancy")
+    assert region.iam.list_devices(ann, admin) == [device]
+    with pytest.raises(Refusal) as caught:
+        region.iam.forget_device(ann, admin, device.id)
+    assert "USER_UPDATE" in caught.value.message
+    region.allow("Allow group Helpers to use users in tenancy")
+    region.iam.forget_device(ann, admin, device.id)
+    assert region.iam.list_devices(region.admin, admin) == []
+    told = [each for each in region.entries() if each.operation == "ForgetDevice" and each.outcome == "allowed"]
+    assert [(each.resource_id, each.detail["device_id"]) for each in told] == [(admin, device.id)]
+
+
 def test_what_is_not_a_device_cannot_be_forgotten(region: DomainRegion) -> None:
     """Networks and hours are remembered beside them."""
     sign_in(region, RIGHT, "")
