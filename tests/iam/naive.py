@@ -95,10 +95,10 @@ def admits(world: World, policies: list[PolicySource], question: Question) -> bo
 def _any(world: World, policies: list[PolicySource], question: Question, effect: str, *, denies: bool) -> bool:
     for policy in policies:
         trees = [parse(statement) for statement in policy.statements]
-        defined: dict[tuple[str, str], str] = {}
+        defined: dict[tuple[str, str, str], str] = {}
         for tree in trees:
             if isinstance(tree, Definition):
-                defined.setdefault((tree.kind, tree.name.name.lower()), tree.id)
+                defined.setdefault((tree.kind, tree.name.domain.lower(), tree.name.name.lower()), tree.id)
         for tree in trees:
             if not isinstance(tree, Rule) or tree.effect != effect or tree.denies is not denies:
                 continue
@@ -111,7 +111,7 @@ class _Statement:
     """One statement and one request."""
 
     def __init__(
-        self, world: World, attached: str, defined: dict[tuple[str, str], str], rule: Rule, question: Question
+        self, world: World, attached: str, defined: dict[tuple[str, str, str], str], rule: Rule, question: Question
     ) -> None:
         self.world = world
         self.attached = attached
@@ -145,14 +145,15 @@ class _Statement:
         if subject.kind == "any-group":
             return len(question.group_ids) > 0
         if subject.kind == "service":
-            names = {one.name.lower() for one in subject.who if not isinstance(one, ById)}
+            own = [one for one in subject.who if not isinstance(one, ById) and one.domain.lower() in ("", "default")]
+            names = {one.name.lower() for one in own}
             return question.principal_type == "service" and question.principal_name.lower() in names
         ids = set()
         for one in subject.who:
             if isinstance(one, ById):
                 ids.add(one.id)
             elif self.rule.effect == "admit":
-                ids.add(self.defined.get((subject.kind, one.name.lower())))
+                ids.add(self.defined.get((subject.kind, one.domain.lower(), one.name.lower())))
             elif one.domain.lower() in ("", "default"):
                 named = self.world.group if subject.kind == "group" else self.world.dynamic_group
                 ids.add(named(one.name))
@@ -161,7 +162,7 @@ class _Statement:
     def is_origin(self) -> bool:
         match self.rule.origin:
             case OtherTenancy(name):
-                return self.defined.get(("tenancy", name.name.lower())) == self.question.tenancy
+                return self.defined.get(("tenancy", name.domain.lower(), name.name.lower())) == self.question.tenancy
             case _:
                 return True
 
@@ -180,7 +181,10 @@ class _Statement:
                 where = self.at_home(place)
                 return where is not None and where in path and self.attached in path[: path.index(where) + 1]
             case OtherTenancy(name):
-                return effect != "allow" and self.defined.get(("tenancy", name.name.lower())) == path[0]
+                return (
+                    effect != "allow"
+                    and self.defined.get(("tenancy", name.domain.lower(), name.name.lower())) == path[0]
+                )
             case AnyTenancy():
                 if path[0] != home:
                     return effect != "allow"
@@ -194,8 +198,8 @@ class _Statement:
                 return id_
             case Compartment(names):
                 assert isinstance(names, tuple)
-                found = self.world.compartment(self.attached, names)
-                return found or (self.defined.get(("compartment", names[0].lower())) if len(names) == 1 else None)
+                said = self.defined.get(("compartment", "", names[0].lower())) if len(names) == 1 else None
+                return said or self.world.compartment(self.attached, names)
 
     def is_with(self, action: Associate) -> bool:
         """What the key is for: of the right kind, in the right place; not knowing it is no excuse from a denial."""
@@ -210,7 +214,7 @@ class _Statement:
             case AnyTenancy():
                 return True
             case OtherTenancy(name):
-                wanted = [self.defined.get(("tenancy", name.name.lower()))]
+                wanted = [self.defined.get(("tenancy", name.domain.lower(), name.name.lower()))]
             case place:
                 wanted = [self.at_home(place), self.attached]
         if None in wanted:

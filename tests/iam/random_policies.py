@@ -52,6 +52,7 @@ FAR = World("far", {"f1": ("far", "Prod"), "f11": ("f1", "Keys")}, {"Admins": "g
 DEFINITIONS = (
     "Define tenancy Home as root",
     "Define tenancy Far as far",
+    "Define group Other/Dba as g1",
     "Define group Dba as g2",
     "Define dynamic-group Apps as g4",
     "Define compartment In as c11",

@@ -195,3 +195,42 @@ def test_dynamic_groups_by_name() -> None:
     statement = "Allow dynamic-group Apps to use keys in tenancy"
     assert at_home(statement, question=asked(groups=frozenset({"g4"}))).allowed
     assert not at_home(statement, question=asked(groups=frozenset({"g2"}))).allowed
+
+
+def test_a_name_in_one_domain_is_not_that_name_in_another() -> None:
+    defined = ("Define group Theirs/Dba as g7", "Define group Ours/Dba as g2", "Define tenancy Home as home")
+    admitted = "Admit group {} of tenancy Home to use keys in compartment Keys"
+    question = asked(path=("away", "akeys"))
+    for name, expected in (("Ours/Dba", True), ("Theirs/Dba", False), ("Dba", False)):
+        theirs = compile_policies([PolicySource("q", "away", (*defined, admitted.format(name)))], AWAY)
+        assert theirs.admits(question).allowed == expected, name
+    service = Question("s", "service", "backup", frozenset(), "KEY_DECRYPT", ("home", "keys"), {}.get)
+    for name, expected in (("backup", True), ("default/Backup", True), ("other/backup", False)):
+        assert at_home(f"Allow service {name} to use keys in tenancy", question=service).allowed == expected, name
+
+
+def test_what_is_defined_stays_what_is_meant_whoever_makes_something_of_that_name() -> None:
+    """Or whoever may make compartments would lift denials."""
+    denied = ("Define compartment Vital as keys", OPEN, "Deny any-user to use keys in compartment Vital")
+    for made in ({}, {"decoy": ("home", "Vital")}):
+        world = World("home", {"keys": ("home", "Keys"), **made}, {})
+        assert not compile_policies([PolicySource("p", "home", denied)], world).decide(asked()).allowed
+
+
+@pytest.mark.parametrize(
+    "name", ["Соntractors", "Contraсtors", "Contractors\u200b", "\u212aeys", "ﬁnance", "x/Сontractors"]
+)
+@pytest.mark.parametrize(
+    "statement",
+    ["Deny group {} to use keys in tenancy", "Deny dynamic-group {} to use keys in tenancy",
+     "Deny any-user to use keys in compartment Prod:{}", "Allow service backup, {} to use keys in tenancy",
+     "Allow any-user to associate keys in tenancy with volumes in compartment {}"],
+)  # fmt: skip
+def test_a_name_that_merely_looks_like_one_is_refused(name: str, statement: str) -> None:
+    if "compartment" in statement and "/" in name:
+        name = name.partition("/")[2]
+    quoted = "/".join(f"'{part}'" for part in name.split("/"))
+    with pytest.raises(Refusal) as caught:
+        check_statements((statement.format(quoted),))
+    assert caught.value.code == "InvalidStatement" and "nothing can be called" in caught.value.message
+    check_statements((statement.format("Contractors"),))

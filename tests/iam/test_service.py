@@ -193,9 +193,24 @@ def test_the_name_of_what_was_deleted_is_free_again(region: DomainRegion, kind: 
 def test_two_compartments_may_hold_the_same_names(region: DomainRegion) -> None:
     one = region.iam.create_compartment(region.admin, region.tenancy, "one")
     region.snapshot.refresh()
-    region.iam.create_compartment(region.admin, one.id, "one")
+    two = region.iam.create_compartment(region.admin, one.id, "two")
+    region.snapshot.refresh()
+    region.iam.create_compartment(region.admin, two.id, "one")
     region.vaults.create_vault(region.admin, one.id, "v")
     region.vaults.create_vault(region.admin, region.tenancy, "v")
+
+
+def test_nobody_moves_what_a_denial_means_by_making_a_compartment(region: DomainRegion) -> None:
+    """A policy attached to a compartment may call it by its name, which a child of that name would take over."""
+    one = region.iam.create_compartment(region.admin, region.tenancy, "One")
+    region.snapshot.refresh()
+    for name in ("One", "oNE"):
+        refusal = unchanged(region, lambda name=name: region.iam.create_compartment(region.admin, one.id, name))  # type: ignore[misc]
+        assert refusal.code == "InvalidName"
+    nobody = region.user("nobody")
+    region.snapshot.refresh()
+    told = [refused(lambda name=name: region.iam.create_compartment(nobody, one.id, name)) for name in ("One", "x")]  # type: ignore[misc]
+    assert told[0].code == told[1].code == "NotFound", "who may make none is not told what it is called"
 
 
 def test_two_tenancies_may_use_the_same_names(region: DomainRegion) -> None:

@@ -106,6 +106,12 @@ class Iam(
         made = replace(made, id=new, path=(*above.path, new))
         target = Target("compartments", new, name, above.tenancy, above.path)
         entry = self._guard.permit_change(caller, "COMPARTMENT_CREATE", target, "CreateCompartment")
+        if name.casefold() == above.name.casefold():  # a policy attached to `above` calls it so
+            raise Refusal(
+                "InvalidName",
+                f"a compartment in {above.name!r} cannot be called {name!r} too",
+                hint="policies attached there mean the outer one by that name; choose another",
+            )
         with self._store.write(entry) as tx:
             if tx.iam.compartments(above.tenancy, above.id, PageRequest(1), name):
                 raise taken("compartment", name)

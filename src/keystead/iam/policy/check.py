@@ -1,12 +1,15 @@
 """What is looked at before statements are stored: that they can be read, reach no further than they may, and mean
-something by the names of other tenancies.
+something by the names of other tenancies; that no name in them merely looks like one.
 """
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 from keystead.core.errors import Refusal
 from keystead.iam.policy.model import (
     Associate,
+    ById,
+    Compartment,
     Definition,
     HomeTenancy,
     Name,
@@ -43,6 +46,7 @@ def check_statements(statements: Sequence[str], *, at_root: bool = True) -> tupl
             _check_reach(tree, before)
         if isinstance(tree, Rule):
             _check_names(tree, defined, before)
+            _check_letters(tree, before)
     return tuple(trees)
 
 
@@ -87,6 +91,25 @@ def _check_names(rule: Rule, defined: set[tuple[str, tuple[str, str]]], before: 
                 "NotDefined",
                 f"{before}no define statement of this policy says which {kind} {name.name!r} is",
                 hint=f"add: Define {kind} {name.name} as <id>",
+            )
+
+
+def _check_letters(rule: Rule, before: str) -> None:
+    """Whatever is named here has a name in ASCII: letters that look alike would make a statement mean nobody, which
+    nobody sees; least of all of one that denies.
+    """
+    words = [word for one in rule.subject.who if isinstance(one, Name) for word in (one.domain, one.name)]
+    for place in _places(rule):
+        if isinstance(place, Compartment) and not isinstance(place.at, ById):
+            words += place.at
+    for word in words:
+        strange = next((letter for letter in word if not letter.isascii()), None)
+        if strange is not None:
+            called = unicodedata.name(strange, "no letter of ASCII")
+            raise Refusal(
+                "InvalidStatement",
+                f"{before}nothing can be called {word!r}: {strange!r} is {called}",
+                hint="names have letters, digits and . _ @ + - of ASCII",
             )
 
 

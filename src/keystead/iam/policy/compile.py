@@ -16,7 +16,7 @@ lies below, whatever its statements say.
 Invariant: a `PolicySet` never changes. What a decision costs does not depend on how many statements there are (index).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,7 +26,7 @@ from keystead.iam.policy.index import DenyShelf, Found, Index, service_key
 from keystead.iam.policy.model import Definition, Effect, Rule
 from keystead.iam.policy.parse import parse
 from keystead.iam.policy.question import Consideration, Decision, Question, StatementRef
-from keystead.iam.policy.resolve import ANYWHERE, Meaning, Names, meaning_of
+from keystead.iam.policy.resolve import ANYWHERE, Defined, Meaning, Names, defined_as, meaning_of
 from keystead.iam.policy.variables import tag_named
 
 __all__ = ["Names", "PolicySet", "PolicySource", "compile_policies", "decide_across"]
@@ -168,8 +168,8 @@ def compile_policies(policies: Iterable[PolicySource], names: Names) -> PolicySe
     made = PolicySet(names.tenancy)
     for policy in policies:
         trees = [parse(written) for written in policy.statements]
-        defined: dict[tuple[str, str], str] = {
-            (tree.kind, tree.name.name.casefold()): tree.id.lower()
+        defined: dict[tuple[str, str, str], str] = {
+            defined_as(tree.kind, tree.name): tree.id.lower()
             for tree in reversed(trees)
             if isinstance(tree, Definition)
         }
@@ -196,7 +196,7 @@ def _compile(
     rule: Rule,
     attached: str,
     names: Names,
-    defined: Mapping[tuple[str, str], str],
+    defined: Defined,
     notes: list[str],
 ) -> _Compiled:
     meaning = meaning_of(rule, attached, names, defined)

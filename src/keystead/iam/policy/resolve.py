@@ -39,7 +39,13 @@ ANYWHERE = "*"
 _OWN_DOMAINS = frozenset({"", "default"})
 _KEYS = frozenset({"keys", "key-delegate", "key-family", "all-resources"})
 
-Defined = Mapping[tuple[str, str], str]
+Defined = Mapping[tuple[str, str, str], str]
+"""What define statements say: kind, domain and name (`defined_as`) -> id."""
+
+
+def defined_as(kind: str, name: Name) -> tuple[str, str, str]:
+    """Under what a define statement is found; a name in one domain is not that name in another."""
+    return kind, name.domain.casefold(), name.name.casefold()
 
 
 class Names(Protocol):
@@ -103,7 +109,7 @@ class _Resolver:
                 yield f"{subject.kind} "
             case "service":
                 for one in subject.who:
-                    if isinstance(one, Name):
+                    if isinstance(one, Name) and one.domain.casefold() in _OWN_DOMAINS:
                         yield f"service {one.name.casefold()}"
             case "group" | "dynamic-group":
                 for one in subject.who:
@@ -115,7 +121,7 @@ class _Resolver:
 
     def _group(self, subject: Subject, name: Name) -> str | None:
         if self._rule.effect == "admit":  # theirs, not ours
-            return self._defined.get((subject.kind, name.name.casefold()))
+            return self._defined.get(defined_as(subject.kind, name))
         if name.domain.casefold() not in _OWN_DOMAINS:
             return None
         return self._names.group(name.name) if subject.kind == "group" else self._names.dynamic_group(name.name)
@@ -139,7 +145,7 @@ class _Resolver:
                 if found is not None and (effect != "endorse" or associating):
                     yield found, self._attached
             case OtherTenancy(name):
-                other = self._defined.get(("tenancy", name.name.casefold()))
+                other = self._defined.get(defined_as("tenancy", name))
                 if other is not None and abroad:
                     yield other, self._attached if other == home else other
             case AnyTenancy():
@@ -155,10 +161,9 @@ class _Resolver:
             return self._names.tenancy
         if isinstance(place.at, ById):
             return place.at.id.lower()
-        found = self._names.compartment(self._attached, place.at)
-        if found is None and len(place.at) == 1:
-            return self._defined.get(("compartment", place.at[0].casefold()))
-        return found
+        # First what the policy itself says: whoever makes a compartment of that name does not change what is meant.
+        defined = self._defined.get(defined_as("compartment", Name(place.at[0]))) if len(place.at) == 1 else None
+        return defined or self._names.compartment(self._attached, place.at)
 
     def _with(self, place: Place) -> str | None:
         """Where the thing lies that a key is associated with; None when there is no such place."""
@@ -166,7 +171,7 @@ class _Resolver:
             case HomeTenancy() | Compartment():
                 return self._at_home(place)
             case OtherTenancy(name):
-                return self._defined.get(("tenancy", name.name.casefold()))
+                return self._defined.get(defined_as("tenancy", name))
             case AnyTenancy():
                 return ANYWHERE
             case _:
@@ -179,7 +184,7 @@ class _Resolver:
             case AnyTenancy():
                 return ANYWHERE
             case OtherTenancy(name):
-                return self._defined.get(("tenancy", name.name.casefold()), "")
+                return self._defined.get(defined_as("tenancy", name), "")
 
     def condition(self) -> Condition | None:
         action, written = self._rule.action, self._rule.condition
