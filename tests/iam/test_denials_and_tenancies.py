@@ -9,6 +9,7 @@ from keystead.core.errors import Refusal
 from keystead.iam.policy.check import check_statements, policy_types
 from keystead.iam.policy.compile import PolicySource, compile_policies, decide_across
 from keystead.iam.policy.question import Decision, Question
+from keystead.iam.policy.variables import VALUES
 
 HOME = World("home", {"keys": ("home", "Keys"), "db": ("home", "Db")}, {"Admins": "g1", "Dba": "g2"}, {"Apps": "g4"})
 AWAY = World("away", {"akeys": ("away", "Keys")}, {"Admins": "g9"})
@@ -234,3 +235,30 @@ def test_a_name_that_merely_looks_like_one_is_refused(name: str, statement: str)
         check_statements((statement.format(quoted),))
     assert caught.value.code == "InvalidStatement" and "nothing can be called" in caught.value.message
     check_statements((statement.format("Contractors"),))
+
+
+@pytest.mark.parametrize(
+    ("condition", "never"),
+    [
+        ("request.utc-timestamp.day-of-month = '{}'", ("01", "0", "32", "1st")),
+        ("request.utc-timestamp.month-of-year != '{}'", ("01", "13", "may")),
+        ("any {{target.key.id = 'k', request.utc-timestamp.day-of-week in ('monday', '{}')}}", ("mon", "0", "")),
+        ("request.user.mfaTotpVerified = '{}'", ("yes", "1", "no")),
+        ("request.risk.level not in ('{}')", ("severe", "none")),
+        ("target.policy.type = '{}'", ("admit",)),
+    ],
+)
+def test_what_a_variable_never_is_is_refused(condition: str, never: tuple[str, ...]) -> None:
+    """A denial that never holds would deny nothing, and look as if it did."""
+    statement = "Deny group Dba to use keys in tenancy where " + condition
+    for written in never:
+        with pytest.raises(Refusal) as caught:
+            check_statements((statement.format(written),))
+        assert "is never" in caught.value.message and caught.value.hint
+
+
+def test_every_value_of_a_variable_is_taken() -> None:
+    for variable, values in VALUES.items():
+        for value in values:
+            check_statements((f"Deny group Dba to use keys in tenancy where {variable} = '{value.upper()}'",))
+        check_statements((f"Allow group Dba to use keys in tenancy where {variable} = /*/",))

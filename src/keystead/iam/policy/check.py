@@ -1,5 +1,6 @@
 """What is looked at before statements are stored: that they can be read, reach no further than they may, and mean
-something by the names of other tenancies; that no name in them merely looks like one.
+something by the names of other tenancies; that no name in them merely looks like one, and no
+comparison is with what a variable never is.
 """
 
 import unicodedata
@@ -7,18 +8,24 @@ from collections.abc import Iterator, Sequence
 
 from keystead.core.errors import Refusal
 from keystead.iam.policy.model import (
+    Among,
     Associate,
     ById,
     Compartment,
+    Condition,
     Definition,
+    Equal,
+    Group,
     HomeTenancy,
     Name,
     OtherTenancy,
     Place,
     Rule,
     Statement,
+    Text,
 )
 from keystead.iam.policy.parse import StatementError, parse
+from keystead.iam.policy.variables import VALUES
 
 
 def check_statements(statements: Sequence[str], *, at_root: bool = True) -> tuple[Statement, ...]:
@@ -47,6 +54,8 @@ def check_statements(statements: Sequence[str], *, at_root: bool = True) -> tupl
         if isinstance(tree, Rule):
             _check_names(tree, defined, before)
             _check_letters(tree, before)
+            if tree.condition is not None:
+                _check_values(tree.condition, before)
     return tuple(trees)
 
 
@@ -111,6 +120,27 @@ def _check_letters(rule: Rule, before: str) -> None:
                 f"{before}nothing can be called {word!r}: {strange!r} is {called}",
                 hint="names have letters, digits and . _ @ + - of ASCII",
             )
+
+
+def _check_values(condition: Condition, before: str) -> None:
+    """A variable of a few values is compared with one of those: `= '01'` would never be the first of a month."""
+    match condition:
+        case Group(_, parts):
+            for part in parts:
+                _check_values(part, before)
+        case Equal(variable, Text(written)):
+            _check_value(variable, written, before)
+        case Among(variable, values):
+            for value in values:
+                if isinstance(value, Text):
+                    _check_value(variable, value.text, before)
+
+
+def _check_value(variable: str, written: str, before: str) -> None:
+    possible = VALUES.get(variable)
+    if possible is not None and written.casefold() not in possible:
+        few = ", ".join(possible) if len(possible) < 8 else f"{possible[0]} to {possible[-1]}"
+        raise Refusal("InvalidStatement", f"{before}{variable} is never {written[:40]!r}", hint=f"it is {few}")
 
 
 def _places(rule: Rule) -> Iterator[Place]:

@@ -10,7 +10,7 @@ decision that read nothing else may be remembered for as long (law 9).
 import difflib
 from collections.abc import Mapping
 
-from keystead.iam.policy.moments import TIMESTAMP, TIMESTAMP_PARTS
+from keystead.iam.policy.moments import DAYS, TIMESTAMP, TIMESTAMP_PARTS
 
 VARIABLES: Mapping[str, str] = {
     "request.user.id": "id of the user who asks",
@@ -53,6 +53,19 @@ VARIABLES: Mapping[str, str] = {
     "target.dynamicgroup.name": "its name",
     "target.secret.id": "the secret ¹",
     "target.secret.name": "its name ¹",
+}
+_YES_NO = ("true", "false")
+# Variables that have one of a few values: compared with anything else, a statement would never hold.
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "request.user.mfatotpverified": _YES_NO,
+    "request.token.bound": _YES_NO,
+    "request.includeplaintextkey": _YES_NO,
+    "target.group.member": _YES_NO,
+    "request.risk.level": ("low", "medium", "high"),
+    "target.policy.type": ("allow", "deny"),
+    f"{TIMESTAMP}.day-of-week": DAYS,
+    f"{TIMESTAMP}.day-of-month": tuple(str(day) for day in range(1, 32)),
+    f"{TIMESTAMP}.month-of-year": tuple(str(month) for month in range(1, 13)),
 }
 # Variables whose last part is chosen by whoever tags: <prefix><namespace>.<key>.
 TAGS: Mapping[str, str] = {
