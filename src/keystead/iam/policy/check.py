@@ -134,6 +134,8 @@ def _check_values(condition: Condition, before: str) -> None:
             for value in values:
                 if isinstance(value, Text):
                     _check_value(variable, value.text, before)
+        case _:
+            pass  # moments are checked when they are read, patterns and other variables are what they are
 
 
 def _check_value(variable: str, written: str, before: str) -> None:
