@@ -232,6 +232,8 @@ db delete s -y
 user delete ada -y
 audit list --principal olivia --action KEY_ROTATE --resource k --outcome allowed --since 1h --until 2099-01-01T00:00:00Z
 audit verify
+token-key rotate
+token-key rotate --at-once -y
 seal status
 seal now -y
 unseal --stdin --reset

@@ -28,7 +28,6 @@ from keystead.core.errors import Fault
 from keystead.core.ids import CompartmentId, MachineId, PolicyId, TenancyId, UserId, new_id
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
-from keystead.crypto.sign import SigningKey
 from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.desk import HostDesk
 from keystead.databases.logins.desk import LoginDesk
@@ -46,6 +45,7 @@ from keystead.iam.service import Iam
 from keystead.iam.sessions.service import StoreBook
 from keystead.iam.tokens import Tokens
 from keystead.jobs.service import Jobs
+from keystead.server.token_keys import TokenKeys
 from keystead.vault.memory.keyring import Keyring
 from keystead.vault.memory.snapshot import Snapshot
 from keystead.vault.service import Vaults
@@ -208,7 +208,8 @@ def open_region(
     guard = Guard(directory_, snapshot.refresh, log, clock, REGION)
     guard.gated_by(ApprovalGate(directory_, store, log, clock, REGION))
     snapshot.refresh()
-    tokens = Tokens(JoseCodec(SigningKey(bytes(32))), directory_, snapshot.refresh, clock, REGION, StoreBook(store))
+    keys = TokenKeys(store, Secret(bytes(32)), clock, REGION, SqliteFreshness(path).generation)
+    tokens = Tokens(JoseCodec(keys), directory_, snapshot.refresh, clock, REGION, StoreBook(store))
     iam = Iam(guard, directory_, store, tokens, PlainHasher(), log, clock, REGION, proofs())
     federation = Federation(
         guard, directory_, store, iam, PlainHasher(), clock, REGION, FakeProvider(clock), Secret(bytes(32)),

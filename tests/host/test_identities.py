@@ -196,6 +196,20 @@ def test_after_a_revocation_another_is_there_at_once(stage: Stage, identities: I
     enter(stage)
 
 
+def test_when_every_token_is_voided_another_is_there_at_once(stage: Stage, identities: Identities) -> None:
+    stage.run()
+    stage.reconcile()
+    identities.tend()
+    first = offered(stage)
+    stage.region.iam.rotate_token_keys(stage.region.admin, at_once=True)
+    assert refused(lambda: enter(stage)).code == "NotAuthenticated"
+    stage.region.clock.advance(0.001)
+    stage.reconcile()
+    identities.tend()
+    assert offered(stage) != first
+    enter(stage)
+
+
 def test_a_no_takes_away_what_is_there_and_is_asked_again_later(stage: Stage, identities: Identities) -> None:
     stage.run()
     identities.tend()

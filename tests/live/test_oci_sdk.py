@@ -27,8 +27,6 @@ pytestmark = [
 SERVED = """
 import asyncio, datetime, json, os, pathlib, socket, uvloop
 from cryptography.hazmat.primitives import serialization as how
-from keystead.core.secret import Secret
-from keystead.server.token_keys import RegionRsa
 from keystead.web.app import make_app
 from keystead.web.listener import Listener
 from keystead.web.pipeline import Limits
@@ -37,7 +35,6 @@ from tests.web.region import open_region
 
 state = pathlib.Path(os.environ["STATE"])
 region = open_region(state)
-region.codec._rsa = RegionRsa(region.store, Secret(bytes(32)), region.clock, "home")
 region.clock.advance((datetime.datetime.now(datetime.UTC) - region.clock.now()).total_seconds())
 iam, caller = region.services.iam, region.caller_again()
 host = iam.authenticate(region.host_token(), "here", "r")

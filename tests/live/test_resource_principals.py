@@ -120,6 +120,30 @@ def test_a_revoked_token_is_replaced_and_the_workload_goes_on(region: LoginRegio
     assert (files / "private.pem").read_bytes() == key
 
 
+def test_new_keys_that_sign_void_what_was_issued_and_everybody_goes_on(region: LoginRegion) -> None:
+    files = files_of(region)
+    wait_for((files / "environment").exists, 20)
+    before, old = region.token, published(region)
+    done = region.call("POST", "/auth/token-keys/actions/rotate", {})
+    assert published(region) == old | set(done["kids"])
+    region.token = region.place.sign_in()
+    for token in (before, region.token):
+        assert region.call("GET", "/auth/whoami", token=token)["type"] == "user"
+    assert workload(region, uid_of(region))["whoami"]["id"] == region.system["id"]
+    own = (files / "rpst").read_text()
+    done = region.call("POST", "/auth/token-keys/actions/rotate", {"at_once": True})
+    with pytest.raises(AssertionError, match="401"):
+        region.call("GET", "/auth/whoami")
+    region.token = region.place.sign_in()
+    assert published(region) == set(done["kids"])
+    wait_for(lambda: (files / "rpst").read_text() != own, 20)
+    assert workload(region, uid_of(region))["whoami"]["id"] == region.system["id"]
+
+
+def published(region: LoginRegion) -> set[str]:
+    return {key["kid"] for key in region.call("GET", "/auth/jwks")["keys"]}
+
+
 def test_a_removed_identity_takes_it_away_and_a_restored_one_brings_it_back(region: LoginRegion) -> None:
     files = files_of(region)
     wait_for((files / "rpst").exists, 20)

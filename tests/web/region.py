@@ -57,6 +57,7 @@ from keystead.iam.service import Iam
 from keystead.iam.sessions.service import StoreBook
 from keystead.iam.tokens import Tokens, machine_claims
 from keystead.jobs.service import Jobs
+from keystead.server.token_keys import TokenKeys
 from keystead.vault.memory.keyring import Keyring
 from keystead.vault.memory.snapshot import Snapshot
 from keystead.vault.service import Vaults
@@ -181,7 +182,7 @@ def open_region(directory: Path) -> Region:
     snapshot = Snapshot(directory_, Keyring(Secret(bytes(32)), directory_, REGION), freshness)
     guard = Guard(directory_, snapshot.refresh, log, clock, REGION)
     guard.gated_by(ApprovalGate(directory_, store, log, clock, REGION))
-    codec = JoseCodec(SigningKey.generate())
+    codec = JoseCodec(TokenKeys(store, Secret(secrets.token_bytes(32)), clock, REGION, freshness.generation))
     tokens = Tokens(codec, directory_, snapshot.refresh, clock, REGION, StoreBook(store))
     files = MemoryBackups()
     vaults = Vaults(

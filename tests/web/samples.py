@@ -70,6 +70,7 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
         "UpdateDynamicGroup": {"matching_rule": "ANY {resource.type = 'mysqldbsystem'}"},
         "CreateNetworkSource": {"name": "new", "networks": ["192.0.2.0/24"]},
         "UpdateNetworkSource": {"networks": ["2001:db8::/32"]},
+        "RotateTokenKeys": {"at_once": False},
         "CreateTenancy": {"name": "initech", "admin": "ada"},
         "CreateApprovalRule": {"compartment_id": ids["ruled_id"]}
         | {"name": "new", "operations": ["CreateUser"], "group_id": ids["approvers_id"], "needed": 1},

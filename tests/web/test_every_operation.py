@@ -161,7 +161,7 @@ ORDER = [
     "CreatePolicy", "UpdatePolicy", "DeletePolicy", "DeleteGroup",
     "UnlinkFederatedUser", "DeleteIdentityProvider", "DeleteUser",
     "CreateDynamicGroup", "UpdateDynamicGroup", "DeleteDynamicGroup", "CreateNetworkSource", "UpdateNetworkSource",
-    "DeleteNetworkSource", "CreateTenancy",
+    "DeleteNetworkSource", "RotateTokenKeys", "CreateTenancy",
     "CreateVault", "CreateKey", "RotateKey", "Encrypt", "Decrypt", "Wrap", "Unwrap", "Rewrap", "GenerateDataKey",
     "Sign", "Verify", "EncryptBatch", "DecryptBatch", "WrapBatch", "UnwrapBatch", "RewrapBatch", "SignBatch",
     "VerifyBatch", "GenerateRandom", "CreateWrappingKey", "CreateVersionWrappingKey", "ImportKey", "ImportKeyVersion",

@@ -213,7 +213,7 @@ def _public(world: World) -> bytes:
 
 
 def _region_key(world: World) -> str:
-    found = world.region.codec._key.as_dict(private=False)["x"]
+    found = world.region.codec.public_keys()[0]["x"]
     return base64.urlsafe_b64decode(found + "=").hex()
 
 

@@ -29,6 +29,7 @@ from keystead.cli import (
     sessions,
     state,
     tenancies,
+    token_keys,
 )
 from keystead.cli.exits import MEANINGS
 from keystead.cli.session import Session
@@ -63,6 +64,7 @@ groups = {
     "state": state.state,
     "seal": seal.seal,
     "session": sessions.sessions,
+    "token-key": token_keys.token_keys,
 }
 
 

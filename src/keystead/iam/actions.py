@@ -207,7 +207,7 @@ TYPES: tuple[ResourceType, ...] = (
         m="IDENTITY_PROVIDER_UPDATE IDENTITY_PROVIDER_CREATE IDENTITY_PROVIDER_DELETE",
     ),
     _type("audit-events", "the audit trail", r="AUDIT_EVENT_READ"),
-    _type("state", "the region's own state", i="STATE_INSPECT", m="STATE_BACKUP STATE_SEAL"),
+    _type("state", "the region's own state", i="STATE_INSPECT", m="STATE_BACKUP STATE_SEAL STATE_ROTATE_TOKEN_KEYS"),
     _type("machines", "machines that may run database systems", i="MACHINE_INSPECT", m="MACHINE_CREATE MACHINE_DELETE"),
     _foreign(
         "secrets",

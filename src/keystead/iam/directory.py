@@ -201,6 +201,10 @@ class Directory:
         before = self._revoked.get(subject)
         return before is not None and issued_at <= before
 
+    def resources(self) -> list[Principal]:
+        """Every resource that has an identity, of all tenancies."""
+        return [found for found in list(self._principals.values()) if found.type not in ("user", "service")]
+
     def void_until(self, subject: str) -> datetime | None:
         """Tokens issued to this subject up to then hold no more."""
         return self._revoked.get(subject)

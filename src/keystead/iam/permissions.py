@@ -135,6 +135,7 @@ Permission = Literal[
     "STATE_INSPECT",
     "STATE_BACKUP",
     "STATE_SEAL",
+    "STATE_ROTATE_TOKEN_KEYS",
     "MACHINE_INSPECT",
     "MACHINE_CREATE",
     "MACHINE_DELETE",

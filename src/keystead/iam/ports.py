@@ -25,7 +25,7 @@ from keystead.iam.model import (
     User,
     UserState,
 )
-from keystead.iam.sessions.model import ApiKey
+from keystead.iam.sessions.model import ApiKey, TokenKey
 from keystead.iam.sessions.ports import SessionRows
 
 
@@ -197,6 +197,18 @@ class TokenCodec(Protocol):
 
     def public_keys(self) -> Sequence[Mapping[str, str]]:
         """The JWK set by which others verify the region's tokens."""
+        ...
+
+    def epoch(self, generation: int) -> int:
+        """Another number whenever a key has ceased to verify, as of this generation. Raises: Unavailable."""
+        ...
+
+    def new_keys(self, now: datetime) -> Sequence[TokenKey]:
+        """Keys that nothing is signed with yet, one for each algorithm."""
+        ...
+
+    def rotate(self, rows: SessionRows, made: Sequence[TokenKey], retired_at: datetime) -> None:
+        """Have these sign from the transaction on; those of before verify until a token's life after `retired_at`."""
         ...
 
     def verify(self, token: str, public_key_of: "MachineKeys") -> Mapping[str, object]:

@@ -38,6 +38,7 @@ from keystead.iam.sessions.logins import Logins
 from keystead.iam.sessions.model import FOR_EVER
 from keystead.iam.sessions.resources import ResourceSessions
 from keystead.iam.sessions.service import Sessions
+from keystead.iam.sessions.signing import SigningActs
 from keystead.iam.tags import TagActs
 from keystead.iam.tenancies import TenancyActs
 from keystead.iam.tokens import Proof
@@ -60,6 +61,7 @@ class Iam(
     ResourceSessions,
     ApiKeys,
     AuthTokens,
+    SigningActs,
 ):
     """Who there is, and what they may do."""
 

@@ -24,6 +24,8 @@ from keystead.crypto.proofkey import PublicJwk
 from keystead.iam.directory import Directory
 from keystead.iam.model import FACTORS, Audience, Caller, IssuedToken, Principal
 from keystead.iam.ports import Claims, TokenAlgorithm, TokenCodec
+from keystead.iam.sessions.model import TokenKey
+from keystead.iam.sessions.ports import SessionRows
 
 LIFETIME = timedelta(hours=1)
 MACHINE_LIFETIME = timedelta(minutes=2)
@@ -102,6 +104,7 @@ class Tokens:
         self._audiences: dict[Audience, str] = {"api": f"keystead:{region}:api", "databases": databases_of(region)}
         self._api = self._audiences["api"]
         self._cache: dict[str, Verified] = {}
+        self._epoch = 0
 
     def issue(
         self,
@@ -157,6 +160,16 @@ class Tokens:
         """The JWK set (RFC 7517) by which others verify the region's tokens."""
         return self._codec.public_keys()
 
+    def new_keys(self) -> Sequence[TokenKey]:
+        """Keys to rotate to; making them takes a moment."""
+        return self._codec.new_keys(self._clock.now())
+
+    def rotate(self, rows: SessionRows, made: Sequence[TokenKey], now: datetime, at_once: bool) -> datetime:
+        """Sign with these keys once the transaction is committed; returns until when the others verify."""
+        retired = now - LIFETIME if at_once else now
+        self._codec.rotate(rows, made, retired)
+        return retired + LIFETIME
+
     def authenticate(self, token: str, source: str, request_id: str, proof: Proof | None = None) -> Caller:
         """The caller that a token stands for, now: revocations committed before this call count.
 
@@ -167,7 +180,7 @@ class Tokens:
             Refusal: `NotAuthenticated`, for every cause alike.
             Unavailable: the region's state does not answer.
         """
-        self._refresh()
+        self._current()
         verified = self._cache.get(token)
         if verified is None:
             verified = self._remember(token)
@@ -196,7 +209,7 @@ class Tokens:
             Refusal: `NotAuthenticated`, for every cause alike.
             Unavailable: the region's state does not answer.
         """
-        self._refresh()
+        self._current()
         verified = self._cache.get(token) or self._remember(token)
         now = self._clock.now()
         principal = self._living(verified)
@@ -211,6 +224,14 @@ class Tokens:
             principal, request_id, source, verified.token_id, "", verified.expires_at, verified.session,
             verified.factors, proof is not None, verified.risk, verified.issued_at,
         )  # fmt: skip
+
+    def _current(self) -> None:
+        """Be current. What was verified by a key that verifies no more is forgotten; a key that ends by the clock
+        ends after all its tokens."""
+        epoch = self._codec.epoch(self._refresh())
+        if epoch != self._epoch:
+            self._cache.clear()
+            self._epoch = epoch
 
     def _remember(self, token: str) -> Verified:
         verified = self._verify(token)

@@ -41,7 +41,6 @@ from keystead.core.ids import CompartmentId, PrincipalId, TenancyId, new_id
 from keystead.core.secret import Secret
 from keystead.crypto import kdf, passwords
 from keystead.crypto.envelope import Kek
-from keystead.crypto.sign import SigningKey
 from keystead.databases.dependants import DatabaseDependants
 from keystead.databases.placement import Placement
 from keystead.iam.approvals.gate import ApprovalGate
@@ -68,7 +67,7 @@ from keystead.server.sealing.warden import ordered
 from keystead.server.settings import Effective, ranged
 from keystead.server.state.backup import StateBackup
 from keystead.server.state.opening import INDEX_FILE, RESERVE_FILE, SEGMENTS, STATE_FILE, open_state
-from keystead.server.token_keys import RegionRsa
+from keystead.server.token_keys import TokenKeys
 from keystead.server.trail import AuditTrail
 from keystead.vault.memory.snapshot import Snapshot
 from keystead.vault.service import Vaults
@@ -147,7 +146,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
     guard = Guard(directory, snapshot.refresh, log, clock, region)
     guard.gated_by(ApprovalGate(directory, store, log, clock, region))
     signing = root.subkey("token-signing")
-    codec = JoseCodec(SigningKey(signing.reveal()), rsa=RegionRsa(store, signing, clock, region))
+    codec = JoseCodec(TokenKeys(store, signing, clock, region, freshness.generation))
     tokens = Tokens(codec, directory, snapshot.refresh, clock, region, StoreBook(store))
     iam = Iam(guard, directory, store, tokens, Argon2id(), log, clock, region, _proofs(effective, root))
     index = AuditIndex(effective.state / INDEX_FILE, effective.state / SEGMENTS)

@@ -123,6 +123,7 @@ IAM: Mapping[str, Call] = {
     "update_network_source": Call(lambda r, c, t: r.iam.update_network_source(c, t.network_source, NETWORKS), _source),
     "delete_network_source": Call(lambda r, c, t: r.iam.delete_network_source(c, t.network_source), _source),
     "create_tenancy": Call(lambda r, c, t: r.iam.create_tenancy(c, fresh())),
+    "rotate_token_keys": Call(lambda r, c, t: r.iam.rotate_token_keys(c)),
     "get_tenancy": read(lambda r, c, t: r.iam.get_tenancy(c, t.tenancy), "tenancy"),
     "list_tenancies": read(lambda r, c, t: r.iam.list_tenancies(c, PAGE)),
     "create_policy": Call(

@@ -103,3 +103,8 @@ def sign_out(ask: Request) -> tuple[int, None]:
 def who_am_i(ask: Request) -> Json:
     olivia = {"id": ask.region.olivia["id"], "type": "user", "name": "olivia"}
     return {**olivia, "tenancy_id": ask.region.tenancy, "token_id": f"ks1.token.main.home.{'a' * 32}"}
+
+
+@route("POST", "/auth/token-keys/actions/rotate")
+def rotate_token_keys(ask: Request) -> Json:
+    return {"kids": ["region-0123456789abcdef", "region-fedcba9876543210"], "others_until": MOMENT}

@@ -6,9 +6,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from keystead.adapters.sql.rows import Table, values
-from keystead.adapters.sql.schema_tokens import api_keys, login_grants, sessions
+from keystead.adapters.sql.schema_tokens import api_keys, login_grants, sessions, signing_keys
 from keystead.core.page import PageRequest
-from keystead.iam.sessions.model import ApiKey, Login, Session
+from keystead.iam.sessions.model import ApiKey, Login, Session, TokenKey
 
 
 class SqlSessionRows:
@@ -20,6 +20,7 @@ class SqlSessionRows:
         self._sessions = Table(connection, sessions)
         self._logins = Table(connection, login_grants)
         self._keys = Table(connection, api_keys)
+        self._token_keys = Table(connection, signing_keys)
 
     def begin(self, session: Session) -> None:
         self._connection.execute(
@@ -95,3 +96,15 @@ class SqlSessionRows:
         where = {"tenancy": tenancy, "user": user, "deleted": False}
         self._keys.update(where, deleted=True, generation=self._generation)
         return [each.id for each in found]
+
+    def token_keys(self) -> Sequence[TokenKey]:
+        return self._token_keys.where(TokenKey)
+
+    def add_token_key(self, key: TokenKey) -> None:
+        self._token_keys.insert(key)
+
+    def retire_token_key(self, key_id: str, public: bytes, at: datetime) -> None:
+        self._token_keys.update({"id": key_id}, wrapped=public, retired_at=at)
+
+    def delete_token_key(self, key_id: str) -> None:
+        self._connection.execute(signing_keys.delete().where(signing_keys.c.id == key_id))

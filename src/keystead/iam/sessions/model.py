@@ -1,7 +1,7 @@
 """What is kept of a sign-in, and of a key that signs requests."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -47,6 +47,19 @@ class Login:
     given: Mapping[str, str]
     polled_at: datetime | None
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """A key that signs the region's tokens, or did until `retired_at`. `wrapped`: the key, then its public half alone;
+    empty: it is made from the root key.
+    """
+
+    id: str
+    algorithm: Literal["Ed25519", "RS256"]
+    wrapped: bytes = field(repr=False)
+    created_at: datetime
+    retired_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from keystead.core.page import PageRequest
-from keystead.iam.sessions.model import ApiKey, Login, Session
+from keystead.iam.sessions.model import ApiKey, Login, Session, TokenKey
 
 
 class SessionRows(Protocol):
@@ -52,6 +52,13 @@ class SessionRows(Protocol):
         ...
 
     def delete_api_key(self, tenancy: str, user: str, key_id: str) -> bool: ...
+    def token_keys(self) -> Sequence[TokenKey]: ...
+    def add_token_key(self, key: TokenKey) -> None: ...
+    def retire_token_key(self, key_id: str, public: bytes, at: datetime) -> None:
+        """What is kept of it is `public`."""
+        ...
+
+    def delete_token_key(self, key_id: str) -> None: ...
 
 
 class SeenProofs(Protocol):

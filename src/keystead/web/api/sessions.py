@@ -40,6 +40,19 @@ class NewTokenReply(Message):
     session_id: str
 
 
+class RotateTokenKeys(Message):
+    """How the keys of before end."""
+
+    at_once: Annotated[bool, Meta(description="Every token that was issued is void, yours too.")] = False
+
+
+class RotatedTokenKeys(Message):
+    """The keys that sign from now on."""
+
+    kids: list[str]
+    others_until: Annotated[datetime, Meta(description="Until then the keys of before verify.")]
+
+
 class DeviceLoginReply(Message):
     """What a device shows, and asks again with (RFC 8628)."""
 
@@ -157,6 +170,11 @@ def get_jwks(services: Services, _call: Call[NoBody, NoBody]) -> KeySet:
     return KeySet(keys=[dict(each) for each in services.iam.public_keys()])
 
 
+def rotate_token_keys(services: Services, call: Call[RotateTokenKeys, NoBody]) -> RotatedTokenKeys:
+    done = services.iam.rotate_token_keys(call.caller, call.body.at_once)
+    return RotatedTokenKeys(kids=list(done.kids), others_until=done.others_until)
+
+
 def list_sessions(services: Services, call: Call[NoBody, Listing]) -> SessionPage:
     def shown(found: Session) -> SessionReply:
         return SessionReply(
@@ -226,6 +244,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GetJwks", "GET", "/auth/jwks", "The keys by which others verify this region's tokens", get_jwks, "auth",
         reply=KeySet, auth=False, recorded=False,
+    ),
+    Operation(
+        "RotateTokenKeys", "POST", "/auth/token-keys/actions/rotate", "Sign tokens with new keys from now on",
+        rotate_token_keys, "auth", request=RotateTokenKeys, reply=RotatedTokenKeys,
+        permissions=("STATE_ROTATE_TOKEN_KEYS",),
+        description="Tokens of before stay good until they end, unless `at_once`. For the region's first tenancy.",
     ),
     Operation(
         "ListSessions", "GET", "/auth/sessions", "List one's own sessions", list_sessions, "auth", query=Listing,
