@@ -193,5 +193,5 @@ def test_it_is_recorded_and_for_the_first_tenancy_alone(region: DomainRegion) ->
     assert (entry.outcome, entry.detail["at_once"]) == ("allowed", "yes")
     assert len(done.kids) == 2
     stranger = region.new_tenancy("globex")
-    assert refused(lambda: region.iam.rotate_token_keys(stranger)).code == "NotFirstTenancy"
+    assert refused(lambda: region.iam.rotate_token_keys(stranger)).code == "NotFound"
     assert refused(lambda: region.iam.rotate_token_keys(region.user("alice"))).code == "NotFound"

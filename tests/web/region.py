@@ -122,9 +122,7 @@ class State:
         self._guard = guard
 
     def backup(self, caller: Caller) -> Iterator[bytes]:
-        tenancy = caller.principal.tenancy
-        target = Target("state", REGION, REGION, tenancy, (tenancy,))
-        self._guard.permit(caller, "STATE_BACKUP", target, "BackUpState")
+        self._guard.permit(caller, "STATE_BACKUP", self._guard.region_itself(), "BackUpState")
         return iter([b"one", b"two", b"three"])
 
 

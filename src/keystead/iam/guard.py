@@ -17,7 +17,7 @@ from keystead.audit.model import NO_DETAIL, Entry, Outcome
 from keystead.audit.service import AuditLog
 from keystead.core.clock import Clock
 from keystead.core.errors import Refusal, not_found
-from keystead.core.ids import IdSeries
+from keystead.core.ids import CompartmentId, IdSeries, TenancyId
 from keystead.iam.actions import SERVICE_GRANTS, inspect_permission, kind_of
 from keystead.iam.approvals.gate import USED, ApprovalGate
 from keystead.iam.approvals.model import Rule
@@ -55,6 +55,13 @@ class Guard:
     def refresh(self) -> int:
         """See the region as it is now; for what looks at the directory before it is decided. Raises: Unavailable."""
         return self._refresh()
+
+    def region_itself(self) -> Target:
+        """The region as a whole, for acts that concern every tenancy. It is its first tenancy's, whose operators made
+        it, and looks absent to the others.
+        """
+        home = TenancyId(self._directory.first_tenancy())
+        return Target("state", self._region, self._region, home, (CompartmentId(home),))
 
     def bound_by(self, unreached: Callable[[Caller, Target], str]) -> None:
         """Have `unreached` say, at every decision and never from memory, why the caller does not reach a target from

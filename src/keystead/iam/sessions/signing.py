@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from keystead.core.errors import Refusal
-from keystead.core.ids import CompartmentId
 from keystead.iam.base import Base
-from keystead.iam.model import Caller, Target
+from keystead.iam.model import Caller
 from keystead.iam.ports import Revocation
 
 PERMISSION = "STATE_ROTATE_TOKEN_KEYS"
@@ -34,20 +32,10 @@ class SigningActs(Base):
         """Sign with new keys from now on.
 
         Raises:
-            Refusal: not permitted; not from the region's first tenancy.
+            Refusal: not permitted, as nobody of another tenancy than the region's first is.
         """
-        tenancy = caller.principal.tenancy
-        target = Target("state", self._region, self._region, tenancy, (CompartmentId(tenancy),))
         detail = {"at_once": "yes" if at_once else "no"}
-        entry = self._guard.permit_change(caller, PERMISSION, target, "RotateTokenKeys", detail)
-        if tenancy != self._directory.first_tenancy():
-            refusal = Refusal(
-                "NotFirstTenancy",
-                "only the region's first tenancy replaces the keys that sign everybody's tokens",
-                hint="ask whoever runs the region",
-                kind="denied",
-            )
-            self._guard.refuse(caller, PERMISSION, target, "RotateTokenKeys", refusal)
+        entry = self._guard.permit_change(caller, PERMISSION, self._guard.region_itself(), "RotateTokenKeys", detail)
         made = self._tokens.new_keys()
         with self._store.write(entry, reserve=at_once) as tx:
             now = self._clock.now()

@@ -7,10 +7,10 @@ from keystead.adapters.sql.store import SqlStore
 from keystead.audit.model import Entry
 from keystead.audit.service import AuditLog
 from keystead.core.clock import Clock
-from keystead.core.ids import CompartmentId, new_id
+from keystead.core.ids import new_id
 from keystead.core.secret import Secret
 from keystead.iam.guard import Guard
-from keystead.iam.model import Caller, Target
+from keystead.iam.model import Caller
 from keystead.server.sealing import warden
 from keystead.vault.networks import is_private
 from keystead.web.refusals import sealed
@@ -90,9 +90,7 @@ class OpenSealDoor(SealDoor):
             Refusal: not permitted; recorded.
             Unavailable: the first process does not answer: nothing is sealed.
         """
-        tenancy = caller.principal.tenancy
-        target = Target("state", self._region, self._region, tenancy, (CompartmentId(tenancy),))
-        entry = self._guard.permit_change(caller, PERMISSION, target, "SealRegion")
+        entry = self._guard.permit_change(caller, PERMISSION, self._guard.region_itself(), "SealRegion")
         with self._store.write(entry):
             pass
         return warden.ask(self._runtime, do="seal", by=caller.principal.name)

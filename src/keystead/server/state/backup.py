@@ -38,11 +38,10 @@ from keystead.audit.segment import open_segment, scan
 from keystead.core.canonical import Value
 from keystead.core.clock import Clock, isoformat
 from keystead.core.errors import Refusal, Unreadable
-from keystead.core.ids import CompartmentId
 from keystead.core.secret import Secret
 from keystead.crypto.stream import Reader, StreamHeader, decrypt_stream, encrypt_stream, read_header
 from keystead.iam.guard import Guard
-from keystead.iam.model import Caller, Target
+from keystead.iam.model import Caller
 from keystead.seal import service as sealing
 from keystead.seal.model import SealFile, decode
 from keystead.seal.openers import Opener, Passphrase
@@ -80,10 +79,8 @@ class StateBackup:
 
     def backup(self, caller: Caller) -> Iterator[bytes]:
         """An encrypted stream of the state as it is now. Raises: Refusal, before anything is read."""
-        tenancy, region = caller.principal.tenancy, self._effective.settings.region.name
-        target = Target("state", region, region, tenancy, (CompartmentId(tenancy),))
-        self._guard.permit(caller, "STATE_BACKUP", target, "BackUpState")
-        return self._stream(region)
+        self._guard.permit(caller, "STATE_BACKUP", self._guard.region_itself(), "BackUpState")
+        return self._stream(self._effective.settings.region.name)
 
     def _stream(self, region: str) -> Iterator[bytes]:
         # An unnamed file: whatever happens, no copy of the state is left behind.
