@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import inf
 from threading import RLock
-from typing import Final
 
 from joserfc.jwk import OKPKey, RSAKey
 
@@ -36,9 +35,6 @@ from keystead.iam.ports import TokenAlgorithm
 from keystead.iam.sessions.model import TokenKey
 from keystead.iam.sessions.ports import SessionRows
 from keystead.iam.tokens import LIFETIME
-
-PRIVATE: Final = "token-signing-key"
-PUBLIC: Final = "token-verifying-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +116,7 @@ class TokenKeys:
         made: list[TokenKey] = []
         for algorithm, private in (("Ed25519", seed), ("RS256", rsa)):
             kid = f"{REGION_KEY}-{secrets.token_hex(8)}"
-            made.append(TokenKey(kid, algorithm, self._kek.seal(private, self._bound(PRIVATE, kid)), now))  # type: ignore[arg-type]  # each is one
+            made.append(TokenKey(kid, algorithm, self._kek.seal(private, self._private_half(kid)), now))  # type: ignore[arg-type]  # each is one
         return made
 
     def rotate(self, rows: SessionRows, made: Sequence[TokenKey], retired_at: datetime) -> None:
@@ -130,7 +126,7 @@ class TokenKeys:
             ended = row.retired_at is not None and row.retired_at + LIFETIME <= now
             if row.retired_at is None:
                 public = json.dumps(self._private(row).as_dict(private=False)).encode()
-                rows.retire_token_key(row.id, self._kek.seal(public, self._bound(PUBLIC, row.id)), retired_at)
+                rows.retire_token_key(row.id, self._kek.seal(public, self._public_half(row.id)), retired_at)
             elif ended and row.id != REGION_KEY:  # that row says that the root key's own signs nothing any more
                 rows.delete_token_key(row.id)
             elif row.retired_at > retired_at:
@@ -173,21 +169,24 @@ class TokenKeys:
         )
 
     def _private(self, row: TokenKey) -> OKPKey | RSAKey:
-        opened = self._kek.open(row.wrapped, self._bound(PRIVATE, row.id))
+        opened = self._kek.open(row.wrapped, self._private_half(row.id))
         if row.algorithm == "Ed25519":
             return ed25519_key(SigningKey(opened))
         body = base64.encodebytes(opened).decode()
         return RSAKey.import_key(f"-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n")
 
     def _public(self, row: TokenKey) -> OKPKey | RSAKey:
-        jwk = json.loads(self._kek.open(row.wrapped, self._bound(PUBLIC, row.id)))
+        jwk = json.loads(self._kek.open(row.wrapped, self._public_half(row.id)))
         return OKPKey.import_key(jwk) if row.algorithm == "Ed25519" else RSAKey.import_key(jwk)
 
-    def _bound(self, purpose: str, kid: str) -> Binding:
-        return Binding(purpose, "", self._region, kid, kid)
+    def _private_half(self, kid: str) -> Binding:
+        return Binding("token-signing-key", "", self._region, kid, kid)
+
+    def _public_half(self, kid: str) -> Binding:
+        return Binding("token-verifying-key", "", self._region, kid, kid)
 
     def _make_first_rsa(self) -> None:
-        wrapped = self._kek.seal(asymmetric.generate(suite_of("RSA-2048")).reveal(), self._bound(PRIVATE, REGION_RSA))
+        wrapped = self._kek.seal(asymmetric.generate(suite_of("RSA-2048")).reveal(), self._private_half(REGION_RSA))
         made = TokenKey(REGION_RSA, "RS256", wrapped, self._clock.now())
         with self._store.note() as tx:
             if not any(row.algorithm == "RS256" for row in tx.sessions.token_keys()):
