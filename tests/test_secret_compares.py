@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 SOURCE = Path(__file__).parents[1] / "src" / "keystead"
 SECRET_LIKE = """
     secret secrets token tokens password passphrase pin otp code codes ticket cookie credential digest mac hmac

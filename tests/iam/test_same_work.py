@@ -12,6 +12,8 @@ from keystead.core.errors import Refusal
 from keystead.core.secret import Secret
 from keystead.iam.auth_tokens import PREFIX
 
+pytestmark = pytest.mark.slow
+
 
 class Counting:
     """A hasher that notes how often it was asked."""

@@ -274,6 +274,7 @@ def seen(bearers: list[Mapping[str, str]], name: str) -> tuple[str, ...] | None:
     return tuple(found) or None
 
 
+@pytest.mark.slow
 @given(
     st.lists(tags(), min_size=3, max_size=3),
     st.lists(tags(), min_size=2, max_size=2),
