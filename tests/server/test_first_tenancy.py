@@ -1,9 +1,11 @@
 """What concerns the region as a whole is for the people of its first tenancy: the administrators of others may not."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.server.conftest import administrator
+from tests.web.region import open_region
 
 from keystead.core.clock import SystemClock
 from keystead.core.errors import Refusal
@@ -27,6 +29,16 @@ def door(region: Region) -> OpenSealDoor:
         region.effective.runtime, region.guard, region.store, region.log, SystemClock(),
         region.effective.settings.region.name,
     )  # fmt: skip
+
+
+def test_the_first_stays_the_first_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    region = open_region(tmp_path)
+    client, first = region.client("root"), region.ids["tenancy"]
+    for number, back in enumerate((0.0, 5.0, 5.0)):
+        region.clock.set_back(back)
+        made = client.call("POST", "/tenancies", {"name": f"other-{number}", "admin": "gina"})
+        assert made.status == 201, made.body
+        assert region.services.state._guard.region_itself().tenancy == first  # type: ignore[attr-defined]  # its guard's
 
 
 @pytest.mark.parametrize("operation", ACTS)

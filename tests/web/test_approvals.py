@@ -42,7 +42,9 @@ def test_what_can_be_named_is_in_the_table_and_changes_something() -> None:
         "PATCH",
         "DELETE",
     }
-    assert operations_of(("policy", "PurgeKey")) == ("CreatePolicy", "DeletePolicy", "PurgeKey", "UpdatePolicy")
+    assert operations_of(("policy", "PurgeKey")) == (
+        "CreatePolicy", "DeletePolicy", "PurgeKey", "TagCompartment", "TagGroup", "UpdatePolicy",
+    )  # fmt: skip
     assert set(operations_of(SETS)) == APPROVABLE
 
 

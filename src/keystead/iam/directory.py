@@ -12,7 +12,7 @@ what was compiled from before a change never stays behind it.
 """
 
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock
 
 from keystead.core.clock import LATEST, Clock
@@ -25,6 +25,8 @@ from keystead.iam.policy.compile import PolicySet, PolicySource, compile_policie
 from keystead.iam.policy.matching import matches
 from keystead.iam.ports import IdentityChanges, Machine, Membership, Revocation
 from keystead.iam.sessions.model import ApiKey
+
+_INSTANT = timedelta(microseconds=1)  # as exact as moments are kept
 
 
 class Directory:
@@ -95,6 +97,10 @@ class Directory:
         """Id of the one that was made with the region; empty when there is none."""
         found = sorted((each.created_at, each.id) for each in tuple(self._tenancies.values()))
         return found[0][1] if found else ""
+
+    def after_all_tenancies(self, now: datetime) -> datetime:
+        """`now`, or just after the youngest: whatever the clock says, the first tenancy stays the first."""
+        return max([now, *(each.created_at + _INSTANT for each in tuple(self._tenancies.values()))])
 
     def compartment(self, tenancy: str, compartment: str) -> Compartment | None:
         """The compartment, if it is the tenancy's own."""

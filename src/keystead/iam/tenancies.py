@@ -76,7 +76,8 @@ class TenancyActs(Base):
         Raises:
             Refusal: not permitted; not from the region's first tenancy; name taken.
         """
-        made = founding(name, admin, self._region, self._clock.now())
+        self._guard.refresh()
+        made = founding(name, admin, self._region, self._directory.after_all_tenancies(self._clock.now()))
         home = caller.principal.tenancy
         target = Target("tenancies", made.tenancy.id, name, home, (CompartmentId(home),))
         entry = self._guard.permit_change(
