@@ -3,6 +3,7 @@
 import base64
 import json
 from itertools import cycle
+from typing import Any
 
 import pytest
 from tests.fakes.node import LocalHost
@@ -245,3 +246,32 @@ def test_a_key_that_cannot_be_read_is_made_anew(stage: Stage, identities: Identi
     stage.host.machine.identities[stage.system] = ("", b"not a key")
     identities.tend()
     enter(stage)
+
+
+def test_a_fence_between_the_start_and_the_first_token_leaves_none(
+    stage: Stage, identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.keeper.apply("prepare", idle, {})
+    opens = identities.open
+
+    def fenced_first(*given: Any) -> None:
+        stage.keeper._take_keys("key_disabled", "the key was disabled")
+        opens(*given)
+
+    monkeypatch.setattr(identities, "open", fenced_first)
+    assert refused(lambda: stage.keeper.apply("start", idle, {})).code == "AccessLost"
+    identities.tend()
+    assert offered(stage) is None
+
+
+def test_what_is_wrong_with_one_is_not_the_end_for_the_others(
+    stage: Stage, identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.run()
+    monkeypatch.setattr(requestkey, "public_of", lambda _key: 1 // 0)
+    identities.tend()
+    assert offered(stage) is None
+    monkeypatch.undo()
+    stage.region.clock.advance(RETRY_SECONDS)
+    identities.tend()
+    assert offered(stage) is not None

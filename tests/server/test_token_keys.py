@@ -154,6 +154,9 @@ def test_at_once_ends_every_token_in_every_process(region: DomainRegion) -> None
     for process in (region, other):
         assert not enters(process, before) and not enters(process, between)
         assert {each["kid"] for each in published(process)} == set(done.kids)
+    standing = region.iam._directory
+    assert standing.voided(region.admin.principal.id, region.clock.now()), "sessions in databases rest upon it"
+    region.clock.advance(1)
     assert enters(other, token(region))
 
 

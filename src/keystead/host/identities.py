@@ -99,10 +99,10 @@ class Identities:
         for system, held in due:
             try:
                 self._renew(system, held)
-            except (Fault, OSError) as error:
+            except Exception as error:  # whatever is wrong with one must not end it for the others
                 self._put_off(held, RETRY_SECONDS)
                 self._log("a system's own token could not be renewed", system=system, reason=_reason(error))
-                if not isinstance(error, OSError):
+                if isinstance(error, Fault):
                     return  # no answer to one is none to the others
 
     def _renew(self, system: str, held: _Held) -> None:

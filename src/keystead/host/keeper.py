@@ -239,6 +239,11 @@ class Keeper:
             raise self._access_lost()
         self._failures = 0
         self._open_doors()
+        with self._gate:
+            lost = self._epoch != epoch
+        if lost:  # a fence came before they were open, and had nothing to close
+            self._close_doors()
+            raise self._access_lost()
         self._accounts_for = None
 
     def stop(self) -> None:
@@ -322,6 +327,7 @@ class Keeper:
             if self._token is not None and not self._node.running():
                 self._token = None
                 self._endpoint.void(self._mount)
+                self._close_doors()
             self.start()
         except KeysteadError as error:
             with self._gate:
@@ -349,11 +355,12 @@ class Keeper:
             self._epoch += 1
             self._loss = (reason, text)
             self._store_key = None
-        self._close_doors()
         with suppress(
             OSError, RuntimeError
         ):  # its loop hangs or has ended: the tokens were forgotten before it was asked
             self._endpoint.void(self._mount)
+        with suppress(Exception):  # whatever is wrong there, the process goes next
+            self._close_doors()
 
     def _open(self, token_sha256: bytes | None = None) -> "_OpenedNode":
         """Open the hierarchy, and serve it to this token. Raises: Refusal; `AccessLost` when a fence came between."""

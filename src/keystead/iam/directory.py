@@ -207,9 +207,9 @@ class Directory:
         before = self._revoked.get(subject)
         return before is not None and issued_at <= before
 
-    def resources(self) -> list[Principal]:
-        """Every resource that has an identity, of all tenancies."""
-        return [found for found in list(self._principals.values()) if found.type not in ("user", "service")]
+    def bearers(self) -> list[Principal]:
+        """Everybody to whom tokens are issued, of all tenancies: users, and resources that have an identity."""
+        return [found for found in list(self._principals.values()) if found.type != "service"]
 
     def void_until(self, subject: str) -> datetime | None:
         """Tokens issued to this subject up to then hold no more."""

@@ -40,6 +40,8 @@ class SigningActs(Base):
         with self._store.write(entry, reserve=at_once) as tx:
             now = self._clock.now()
             until = self._tokens.rotate(tx.sessions, made, now, at_once)
-            for resource in self._directory.resources() if at_once else ():  # so machines ask anew without delay
-                tx.iam.revoke(Revocation(resource.tenancy, resource.id, now))
+            for bearer in (
+                self._directory.bearers() if at_once else ()
+            ):  # their database sessions end; machines ask anew
+                tx.iam.revoke(Revocation(bearer.tenancy, bearer.id, now))
         return Rotated(tuple(key.id for key in made), until)
