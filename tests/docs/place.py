@@ -4,7 +4,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.docs.shell import Shell, blocks, run_block
+from tests.ports import free_block
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -27,31 +27,13 @@ SHOWN_PLACES = {
 SHOWN_PORT = "8470"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def free_range(size: int) -> str:
-    """So many ports in a row that nobody listens on just now, below those that the system gives away."""
-    for _ in range(200):
-        first = 20000 + secrets.randbelow(10000)
-        with suppress(OSError):
-            for port in range(first, first + size):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-            return f"{first}-{first + size - 1}"
-    raise AssertionError("no free ports")
-
-
 class Place:
     """The machine as a page assumes it; its places and port 8470 are ours here."""
 
     def __init__(self, base: Path, runner: Sequence[str] = ()) -> None:
         self.base = base
         self._runner = runner
-        self.port = free_port()
+        self.port, endpoint, *servers = free_block(10)
         first_uid = 62000 + secrets.randbelow(3000)
         self.environment = {
             **{name: os.environ[name] for name in ("LANG", "TZ", "PYTHONPATH") if name in os.environ},
@@ -59,8 +41,8 @@ class Place:
             "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
             "KEYSTEAD_LISTEN_PORT": str(self.port),
             "KEYSTEAD_LISTEN_WORKERS": "1",
-            "KEYSTEAD_DATABASES_ENDPOINT_PORT": str(free_port()),
-            "KEYSTEAD_DATABASES_PORTS": free_range(8),
+            "KEYSTEAD_DATABASES_ENDPOINT_PORT": str(endpoint),
+            "KEYSTEAD_DATABASES_PORTS": f"{servers[0]}-{servers[-1]}",
             "KEYSTEAD_DATABASES_UIDS": f"{first_uid}-{first_uid + 7}",
         }
 

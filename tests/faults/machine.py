@@ -88,36 +88,6 @@ def listens(port: int) -> bool:
     return False
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def free_block(count: int) -> range:
-    """`count` consecutive ports that nobody listens on, below those that the kernel hands out.
-
-    Nobody listens yet at those that another worker has just found, so each worker looks in a part of its own.
-    """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4
-    first = 23600 + worker * 2000
-    last = first + 2000
-    start = first + (os.getpid() * 37 + time.monotonic_ns() // 1000) % (last - first)
-    for base in (*range(start, last - count), *range(first, start)):
-        if all(_bindable(port) for port in range(base, base + count)):
-            return range(base, base + count)
-    raise RuntimeError("no free ports")
-
-
-def _bindable(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def eventually(what: str, look_for: Callable[[], Result], seconds: float = 20.0, pause: float = 0.01) -> Result:
     """The first true answer of `look_for`. Raises: AssertionError in the end; RuntimeError of `look_for` at once."""
     deadline = time.monotonic() + seconds

@@ -31,13 +31,12 @@ from tests.faults.machine import (
     children,
     eventually,
     everything,
-    free_block,
-    free_port,
     listens,
     of_directory,
     send,
     tail,
 )
+from tests.ports import free_block
 
 PROGRAM = str(Path(sys.executable).with_name("keystead"))
 API = "/keystead/v1"
@@ -85,8 +84,7 @@ class Region:
         self.mark = secrets.token_hex(8)
         self.state, self.key_file = self.base / "state", self.base / "root.key"
         self.credentials_file, self.lives, self.kills = self.base / "credentials.json", 0, 0
-        self.port, self.endpoint_port = free_port(), free_port()
-        self.ports = free_block(12)
+        self.port, self.endpoint_port, *self.ports = free_block(14)
         first_uid = 62000 + secrets.randbelow(200) * 12
         self.settings = {
             "databases.data_dir": str(self.data),

@@ -229,6 +229,7 @@ def test_a_key_that_does_not_answer_holds_up_nobody_elses_healing(hall: Hall) ->
     def unanswered(view: HostView) -> HostView:
         return replace(view, systems=[replace(each, unanswered=each.system.id in hung) for each in view.systems])
 
+    eventually(lambda: not hall.agent._busy)  # its one thread has come to the end of what making them began
     hall.desk.open_store_key, hall.desk.speak = open_or_hang, unanswered  # type: ignore[method-assign]
     for each in hung:
         hall.nodes[each].kill()

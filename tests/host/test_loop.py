@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 import pytest
+from tests.ports import free_port
 
 from keystead.core.secret import Secret
 from keystead.host.endpoint import NodeKeys
@@ -112,12 +113,6 @@ def read_all(port: int) -> bytes:
         while piece := client.recv(4096):
             found += piece
         return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_the_responder_takes_a_port_says_why_and_gives_it_back(loop: Loop) -> None:

@@ -9,7 +9,6 @@ import datetime
 import os
 import secrets
 import shutil
-import socket
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -23,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.ports import free_port
 
 from keystead.adapters.mariadb.datadir import NodeDirectories, build
 from keystead.adapters.mariadb.process import Owner
@@ -35,12 +35,6 @@ from keystead.host.endpoint import Asked, KeyEndpoint, NodeKeys
 Result = TypeVar("Result")
 SHM = Path("/dev/shm")
 FIRST_UID = 61000
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class LoopThread:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
-from tests.live.test_up import PROGRAM, Place, free_ports, wait_for
+from tests.live.test_up import PROGRAM, Place, wait_for
+from tests.ports import free_block
 
 STATEMENT = (
     "ALLOW service mysql_dp_auth TO {AUTHENTICATION_INSPECT, GROUP_MEMBERSHIP_INSPECT, DYNAMIC_GROUP_INSPECT}"
@@ -53,14 +54,14 @@ class LoginRegion:
 
     @classmethod
     def open(cls, directory: Path, memory_mb: int = 256) -> "LoginRegion":
-        port, endpoint, server = free_ports(3)
+        port, endpoint, *servers = free_block(6)
         place = LoginPlace(directory, port, endpoint)
         made = place.run(
             "init",
             *("--state", str(place.state), "--key-file", str(directory / "outside/root.key")),
             *("--credentials-file", str(directory / "credentials.json"), "--port", str(port)),
             *("--set", f"databases.endpoint_port={endpoint}"),
-            *("--set", f"databases.ports={server}-{server + 3}", "--json"),
+            *("--set", f"databases.ports={servers[0]}-{servers[-1]}", "--json"),
         )
         assert made.returncode == 0, made.stderr
         place.up()

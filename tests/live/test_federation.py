@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.live.test_up import free_ports
+from tests.ports import free_port
 from tests.web.region import PASSWORD, Region, open_region
 from tests.web.test_scim import Scim
 
@@ -140,7 +140,7 @@ def region(tmp_path_factory: pytest.TempPathFactory) -> Region:
 @pytest.fixture(scope="module")
 def named(region: Region) -> Iterator[tuple[Provider, str]]:
     """A provider that the region knows, with a group mapping; and the mapped group."""
-    port = free_ports(1)[0]
+    port = free_port()
     issuer = f"http://127.0.0.1:{port}"
     region.services.federation._outside = OidcProviders([issuer])
     client = region.client("root")

@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 from tests.fakes.factors import code_at
 from tests.live.test_webauthn import CREATE
+from tests.ports import free_port
 
 from keystead.core.secret import Secret
 
@@ -55,9 +56,7 @@ uvloop.run(serve())
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     state = tmp_path_factory.mktemp("login")
     (state / "served.py").write_text(APP)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     paths = os.pathsep.join(map(str, (state, ROOT, ROOT / "src")))
     child = subprocess.Popen(
         [sys.executable, str(state / "served.py")],

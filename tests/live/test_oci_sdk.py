@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".connector-venv" / "bin" / "python"
@@ -111,9 +112,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
     state = tmp_path_factory.mktemp("sdk")
     for name, text in (("served.py", SERVED), ("asked.py", ASKED)):
         (state / name).write_text(text)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     usual = {"PATH": os.environ["PATH"], "STATE": str(state)}
     paths = os.pathsep.join(str(path) for path in (state, ROOT, ROOT / "src"))
     child = subprocess.Popen(

@@ -23,7 +23,8 @@ import pytest
 from tests.fakes.factors import code_at
 from tests.live.logins_region import LoginPlace
 from tests.live.test_federation import GROUP, PYTHON, Landed, NoFurther, Provider
-from tests.live.test_up import PROGRAM, free_ports
+from tests.live.test_up import PROGRAM
+from tests.ports import free_block
 
 from keystead.core.secret import Secret
 
@@ -79,7 +80,7 @@ class Browser(NoFurther):
 @pytest.fixture(scope="module")
 def place() -> Iterator[LoginPlace]:
     directory = Path(tempfile.mkdtemp(prefix="ks-provider-"))
-    port, endpoint, provider = free_ports(3)
+    port, endpoint, provider = free_block(3)
     found = LoginPlace(directory, port, endpoint)
     made = found.run(
         "init",

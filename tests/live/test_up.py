@@ -18,23 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_block
 
 from keystead.server.settings import load
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 PROGRAM = str(Path(sys.executable).with_name("keystead"))
 PATIENCE = 90.0
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 @dataclass
@@ -114,7 +104,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    port, endpoint = free_ports(2)
+    port, endpoint = free_block(2)
     found = Place(tmp_path, port, endpoint)
     made = found.run(
         "init",

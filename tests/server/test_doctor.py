@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 import pytest
+from tests.ports import free_block
 
 from keystead.adapters.keystores.patience import Failing, Limits, Patience
 from keystead.core.errors import KeystoreUnavailable
@@ -32,10 +33,7 @@ def changed(region: Effective, section: str, **values: object) -> Effective:
 @pytest.fixture
 def quiet(region: Effective) -> Effective:
     """On ports that nothing else uses."""
-    with socket.socket() as one, socket.socket() as two:
-        for probe in (one, two):
-            probe.bind(("127.0.0.1", 0))
-        ports = [probe.getsockname()[1] for probe in (one, two)]
+    ports = free_block(2)
     return changed(changed(region, "listen", port=ports[0]), "databases", endpoint_port=ports[1])
 
 
