@@ -1,5 +1,6 @@
 """Tags of compartments and groups: what they open, from when on, who may set them, and what is recorded."""
 
+import json
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -193,10 +194,25 @@ def test_what_the_tags_were_and_are_is_recorded_with_the_statements_that_read_th
     told = [dict(entry.detail) for entry in region.entries() if entry.operation == "TagGroup"]
     read_by = f"statement 2 of {policy.id}"
     assert told == [
-        {"before": "", "tags": "ops.team=dba", "read_by": read_by},
-        {"before": "ops.team=dba", "tags": "Ops.Team=web, note=x", "read_by": read_by},
-        {"before": "Ops.Team=web, note=x", "tags": "Ops.Team=web"},
+        {"changes": '[["ops.team", null, "dba"]]', "read_by": read_by},
+        {"changes": '[["Ops.Team", null, "web"], ["ops.team", "dba", null], ["note", null, "x"]]', "read_by": read_by},
+        {"changes": '[["note", "x", null]]'},
     ]
+
+
+def test_what_is_changed_cannot_be_hidden_by_what_else_is(region: DomainRegion) -> None:
+    """Not by values that look like other tags, and not by so many that they fill the entry."""
+    region.user("dan", "Dba")
+    dba = group_named(region, "Dba")
+    crowd = {f"a{number}": '=,"]' * 64 for number in range(MAX_TAGS - 1)}
+    region.allow(*[OF_GROUPS] * 25)
+    region.iam.tag_group(region.admin, dba.id, crowd | {"ops.team": 'x", "y'})
+    told = next(dict(entry.detail) for entry in region.entries() if entry.operation == "TagGroup")
+    shown = json.loads(told["changes"])
+    assert shown[0] == ["ops.team", None, 'x", "y']
+    assert 1 < len(shown) < MAX_TAGS
+    assert (told["changes_in_all"], len(told["changes_sha256"])) == (str(MAX_TAGS), 64)
+    assert told["read_by"].endswith(" and 5 more")
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,15 @@
 
 A tag may open what a statement says, without the statement being changed. So it takes TAG_NAMESPACE_USE of the whole
 tenancy besides the right to change the thing itself: who looks after one group is not thereby who decides what its
-tags open. Both are recorded with what the tags were and are, and with the statements that read what is changed. A
+tags open. Both are recorded with what was changed from what to what, and with the statements that read it. A
 change holds from the next request on.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from hashlib import sha256
+from itertools import accumulate
 
 from keystead.audit.model import Entry
 from keystead.core.errors import Refusal, check_version, stale
@@ -21,7 +24,7 @@ from keystead.iam.policy.variables import tag_values
 
 MAX_TAGS, MAX_TAG_TEXT = 50, 256
 # As much as an entry of the audit trail is to carry of them.
-SHOWN, SHOWN_STATEMENTS = 1000, 20
+SHOWN, SHOWN_STATEMENTS = 4000, 20
 
 
 def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -86,10 +89,12 @@ class TagActs(Base):
         after: Mapping[str, str],
     ) -> Entry:
         self._guard.require(caller, "TAG_NAMESPACE_USE", self._in_root(caller, "tag-namespaces"), operation)
-        detail = {"before": _shown(before), "tags": _shown(after)}
+        detail = _changes(before, after)
         reading = list(self._reading(caller.principal.tenancy, set(_differing(before, after))))
         if reading:
-            detail["read_by"] = ", ".join(reading[:SHOWN_STATEMENTS])
+            more = len(reading) - SHOWN_STATEMENTS
+            shown = ", ".join(reading[:SHOWN_STATEMENTS])
+            detail["read_by"] = f"{shown} and {more} more" if more > 0 else shown
         return self._guard.permit_change(caller, permission, target, operation, detail)
 
     def _reading(self, tenancy: str, names: set[str]) -> Iterator[str]:
@@ -104,5 +109,18 @@ def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[
     return (name for name in {*then, *now} if then.get(name) != now.get(name))
 
 
-def _shown(tags: Mapping[str, str]) -> str:
-    return ", ".join(f"{name}={tags[name]}" for name in sorted(tags))[:SHOWN]
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """What an entry says of a change: a list of [name, value before, value after] in JSON, what policies read first.
+
+    One too long for an entry is cut at whole items; then their number, and a SHA-256 of the whole, say that it was.
+    """
+    names = sorted({*before, *after}, key=lambda name: (not tag_values({name: ""}), name))
+    items = [[name, before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)]
+    texts = [json.dumps(item, ensure_ascii=False) for item in items]
+    ends = accumulate(len(text) + 2 for text in texts)
+    shown = [text for text, end in zip(texts, ends, strict=True) if end <= SHOWN]
+    detail = {"changes": f"[{', '.join(shown)}]"}
+    if len(shown) < len(items):
+        whole = f"[{', '.join(texts)}]".encode()
+        detail |= {"changes_in_all": str(len(items)), "changes_sha256": sha256(whole).hexdigest()}
+    return detail
