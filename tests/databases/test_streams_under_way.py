@@ -9,7 +9,8 @@ import pytest
 from tests.fakes.calls import active, make_things
 from tests.fakes.domain import REGION, DomainRegion, make_region
 
-from keystead.databases.backups import BackupSteps, Restore, TakeBackup
+from keystead.core.errors import Fault, Unavailable
+from keystead.databases.backups import TRIES, BackupSteps, Restore, TakeBackup
 from keystead.jobs.model import Job
 from keystead.jobs.runner import Waiting
 
@@ -86,3 +87,23 @@ def test_a_restore_ends(stage: Stage) -> None:
     with pytest.raises(Waiting, match="DISABLED"):
         stage.flow(Restore, store).run("receive", replace(stage.job, kind="restore"), nothing)
     assert 0 < store.restored < 2 * len(PIECE)
+
+
+@pytest.mark.parametrize("times", [TRIES - 1, TRIES])
+def test_a_backup_is_tried_again_when_a_table_came_or_went(stage: Stage, times: int) -> None:
+    """Not for ever: a file that stays damaged fails it, with what mariadb-backup says."""
+    left = iter(range(times))
+
+    def disturb() -> None:
+        if next(left, None) is not None:
+            raise Unavailable("BackupDisturbed", "Can't open datafile shop/goods")
+
+    store = Store(between=disturb)
+    flow = stage.flow(TakeBackup, store)
+    if times < TRIES:
+        flow.run("take", stage.job, nothing)
+        assert len(store.pieces) > 2
+        return
+    with pytest.raises(Fault, match=r"3 times: Can't open datafile shop/goods") as failed:
+        flow.run("take", stage.job, nothing)
+    assert (type(failed.value), failed.value.code, store.pieces) == (Fault, "BackupFailed", [])

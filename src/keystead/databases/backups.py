@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from keystead.core.canonical import Value
 from keystead.core.clock import Clock, isoformat
-from keystead.core.errors import Fault, Refusal, Unreadable
+from keystead.core.errors import Fault, Refusal, Unavailable, Unreadable
 from keystead.core.secret import Secret
 from keystead.crypto.envelope import Binding, Kek
 from keystead.crypto.stream import Reader, StreamHeader, decrypt_stream, encrypt_stream, read_header, verify_header
@@ -29,6 +29,7 @@ from keystead.vault.memory.snapshot import Snapshot
 from keystead.vault.use.association import Associations, Purpose
 
 FORMAT = "keystead-backup-1"
+TRIES = 3
 _REPORT_EVERY = 8 << 20
 
 
@@ -123,8 +124,7 @@ class TakeBackup(BackupSteps):
         own = self.open_key(identity, backup.key, backup.wrapped, "backup-key", backup.id)
         try:
             fields = header_fields(backup, system, self.region, own, rows, store_key)
-            stream = encrypt_stream(own.reveal(), fields, self._counted(system, backup.key, progress))
-            size = self.files.write(backup.id, stream)
+            size = self._write(backup, system, own, fields, progress)
         except Refusal as refusal:
             if refusal.code in ACCESS_LOST:
                 raise Waiting(refusal.message) from refusal
@@ -145,6 +145,21 @@ class TakeBackup(BackupSteps):
         if backup.state == "CREATING":
             self.files.delete(backup.id)
             self.set_backup(backup, "FAILED", self.identity(job, system), reason_text="it could not be completed")
+
+    def _write(
+        self, backup: Backup, system: DbSystem, own: Secret, fields: Mapping[str, Value], progress: Progress
+    ) -> int:
+        """How many bytes it has. One that a table disturbed, coming or going while it was read, is taken again."""
+        for left in reversed(range(TRIES)):
+            stream = encrypt_stream(own.reveal(), fields, self._counted(system, backup.key, progress))
+            try:
+                return self.files.write(backup.id, stream)
+            except Unavailable as reason:
+                if reason.code != "BackupDisturbed":
+                    raise
+                if not left:
+                    raise Fault("BackupFailed", f"the backup failed {TRIES} times: {reason.message}") from reason
+        raise AssertionError
 
     def _counted(self, system: DbSystem, key: str, progress: Progress) -> Iterator[bytes]:
         done, told = 0, 0

@@ -36,6 +36,8 @@ _PLUGIN = ("plugin_dir=/usr/lib/mysql/plugin/", "plugin_load=hashicorp_key_manag
 _KEPT = re.compile(r"innodb_[a-z0-9_]+=[\w.:;/-]*|\[mysqld\]")
 _POSITION = re.compile(r"^\S+\s+\d+\s+([0-9,-]+)?\s*$")
 _STAMP = re.compile(r"^(\[\d\d\] )?\d{4}-\d\d-\d\d +\d?\d:\d\d:\d\d (\d+ \[ERROR\] )?")
+# It lists the tablespaces and opens them then; one dropped, renamed or being made in between ends it.
+_DISTURBED = re.compile(r"Can't open datafile|Failed to validate first page|previously opened tablespace")
 _TELLING = re.compile(r"error|fail|cannot|can't|denied", re.IGNORECASE)
 
 
@@ -64,7 +66,7 @@ class BackupRun:
         """The stream's bytes, in pieces.
 
         Raises:
-            Unavailable: `BackupKilled`, `ServerUnreachable`: try again.
+            Unavailable: `BackupKilled`, `ServerUnreachable`, `BackupDisturbed`: try again.
             Fault: `BackupFailed`, also at the very end: what came before is then worth nothing.
         """
         self._log.unlink(missing_ok=True)
@@ -85,7 +87,10 @@ class BackupRun:
                     raise Unavailable("BackupKilled", "the backup was killed")
                 if process.exit_code != 0:
                     self._admin.query("SELECT 1")  # when the server itself has gone, the backup can be taken again
-                    raise Fault("BackupFailed", f"the backup failed: {last_words(self._log)}")
+                    words = last_words(self._log)
+                    if _DISTURBED.search(words):
+                        raise Unavailable("BackupDisturbed", f"a table came or went while it was read: {words}")
+                    raise Fault("BackupFailed", f"the backup failed: {words}")
         finally:
             with contextlib.suppress(KeysteadError):  # the server may be gone by now
                 accounts.drop_account(self._admin, accounts.BACKUP_ACCOUNT, "localhost")
