@@ -11,6 +11,7 @@ import typer
 from keystead.cli.command import command
 from keystead.cli.main import app, groups
 from keystead.cli.session import Session
+from keystead.server.process import openssl
 from keystead.server.sealing import cli as seal_cli
 from keystead.server.where import StateDir, Where
 
@@ -82,6 +83,7 @@ def up(
     sealed: Annotated[bool, typer.Option("--sealed", help="Start sealed, whatever could open it.")] = False,
 ) -> None:
     """Run a region on this machine: serve, work and host, until told to stop."""
+    openssl.prefer_faster_rsa()
     from keystead.server import up as runner
 
     runner.up(
@@ -116,6 +118,7 @@ def serve(
     passphrase_stdin: FromStdin = False,
 ) -> None:
     """Answer HTTP: one of the three processes that `up` runs."""
+    openssl.prefer_faster_rsa()
     from keystead.server import commands
 
     commands.process("serve", where.config, where.state, from_stdin=passphrase_stdin)
