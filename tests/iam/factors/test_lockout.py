@@ -12,7 +12,7 @@ from tests.fakes.domain import PASSWORD, DomainRegion, make_region
 from keystead.adapters.sql.factors import SqlFactorRows
 from keystead.core.errors import Refusal
 from keystead.core.secret import Secret
-from keystead.iam.factors.lockout import FREE, LONGEST, Budget, give_back, pay
+from keystead.iam.factors.lockout import FREE, LONGEST, Budget, BudgetKind, give_back, pay
 from keystead.iam.factors.network import network_of
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -47,6 +47,23 @@ def test_a_wait_is_not_paid_for_and_is_forgotten_after_an_hour() -> None:
 def test_a_clock_set_back_makes_nobody_wait_longer_than_the_longest() -> None:
     budget = Budget(b"m", "place", 9, NOW, NOW + timedelta(minutes=1))
     assert pay(budget, "place", b"m", NOW - timedelta(days=9))[1] == LONGEST
+
+
+@pytest.mark.parametrize("kind", ["device", "place", "source"])
+def test_of_several_at_once_none_waits_for_having_begun_first(kind: BudgetKind) -> None:
+    """Their clocks are read before they pay, one after the other, in any order."""
+    budget = None
+    for number in range(FREE[kind]):
+        budget, wait = pay(budget, kind, b"m", NOW - timedelta(milliseconds=number))
+        assert not wait
+    assert budget is not None and budget.at == NOW
+
+
+def test_what_was_given_back_holds_up_nobody_who_began_before() -> None:
+    paid, _ = pay(Budget(b"m", "source", 1, NOW, NOW), "source", b"m", NOW)
+    left = give_back(paid)
+    assert left is not None
+    assert pay(left, "source", b"m", NOW - timedelta(seconds=1))[1] == timedelta(0)
 
 
 def test_signing_in_to_ones_own_account_does_not_clean_a_source() -> None:

@@ -13,7 +13,7 @@ after FORGET without a further attempt; a budget that is being waited for costs 
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 BudgetKind = Literal["device", "place", "source", "user"]
@@ -21,13 +21,17 @@ FREE: Final[dict[BudgetKind, int]] = {"device": 5, "place": 5, "source": 30, "us
 FIRST_WAIT: Final = timedelta(seconds=2)
 LONGEST: Final = timedelta(minutes=15)
 FORGET: Final = timedelta(hours=1)
+AT_ONCE: Final = datetime.fromtimestamp(0, UTC)
 MAX_BUDGETS: Final = 20_000
 """Rows kept; beyond it the oldest go first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What was spent: `spent` attempts, the last one `at`; nothing more until `until`."""
+    """What was spent: `spent` attempts, the last one `at`; nothing more until `until`. After a free one that is AT_ONCE.
+
+    It is not the moment of that attempt: of several at once, one that began earlier may come to pay later.
+    """
 
     mark: bytes
     kind: BudgetKind
@@ -42,18 +46,18 @@ def pay(found: Budget | None, kind: BudgetKind, mark: bytes, now: datetime) -> t
     A clock set back makes nobody wait longer than LONGEST, and nothing is forgotten for it.
     """
     if found is None or now - found.at >= FORGET:
-        found = Budget(mark, kind, 0, now, now)
+        found = Budget(mark, kind, 0, now, AT_ONCE)
     wait = min(found.until - now, LONGEST)
     if wait > timedelta(0):
         return found, wait
     spent = found.spent + 1
     over = spent - FREE[kind]
-    delay = timedelta(0) if over < 0 else min(FIRST_WAIT * 2 ** min(over, 16), LONGEST)
-    return Budget(mark, kind, spent, max(now, found.at), now + delay), timedelta(0)
+    until = AT_ONCE if over < 0 else now + min(FIRST_WAIT * 2 ** min(over, 16), LONGEST)
+    return Budget(mark, kind, spent, max(now, found.at), until), timedelta(0)
 
 
 def give_back(paid: Budget) -> Budget | None:
     """After the password was right: nothing is owed any more; of a source's budget only this one attempt is not."""
     if paid.kind != "source" or paid.spent <= 1:
         return None
-    return replace(paid, spent=paid.spent - 1, until=paid.at)
+    return replace(paid, spent=paid.spent - 1, until=AT_ONCE)
