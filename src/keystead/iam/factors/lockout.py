@@ -28,7 +28,7 @@ MAX_BUDGETS: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What was spent: `spent` attempts, the last one `at`; nothing more until `until`. After a free one that is AT_ONCE.
+    """What was spent: `spent` attempts, the last one `at`; nothing more until `until`: AT_ONCE after a free one.
 
     It is not the moment of that attempt: of several at once, one that began earlier may come to pay later.
     """
