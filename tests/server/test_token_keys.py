@@ -18,6 +18,7 @@ from keystead.adapters.sql.schema_tokens import signing_keys
 from keystead.core.errors import KeysteadError, Refusal
 from keystead.core.secret import Secret
 from keystead.crypto.sign import SigningKey
+from keystead.iam.ports import MachineKeys
 from keystead.iam.tokens import LIFETIME
 from keystead.server.token_keys import TokenKeys
 
@@ -158,6 +159,25 @@ def test_at_once_ends_every_token_in_every_process(region: DomainRegion) -> None
     assert standing.voided(region.admin.principal.id, region.clock.now()), "sessions in databases rest upon it"
     region.clock.advance(1)
     assert enters(other, token(region))
+
+
+def test_what_is_being_verified_as_the_keys_end_is_not_remembered(
+    region: DomainRegion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, tokens, verify = token(region), region.tokens, JoseCodec.verify
+
+    def slow(codec: JoseCodec, text: str, machine_key: MachineKeys) -> Mapping[str, object]:
+        claims = verify(codec, text, machine_key)
+        if text == before and not ended:
+            ended.append(region.iam.rotate_token_keys(region.admin, at_once=True))
+            region.clock.advance(1)
+            assert enters(region, token(region)), "another request meanwhile: by the new keys"
+        return claims
+
+    ended: list[object] = []
+    monkeypatch.setattr(JoseCodec, "verify", slow)
+    tokens._remember(tokens._current(), before)
+    assert ended and before not in tokens._current()
 
 
 @pytest.mark.parametrize("kid", ["region-0000000000000000", "", "region-", "../region", "REGION", None])

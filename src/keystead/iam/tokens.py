@@ -103,8 +103,7 @@ class Tokens:
         self._book = book
         self._audiences: dict[Audience, str] = {"api": f"keystead:{region}:api", "databases": databases_of(region)}
         self._api = self._audiences["api"]
-        self._cache: dict[str, Verified] = {}
-        self._epoch = 0
+        self._known: tuple[int, dict[str, Verified]] = 0, {}
 
     def issue(
         self,
@@ -180,14 +179,12 @@ class Tokens:
             Refusal: `NotAuthenticated`, for every cause alike.
             Unavailable: the region's state does not answer.
         """
-        self._current()
-        verified = self._cache.get(token)
-        if verified is None:
-            verified = self._remember(token)
+        known = self._current()
+        verified = known.get(token) or self._remember(known, token)
         now = self._clock.now()
         principal = self._living(verified)
         if principal is None or not verified.issued_at - LEEWAY <= now < verified.expires_at:
-            self._cache.pop(token, None)
+            known.pop(token, None)
             raise invalid_token()
         if verified.audience != self._api:
             raise invalid_token()
@@ -209,8 +206,8 @@ class Tokens:
             Refusal: `NotAuthenticated`, for every cause alike.
             Unavailable: the region's state does not answer.
         """
-        self._current()
-        verified = self._cache.get(token) or self._remember(token)
+        known = self._current()
+        verified = known.get(token) or self._remember(known, token)
         now = self._clock.now()
         principal = self._living(verified)
         if principal is None or not verified.issued_at - LEEWAY <= now < verified.expires_at:
@@ -225,19 +222,19 @@ class Tokens:
             verified.factors, proof is not None, verified.risk, verified.issued_at,
         )  # fmt: skip
 
-    def _current(self) -> None:
-        """Be current. What was verified by a key that verifies no more is forgotten; a key that ends by the clock
-        ends after all its tokens."""
+    def _current(self) -> dict[str, Verified]:
+        """Be current: what was verified by the keys of now. Those of another epoch are left behind with what is still
+        being verified by them; a key that ends by the clock ends after all its tokens."""
         epoch = self._codec.epoch(self._refresh())
-        if epoch != self._epoch:
-            self._cache.clear()
-            self._epoch = epoch
+        if epoch != self._known[0]:
+            self._known = epoch, {}
+        return self._known[1]
 
-    def _remember(self, token: str) -> Verified:
+    def _remember(self, known: dict[str, Verified], token: str) -> Verified:
         verified = self._verify(token)
-        if len(self._cache) >= CACHE_LIMIT:
-            self._cache.clear()
-        self._cache[token] = verified
+        if len(known) >= CACHE_LIMIT:
+            known.clear()
+        known[token] = verified
         return verified
 
     def _living(self, verified: Verified) -> Principal | None:
