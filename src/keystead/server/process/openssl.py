@@ -9,7 +9,7 @@ Sources: OPENSSL_ia32cap(3); crypto/bn/asm/rsaz-avx2.pl of OpenSSL.
 
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Final
@@ -29,10 +29,16 @@ def prefer_faster_rsa(
 
     Whether it was told so: not when OpenSSL is loaded already, nor over what somebody else put in the environment.
     """
-    if VARIABLE in environment or _LOADED in sys.modules or not _is_zen_3(processor):
+    told = faster_rsa(processor)
+    if VARIABLE in environment or _LOADED in sys.modules or not told:
         return False
-    environment[VARIABLE] = WITHOUT_ADX
+    environment.update(told)
     return True
+
+
+def faster_rsa(processor: Path = Path("/proc/cpuinfo")) -> Mapping[str, str]:
+    """What the environment has to say for that; nothing where it would not be faster."""
+    return {VARIABLE: WITHOUT_ADX} if _is_zen_3(processor) else {}
 
 
 def _is_zen_3(processor: Path) -> bool:
