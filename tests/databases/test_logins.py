@@ -65,9 +65,9 @@ def world(tmp_path: Path) -> World:
 def test_let_in_and_recorded_once(world: World) -> None:
     before = len(world.region.journal.entries)
     answer = world.ask(world.token())
-    assert (answer.account, answer.subject, answer.group) == ("ann", world.ann.id, "")
+    assert (answer.account, answer.grounds.subject, answer.grounds.group) == ("ann", world.ann.id, "")
     (entry,) = world.region.journal.entries[before:]
-    assert (entry.outcome, entry.principal_id, entry.token_id) == ("allowed", world.ann.id, answer.token_id)
+    assert (entry.outcome, entry.principal_id, entry.token_id) == ("allowed", world.ann.id, answer.grounds.token_id)
 
 
 def test_the_table_of_refusals(world: World) -> None:
@@ -176,6 +176,6 @@ def test_members_of_a_dynamic_group_come_in_for_as_long_as_its_rule_holds(world:
     region.allow("Allow dynamic-group Workloads to use mysql-instances in tenancy", name="workloads")
     text = json.dumps({"tenancy": region.tenancy, "group": "*"})
     token = world.token(workload)
-    assert world.ask(token, user=workload.name, account_text=text).group == group.id
+    assert world.ask(token, user=workload.name, account_text=text).grounds.group == group.id
     region.iam.update_dynamic_group(region.admin, group.id, "ALL {resource.type = 'nothing'}")
     assert world.code(token, user=workload.name, account_text=text) == "NotMapped"

@@ -10,7 +10,7 @@ from keystead.core.clock import ManualClock
 from keystead.core.errors import Unavailable
 from keystead.databases.logins.model import (
     EndedLogin,
-    HeldLogin,
+    Grounds,
     LoginAnswer,
     LoginMapping,
     LoginRequest,
@@ -60,12 +60,12 @@ class Desk:
     def __init__(self) -> None:
         self.lost: set[str] = set()
         self.silent = False
-        self.asked: list[HeldLogin] = []
+        self.asked: list[Grounds] = []
 
     def decide_login(self, system: str, asked: LoginRequest) -> LoginAnswer:
         raise AssertionError
 
-    def check_logins(self, system: str, held: Sequence[HeldLogin]) -> Sequence[EndedLogin]:
+    def check_logins(self, system: str, held: Sequence[Grounds]) -> Sequence[EndedLogin]:
         if self.silent:
             raise Unavailable("DeskUnavailable", "the region does not answer")
         self.asked = list(held)
@@ -87,7 +87,7 @@ class World:
         now = self.clock.now()
         self.door._enter(
             number,
-            LoginAnswer("ann", "user", "ann", f"token-{minutes}", mapping, "", now, now + timedelta(minutes=minutes)),
+            Grounds("user", f"token-{minutes}", mapping, "", now, now + timedelta(minutes=minutes)),
         )
         self.node.open[number] = "ann"
 
@@ -126,7 +126,7 @@ def test_a_message_without_end_is_given_up() -> None:
 
 def test_a_reply_is_as_the_plugin_reads_it() -> None:
     clock = ManualClock()
-    answer = LoginAnswer("p_dba", "ks1.user", "ann", "t", "m", "g", clock.now(), clock.now())
+    answer = LoginAnswer("p_dba", Grounds("ks1.user", "t", "m", "g", clock.now(), clock.now()))
     assert reply_to(answer) == b"A\x00\x05p_dba\x00\x08ks1.user"
 
 

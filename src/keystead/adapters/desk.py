@@ -26,7 +26,7 @@ from keystead.adapters.unix_http import UnixConnection, UnixLine
 from keystead.core.clock import Clock, isoformat
 from keystead.core.errors import Fault, Kind, Refusal, Unavailable
 from keystead.databases.desk import HostView, Opened, OwnToken, Report
-from keystead.databases.logins.model import EndedLogin, HeldLogin, LoginAnswer, LoginRequest, MappingReport
+from keystead.databases.logins.model import EndedLogin, Grounds, LoginAnswer, LoginRequest, MappingReport
 from keystead.iam.tokens import MACHINE_LIFETIME, machine_claims
 
 BASE = "/keystead/v1"
@@ -119,7 +119,7 @@ class ApiDesk:
             raise _error(status, answer)
         return self._read(self._answers, answer)
 
-    def check_logins(self, system: str, held: Sequence[HeldLogin]) -> Sequence[EndedLogin]:
+    def check_logins(self, system: str, held: Sequence[Grounds]) -> Sequence[EndedLogin]:
         body = {"held": [msgspec.to_builtins(each) for each in held]}
         answer = self._ask(f"/host/systems/{system}/actions/check-logins", body, TIMEOUT_SECONDS)
         return self._read(_ENDED, answer)["ended"]

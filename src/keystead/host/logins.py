@@ -18,7 +18,6 @@ import struct
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -27,7 +26,7 @@ from keystead.core.errors import KeysteadError, Refusal
 from keystead.databases.logins.model import (
     ClientKind,
     EndedLogin,
-    HeldLogin,
+    Grounds,
     LoginAnswer,
     LoginMapping,
     LoginRequest,
@@ -52,32 +51,12 @@ class LoginDesk(Protocol):
     """The region's answer to this machine. Raises (all methods): Unavailable: no answer. Refusal: no."""
 
     def decide_login(self, system: str, asked: LoginRequest) -> LoginAnswer: ...
-    def check_logins(self, system: str, held: Sequence[HeldLogin]) -> Sequence[EndedLogin]: ...
+    def check_logins(self, system: str, held: Sequence[Grounds]) -> Sequence[EndedLogin]: ...
     def report_mappings(self, system: str, reports: Sequence[MappingReport]) -> None: ...
 
 
 class Malformed(Exception):
     """What came is no message."""
-
-
-@dataclass(frozen=True, slots=True)
-class Book:
-    """What sessions of one token by one mapping rest upon: the same for each connection."""
-
-    subject: str
-    token_id: str
-    mapping: str
-    group: str
-    issued_at: datetime
-    expires_at: datetime
-    session: str = ""
-
-    @property
-    def key(self) -> str:
-        return f"{self.token_id} {self.mapping}"
-
-    def held(self) -> HeldLogin:
-        return HeldLogin(self.key, **asdict(self))
 
 
 def read_message(data: bytes) -> tuple[str, LoginRequest]:
@@ -120,7 +99,7 @@ def complete(data: bytes) -> bool:
 
 
 def reply_to(answer: LoginAnswer) -> bytes:
-    parts = [name.encode() for name in (answer.account, answer.subject)]
+    parts = [name.encode() for name in (answer.account, answer.grounds.subject)]
     return b"A" + b"".join(struct.pack(">H", len(part)) + part for part in parts)
 
 
@@ -136,7 +115,7 @@ class Door:
         self._clock = clock
         self._log = log
         self._lock = threading.Lock()
-        self._books: dict[str, Book] = {}
+        self._grounds: dict[str, Grounds] = {}
         self._connections: dict[int, str] = {}
         self._notes = 0
         self._seen: dict[int, float] = {}
@@ -167,25 +146,25 @@ class Door:
     def watch(self) -> None:
         """End the sessions that have nothing to rest upon any more. Raises: Unavailable: the server does not answer."""
         with self._lock:  # before we look who is there: who comes in between is in neither
-            books = dict(self._books)
-            mine = {number: books[key] for number, key in self._connections.items() if key in books}
+            known = dict(self._grounds)
+            mine = {number: known[key] for number, key in self._connections.items() if key in known}
         found = self._node.token_sessions()
         ended = self._ended(mine)
         strangers = self._strangers(found)
-        doomed = [number for number, book in mine.items() if book.key in ended and number in found]
+        doomed = [number for number, grounds in mine.items() if grounds.key in ended and number in found]
         if doomed or strangers:
             self._node.end_sessions([*doomed, *strangers])
             self._log("sessions were ended", system=self.system, ended=len(doomed), unknown=len(strangers))
         self._forget(found, mine)
 
-    def _ended(self, mine: dict[int, Book]) -> dict[str, str]:
+    def _ended(self, mine: dict[int, Grounds]) -> dict[str, str]:
         """By key, why. What expired needs no answer from anybody."""
         now = self._clock.now()
-        books = {book.key: book for book in mine.values()}
-        ended = {key: "the token expired" for key, book in books.items() if now >= book.expires_at}
-        if books:
+        upon = {grounds.key: grounds for grounds in mine.values()}
+        ended = {key: "the token expired" for key, grounds in upon.items() if now >= grounds.expires_at}
+        if upon:
             try:
-                answers = self._desk.check_logins(self.system, [book.held() for book in books.values()])
+                answers = self._desk.check_logins(self.system, list(upon.values()))
             except KeysteadError as error:
                 self._log("sessions could not be checked", system=self.system, reason=error.message)
             else:
@@ -200,7 +179,7 @@ class Door:
         self._seen = {number: self._seen.get(number, now) for number in unknown}
         return [number for number, since in self._seen.items() if now - since > UNDECIDED_SECONDS]
 
-    def _forget(self, found: Collection[int], mine: dict[int, Book]) -> None:
+    def _forget(self, found: Collection[int], mine: dict[int, Grounds]) -> None:
         """Leave out of the books what has gone. One that came in since is not in `mine`, and stays."""
         now = self._clock.monotonic()
         with self._lock:
@@ -209,9 +188,9 @@ class Door:
                     self._connections.pop(number, None)
                     self._entered.pop(number, None)
             keys = set(self._connections.values())
-            self._books = {key: book for key, book in self._books.items() if key in keys}
+            self._grounds = {key: grounds for key, grounds in self._grounds.items() if key in keys}
             renew = self._notes > NOTES_KEPT + 2 * len(self._connections)
-            lines = [_line(number, self._books[key]) for number, key in self._connections.items()] if renew else []
+            lines = [_line(number, self._grounds[key]) for number, key in self._connections.items()] if renew else []
             if renew:
                 self._node.renew_notes(lines)
                 self._notes = len(lines)
@@ -219,21 +198,17 @@ class Door:
     def _recall(self) -> None:
         for line in self._node.noted_logins():
             with suppress(ValueError, KeyError, TypeError):
-                number, book = _noted(line)
-                self._books[book.key] = book
-                self._connections[number] = book.key
+                number, grounds = _noted(line)
+                self._grounds[grounds.key] = grounds
+                self._connections[number] = grounds.key
                 self._notes += 1
 
-    def _enter(self, number: int, answer: LoginAnswer) -> None:
-        book = Book(
-            answer.subject, answer.token_id, answer.mapping, answer.group, answer.issued_at, answer.expires_at,
-            answer.session,
-        )  # fmt: skip
+    def _enter(self, number: int, grounds: Grounds) -> None:
         with self._lock:
-            self._node.note_login(_line(number, book))
+            self._node.note_login(_line(number, grounds))
             self._notes += 1
-            self._books[book.key] = book
-            self._connections[number] = book.key
+            self._grounds[grounds.key] = grounds
+            self._connections[number] = grounds.key
             self._entered[number] = self._clock.monotonic()
 
     # the socket
@@ -263,7 +238,7 @@ class Door:
             if server != self.system:
                 raise Malformed
             answer = self._desk.decide_login(self.system, asked)
-            self._enter(asked.connection, answer)
+            self._enter(asked.connection, answer.grounds)
             return reply_to(answer)
         except Malformed:
             self._log("a login was not understood", system=self.system)
@@ -344,17 +319,17 @@ class Doors:
                     self._log("sessions could not be watched", system=door.system, reason=repr(error))
 
 
-def _line(number: int, book: Book) -> bytes:
-    told = {each: getattr(book, each) for each in Book.__slots__} | {
+def _line(number: int, grounds: Grounds) -> bytes:
+    told = {each: getattr(grounds, each) for each in Grounds.__slots__} | {
         "connection": number,
-        "issued_at": isoformat_exact(book.issued_at),
-        "expires_at": isoformat_exact(book.expires_at),
+        "issued_at": isoformat_exact(grounds.issued_at),
+        "expires_at": isoformat_exact(grounds.expires_at),
     }
     return json.dumps(told).encode()
 
 
-def _noted(line: bytes) -> tuple[int, Book]:
+def _noted(line: bytes) -> tuple[int, Grounds]:
     told = json.loads(line)
     number = int(told.pop("connection"))
     issued, expires = (datetime.fromisoformat(told.pop(name)) for name in ("issued_at", "expires_at"))
-    return number, Book(**told, issued_at=issued, expires_at=expires)
+    return number, Grounds(**told, issued_at=issued, expires_at=expires)

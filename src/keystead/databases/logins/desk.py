@@ -16,7 +16,7 @@ from keystead.databases.desk import principal_of, target_of, unconfirmed
 from keystead.databases.logins import possession
 from keystead.databases.logins.model import (
     EndedLogin,
-    HeldLogin,
+    Grounds,
     LoginAnswer,
     LoginMapping,
     LoginRequest,
@@ -115,7 +115,7 @@ class LoginDesk:
             refuse(_refused("NotAuthorized", f"{person.principal.name} lacks {LOGIN_PERMISSION} on the system"))
         return self._let_in(person, place, mapping, detail)
 
-    def check_logins(self, caller: Caller, system_id: str, held: Sequence[HeldLogin]) -> list[EndedLogin]:
+    def check_logins(self, caller: Caller, system_id: str, held: Sequence[Grounds]) -> list[EndedLogin]:
         """Which of these have nothing to rest upon any more; recorded, each of them."""
         place = self._place(caller, system_id, "CheckLogins")
         directory, now = self._snapshot.directory, self._clock.now()
@@ -235,17 +235,8 @@ class LoginDesk:
         if group:
             told |= {"group": group, "group_name": mapping.subject_name}
         self._guard.record(person, LOGIN_PERMISSION, place.target, "LogInToDatabase", "allowed", detail=detail | told)
-        return LoginAnswer(
-            account=mapping.account,
-            subject=person.principal.id,
-            name=person.principal.name,
-            token_id=person.token_id,
-            mapping=mapping.id,
-            group=group,
-            issued_at=issued,
-            expires_at=expires,
-            session=person.session,
-        )
+        grounds = Grounds(person.principal.id, person.token_id, mapping.id, group, issued, expires, person.session)
+        return LoginAnswer(mapping.account, grounds)
 
     def _refuser(self, who: Caller, place: _Place, detail: dict[str, str]) -> "Callable[[Refusal], NoReturn]":
         """Records a refusal as `who`, and raises it."""

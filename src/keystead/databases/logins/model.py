@@ -86,37 +86,36 @@ class LoginRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class LoginAnswer:
-    """Let in: as which account, and what must go on holding for the session to last. `group` is empty one to one."""
+class Grounds:
+    """What sessions of one token by one mapping rest upon: the same for each connection, and all of it has to go on
+    holding for as long as they last. `group` is empty one to one, `session` where the token is of none.
+    """
 
-    account: str
     subject: str
-    name: str
     token_id: str
     mapping: str
     group: str
     issued_at: datetime
     expires_at: datetime
     session: str = ""
+
+    @property
+    def key(self) -> str:
+        """Their name, alike at the region and at a machine."""
+        return f"{self.token_id} {self.mapping}"
 
 
 @dataclass(frozen=True, slots=True)
-class HeldLogin:
-    """What open sessions rest upon, as `LoginAnswer` said it; `key` is the machine's own name for it."""
+class LoginAnswer:
+    """Let in: as which account, and upon what."""
 
-    key: str
-    subject: str
-    token_id: str
-    mapping: str
-    group: str
-    issued_at: datetime
-    expires_at: datetime
-    session: str = ""
+    account: str
+    grounds: Grounds
 
 
 @dataclass(frozen=True, slots=True)
 class EndedLogin:
-    """That sessions have nothing to rest upon any more."""
+    """That sessions have nothing to rest upon any more: those whose `Grounds` have this key."""
 
     key: str
     reason: str

@@ -6,7 +6,7 @@ and the permission on the system. One function each, asked at login and again ev
 
 from keystead.core.errors import Refusal
 from keystead.core.ids import CompartmentId, PrincipalId, TenancyId
-from keystead.databases.logins.model import HeldLogin, LoginMapping
+from keystead.databases.logins.model import Grounds, LoginMapping
 from keystead.iam.directory import Directory
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Principal, Target
@@ -42,7 +42,7 @@ def groups_of(directory: Directory, principal: str) -> frozenset[str]:
     return directory.groups_of(principal) | directory.dynamic_groups_of(principal)
 
 
-def why_ended(directory: Directory, guard: Guard, held: HeldLogin, mapping: LoginMapping | None, target: Target) -> str:
+def why_ended(directory: Directory, guard: Guard, held: Grounds, mapping: LoginMapping | None, target: Target) -> str:
     """Why sessions of this login may not go on; empty while they may."""
     person = directory.principal(held.subject)
     if person is None:

@@ -12,7 +12,7 @@ from keystead.databases.logins.model import (
     MAX_ROLES,
     ClientKind,
     EndedLogin,
-    HeldLogin,
+    Grounds,
     LoginAnswer,
     LoginMapping,
     LoginRequest,
@@ -97,7 +97,7 @@ class DecideLogin(Message):
 class CheckLogins(Message):
     """The logins that have open sessions."""
 
-    held: Annotated[list[HeldLogin], Meta(max_length=20_000)]
+    held: Annotated[list[Grounds], Meta(max_length=20_000)]
 
 
 class EndedLogins(Message):
