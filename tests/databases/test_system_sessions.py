@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from tests.fakes.calls import Things
@@ -12,7 +13,8 @@ from keystead.core.ids import MachineId, new_id
 from keystead.core.page import PageRequest
 from keystead.crypto.proofkey import PublicJwk
 from keystead.crypto.sign import SigningKey
-from keystead.iam.model import Caller, IssuedToken
+from keystead.databases.desk import Report
+from keystead.iam.model import Caller, IssuedToken, Target
 
 PAGE = PageRequest(50)
 PEM = SigningKey(bytes([7] * 32)).public.pem().decode()
@@ -76,6 +78,39 @@ def test_it_ends_at_once(region: DomainRegion, things: Things, end: str) -> None
     else:
         region.clock.advance(1)
         enter(region, issue(region, things.system))
+
+
+def test_it_holds_while_the_system_may_use_its_key(region: DomainRegion, things: Things) -> None:
+    issued, again = issue(region, things.system), region.again()
+    enter(region, issued)
+    region.vaults.disable(region.admin, things.key)
+    for process in (region, again):  # at once, before its machine has heard of it
+        assert refused(lambda process=process: enter(process, issued)).code == "NotAuthenticated"  # type: ignore[misc]
+    region.vaults.enable(region.admin, things.key)
+    enter(region, issued)  # nothing was fenced
+    with region.store.write(region.guard.entry(region.admin, "", root_of(region), "Test", "allowed")) as tx:
+        system = tx.databases.system(region.tenancy, things.system)
+        assert system is not None
+        tx.databases.change(system, replace(system, confirmed=False))
+    assert refused(lambda: enter(region, issued)).code == "NotAuthenticated"
+
+
+def test_what_it_had_before_a_fence_is_void_for_good(region: DomainRegion, things: Things) -> None:
+    issued = issue(region, things.system)
+    entitled = region.iam.exchange_token(enter(region, issued), "databases", public_key=PEM)
+    region.clock.advance(1)
+    region.desk.report(region.host(), Report(things.system, "fenced", "vault_unreachable", "no answer"))
+    assert refused(lambda: enter(region, issued)).code == "NotAuthenticated"
+    at_a_database = partial(region.iam.authenticate_for_databases, entitled.token, "192.0.2.1", "r", proved)
+    assert refused(at_a_database).code == "NotAuthenticated"
+    region.desk.report(region.host(), Report(things.system, "running"))
+    assert refused(lambda: enter(region, issued)).code == "NotAuthenticated"
+    region.clock.advance(1)
+    enter(region, issue(region, things.system))
+
+
+def root_of(region: DomainRegion) -> Target:
+    return Target("tenancies", region.tenancy, "tenancy", region.tenancy, ())
 
 
 def test_another_machine_gets_none(region: DomainRegion, things: Things) -> None:

@@ -230,6 +230,7 @@ def open_region(
     placement = Placement(machine, "127.0.0.1", range(23300, 23400), range(61000, 61100))
     databases = Databases(guard, snapshot, store, vaults, associations, placement, b"PEM", clock, REGION)
     desk = HostDesk(guard, snapshot, store, associations, NoCertificates(), clock, REGION)
+    tokens.judge_resources(desk.stands)
     logins = LoginDesk(guard, snapshot, store, iam, clock)
     jobs = Jobs(guard, directory_, store)
     usage = EntryTrail(partial(_entries, store, journal))

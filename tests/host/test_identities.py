@@ -55,8 +55,12 @@ def enter(stage: Stage) -> Caller:
     """Whoever reads the files calls the region."""
     found = offered(stage)
     assert found is not None
-    public = PublicJwk.from_pem(requestkey.public_of(Secret(found[1])))
-    return stage.region.iam.authenticate(found[0], "192.0.2.1", "r", lambda key: key == public)
+    return enter_with(stage, found)
+
+
+def enter_with(stage: Stage, files: tuple[str, bytes]) -> Caller:
+    public = PublicJwk.from_pem(requestkey.public_of(Secret(files[1])))
+    return stage.region.iam.authenticate(files[0], "192.0.2.1", "r", lambda key: key == public)
 
 
 def test_a_system_that_runs_can_call_the_region_as_itself(stage: Stage, identities: Identities) -> None:
@@ -169,6 +173,30 @@ def test_it_is_gone_with_what_it_rests_upon(stage: Stage, identities: Identities
     stage.region.clock.advance(HALF)
     identities.tend()
     assert offered(stage) is None, "and none is brought back"
+
+
+@pytest.mark.parametrize("why", ["disabled", "silent"])
+def test_whoever_copied_the_files_has_nothing_from_the_fence_on(stage: Stage, identities: Identities, why: str) -> None:
+    stage.run()
+    identities.tend()
+    copied = offered(stage)
+    assert copied is not None
+    stage.region.clock.advance(1)
+    if why == "disabled":
+        stage.disable()
+        assert refused(lambda: enter_with(stage, copied)).code == "NotAuthenticated"
+    stage.reconcile(1000.0)
+    stage.assert_fenced()
+    assert refused(lambda: enter_with(stage, copied)).code == "NotAuthenticated"
+    if why == "disabled":
+        stage.enable()
+    stage.region.clock.advance(1)
+    stage.reconcile()
+    stage.reconcile()
+    assert stage.node.running()
+    identities.tend()
+    enter(stage)
+    assert refused(lambda: enter_with(stage, copied)).code == "NotAuthenticated"
 
 
 def test_a_token_that_comes_after_the_fence_is_not_put_there(stage: Stage, identities: Identities) -> None:

@@ -3,12 +3,15 @@
 Only the `host` service calls here. A watch tells it about the systems of its own machine; access is judged for each
 system's own principal. Positive answers are the lease by which `host` goes on (law 7); a change of the answer is
 recorded once, not each time it is given.
+
+A system without access stands for nobody in the region either, from the moment on from which it has none; and what was
+issued to it before its machine fenced it stays void, so that after its next start only a new token holds.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from keystead.audit.model import Outcome
 from keystead.core.clock import Clock
@@ -19,11 +22,13 @@ from keystead.databases.model import DbSystem, FenceReceipt, SystemState, Wrappe
 from keystead.databases.ports import DatabaseStore
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Principal, Target
+from keystead.iam.ports import Revocation
 from keystead.vault.memory.keyring import Waits
 from keystead.vault.memory.snapshot import Snapshot
 from keystead.vault.use.association import Access, Associations
 
 Event = Literal["running", "stopped", "fenced", "failed"]
+UNANSWERED: Final = "keystore_unreachable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,7 @@ class HostDesk:
         self._clock = clock
         self._region = region
         self._answered: dict[str, Access] = {}
+        self._known: tuple[int, dict[str, DbSystem | None]] = 0, {}  # as of a generation
         self._keys: dict[str, str] = {}  # of the systems that were last watched
 
     def watch(self, caller: Caller) -> HostView:
@@ -179,7 +185,10 @@ class HostDesk:
             detail |= {name: f"{at:.1f} ms" for name, at in report.receipt.steps}
         entry = self._guard.permit_change(caller, "HOST_REPORT", self._at(system), "ReportNode", detail)
         entry = entry._replace(outcome="succeeded", reason=report.text)
-        with self._store.write(entry) as tx:
+        fenced = report.event == "fenced"
+        with self._store.write(entry, reserve=fenced) as tx:
+            if fenced:
+                tx.iam.revoke(Revocation(system.tenancy, system.id, self._clock.now()))
             current = tx.databases.system(system.tenancy, system.id)
             if current is None:
                 return
@@ -189,11 +198,30 @@ class HostDesk:
             if report.receipt is not None:
                 tx.databases.add_receipt(system.tenancy, report.receipt)
 
+    def stands(self, principal: Principal) -> bool:
+        """Whether a resource may act as itself now: a database system not while it may not use its key, fenced yet or
+        not. Raises: Unavailable.
+        """
+        if principal.type != "mysqldbsystem":
+            return True
+        generation = self._snapshot.refresh()
+        if generation != self._known[0]:
+            self._known = generation, {}
+        known = self._known[1]
+        if principal.id not in known:
+            with self._store.read() as tx:
+                known[principal.id] = tx.databases.system(principal.tenancy, principal.id)
+        system = known[principal.id]
+        if system is None:
+            return False
+        access = self._access(system)
+        return access.granted or access.loss == UNANSWERED
+
     def _view(self, caller: Caller, system: DbSystem, hashed: str, wrapped: Sequence[WrappedKey]) -> SystemView:
         access = self._told(caller, system, self._access(system))
         store_key = next((key for key in wrapped if key.kind == "store"), None)
         data_keys = [key for key in wrapped if key.kind == "data"]
-        unanswered = access.loss == "keystore_unreachable"
+        unanswered = access.loss == UNANSWERED
         granted, loss = access.granted or unanswered, access.loss or ""
         return SystemView(system, hashed, store_key, data_keys, granted, loss, access.text, access.since, unanswered)
 

@@ -104,6 +104,11 @@ class Tokens:
         self._audiences: dict[Audience, str] = {"api": f"keystead:{region}:api", "databases": databases_of(region)}
         self._api = self._audiences["api"]
         self._known: tuple[int, dict[str, Verified]] = 0, {}
+        self._stands: Callable[[Principal], bool] = lambda _resource: True
+
+    def judge_resources(self, stands: Callable[[Principal], bool]) -> None:
+        """Have `stands` say at each use whether a resource may act as itself now."""
+        self._stands = stands
 
     def issue(
         self,
@@ -238,7 +243,7 @@ class Tokens:
         return verified
 
     def _living(self, verified: Verified) -> Principal | None:
-        """The principal as it is now; None when it, the session or the token has been taken away."""
+        """The principal as it is now; None when it, the session or the token has been taken away, or what it is."""
         voided, issued = self._directory.voided, verified.issued_at
         if voided(verified.token_id, issued) or voided(verified.principal.id, issued):
             return None
@@ -246,7 +251,10 @@ class Tokens:
             return None
         if verified.principal.type == "service":
             return verified.principal if self._directory.machine_key(verified.principal.id) else None
-        return self._directory.principal(verified.principal.id)
+        found = self._directory.principal(verified.principal.id)
+        if found is not None and "resource" in verified.factors and not self._stands(found):
+            return None
+        return found
 
     def _verify(self, token: str) -> Verified:
         claims = self._codec.verify(token, self._directory.machine_key)

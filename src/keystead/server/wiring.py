@@ -97,6 +97,7 @@ class Region:
     log: GuardedLog
     snapshot: Snapshot
     guard: Guard
+    tokens: Tokens
     iam: Iam
     federation: Federation
     vaults: Vaults
@@ -163,6 +164,7 @@ def open_region(effective: Effective, root: RootKey, process: str, *, gather: bo
         log=log,
         snapshot=snapshot,
         guard=guard,
+        tokens=tokens,
         iam=iam,
         federation=_federation(effective, root, guard, directory, store, iam, clock),
         vaults=vaults,
@@ -204,6 +206,8 @@ def services(region: Region) -> "Services":
 
     guard, snapshot, store, clock, name = region.guard, region.snapshot, region.store, region.clock, region.name
     certificates = region.certificates
+    host_desk = HostDesk(guard, snapshot, store, region.associations, certificates, clock, name)
+    region.tokens.judge_resources(host_desk.stands)
     return Services(
         iam=region.iam,
         federation=region.federation,
@@ -227,7 +231,7 @@ def services(region: Region) -> "Services":
         audit_trail=AuditTrail(guard, region.index, region.effective.state / SEGMENTS, SqlHeads(region.engine)),
         state=StateBackup(guard, region.effective, region.backup_key, clock),
         login_desk=LoginDesk(guard, snapshot, store, region.iam, clock),
-        host_desk=HostDesk(guard, snapshot, store, region.associations, certificates, clock, name),
+        host_desk=host_desk,
         idempotency=IdempotencyNotes(SqlIdempotency(region.engine, clock, KEPT)),
         log=region.log,
         clock=clock,
