@@ -215,6 +215,7 @@ class FakeNode:
     def wipe(self) -> None:
         self.at("wipe")
         self.machine.memory.discard(self.system.id)
+        self.machine.identities.pop(self.system.id, None)
 
     def put_administrator(self, name: str, password_hash: str) -> None:
         self._server()

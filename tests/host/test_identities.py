@@ -2,7 +2,7 @@
 
 import base64
 import json
-from itertools import cycle
+from itertools import cycle, pairwise
 from typing import Any
 
 import pytest
@@ -10,11 +10,13 @@ from tests.fakes.node import LocalHost
 from tests.host.stage import Stage, idle, quiet
 from tests.refusals import refused
 
-from keystead.core.errors import Unavailable
+from keystead.core.clock import ManualClock
+from keystead.core.errors import Fault, Unavailable
 from keystead.core.secret import Secret
 from keystead.crypto import requestkey
 from keystead.crypto.proofkey import PublicJwk
-from keystead.host.identities import REFUSED_SECONDS, RETRY_SECONDS, Identities
+from keystead.databases.desk import OwnToken
+from keystead.host.identities import LONGEST_RETRY_SECONDS, REFUSED_SECONDS, RETRY_SECONDS, Identities
 from keystead.iam.model import Caller
 
 HALF = 15 * 60.0
@@ -115,19 +117,103 @@ def test_while_the_region_is_away_the_last_token_stays_and_renewal_goes_on(
     enter(stage)
 
 
-def test_one_system_is_asked_for_while_there_is_no_answer(stage: Stage, identities: Identities) -> None:
-    asked: list[str] = []
+def test_two_systems_are_asked_for_while_there_is_no_answer() -> None:
+    desk = Desk(broken={name: Unavailable("DeskUnavailable", "no") for name in "abcd"})
+    many, clock = of_many(desk, "abcd")
+    many.tend()
+    assert desk.asked == ["a", "b"]
+    clock.advance(1)
+    many.tend()
+    assert desk.asked == ["a", "b", "c", "d"]
 
-    def count(call: str) -> None:
-        if call == "issue_session":
-            asked.append(call)
-            raise Unavailable("DeskUnavailable", "no")
 
-    stage.run()
-    identities.open("another", stage.node, None)
-    stage.host.desk.asked = count
-    identities.tend()
-    assert asked == ["issue_session"]
+class Desk:
+    """Answers for all but those that are broken, and keeps who was asked for."""
+
+    def __init__(self, broken: dict[str, Exception]) -> None:
+        self.broken = broken
+        self.asked: list[str] = []
+
+    def issue_session(self, system: str, public_key: str) -> OwnToken:
+        self.asked.append(system)
+        if system in self.broken:
+            raise self.broken[system]
+        return OwnToken(f"of {system}", 2 * HALF)
+
+
+class Files:
+    """A node's files."""
+
+    token = ""
+
+    def offer_identity(self, token: str, key: Secret, region: str) -> None:
+        self.token = token
+
+    def offered_key(self) -> Secret | None:
+        return None
+
+    def withdraw_identity(self) -> None:
+        self.token = ""
+
+
+def of_many(desk: Desk, names: str) -> tuple[Identities, ManualClock]:
+    clock = ManualClock()
+    made = Identities(desk, "test", clock, lambda *_, **__: None)
+    for name in names:
+        made.open(name, Files(), None)
+    return made, clock
+
+
+@pytest.fixture
+def no_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taking a key's public half takes long, and `Desk` does not look at it."""
+    monkeypatch.setattr(requestkey, "public_of", lambda _: "")
+
+
+WRONG = (Unavailable("DeskUnavailable", "no"), Fault("Internal", "no"), OSError("disk"), ValueError("bug"))
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda error: type(error).__name__)
+def test_one_that_is_broken_delays_nobody_and_is_asked_for_less_and_less(wrong: Exception, no_halves: None) -> None:
+    desk = Desk(broken={"a": wrong})
+    many, clock = of_many(desk, "abcd")
+    at, start = [], clock.monotonic()
+    while clock.monotonic() < start + HALF:
+        desk.asked.clear()
+        many.tend()
+        if clock.monotonic() == start:
+            assert desk.asked == list("abcd"), "in the same round"
+        elif "a" in desk.asked:
+            at.append(clock.monotonic() - start)
+        clock.advance(1)
+    assert at[:4] == [5, 15, 35, 75]
+    assert {later - sooner for sooner, later in pairwise(at[3:])} == {LONGEST_RETRY_SECONDS}
+    desk.asked.clear()
+    many.tend()
+    assert desk.asked[:3] == list("bcd"), "those that work go before"
+    del desk.broken["a"]
+    clock.advance(LONGEST_RETRY_SECONDS)
+    for _ in range(2):
+        desk.asked.clear()
+        many.tend()
+        assert "a" in desk.asked
+        clock.advance(HALF)
+
+
+def test_however_many_are_broken_the_others_are_renewed_in_time(no_halves: None) -> None:
+    names = [f"n{number}" for number in range(30)]
+    desk = Desk(broken=dict.fromkeys(names[:25], WRONG[0]))
+    many, clock = of_many(desk, "")
+    for name in names:
+        many.open(name, Files(), None)
+    for _ in range(60):  # whoever has not failed yet is asked in turn
+        many.tend()
+        clock.advance(1)
+    for _ in range(3):
+        clock.advance(HALF)
+        desk.asked.clear()
+        many.tend()
+        assert desk.asked[:5] == names[25:]
 
 
 def test_the_next_life_of_host_goes_on_with_the_key_that_is_offered(stage: Stage, identities: Identities) -> None:
@@ -151,6 +237,24 @@ def test_what_a_dead_server_had_is_taken_away_by_the_next_life_of_host(stage: St
     renewed_host(stage)
     assert stage.keeper is not None
     assert offered(stage) is None
+
+
+@pytest.mark.parametrize("silence", [0.0, 20.0], ids=["heard", "silent"])
+def test_what_a_server_had_that_died_is_taken_away_whether_or_not_it_starts_again(
+    stage: Stage, identities: Identities, silence: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.run()
+    identities.tend()
+    keeper, node = stage.keeper, stage.node
+    node.machine.processes[stage.system].dead = True
+
+    def no(*_: object) -> None:
+        raise Unavailable("ServerDidNotStart", "no")
+
+    monkeypatch.setattr(node, "start", no)
+    keeper.reconcile(stage.standing(silence))
+    assert offered(stage) is None
+    assert not stage.host.endpoint.answers(stage.mount)
 
 
 @pytest.mark.parametrize("end", ["stop", "discard", "fence", "forget", "identity"])

@@ -1,13 +1,19 @@
 """Where `host` puts what belongs to database systems: in directories that are nobody else's."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+from tests.fakes.calls import make_things
+from tests.fakes.domain import make_region
 
+from keystead.adapters.mariadb.node import MariaDbNode
 from keystead.core.errors import Refusal
-from keystead.server.host import nodes
+from keystead.core.secret import Secret
+from keystead.server import host
+from keystead.server.host import nodes, stop_databases
 from keystead.server.settings import Effective
 
 
@@ -44,3 +50,27 @@ def test_a_directory_that_somebody_else_made_is_refused(placed: Effective) -> No
     with pytest.raises(Refusal) as caught:
         nodes(placed)
     assert caught.value.code == "DirectoryTaken"
+
+
+def test_stopping_the_databases_leaves_nothing_in_memory(
+    placed: Effective, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "another").mkdir()
+    there = make_region(tmp_path / "another")
+    make_things(there, there.admin)
+    with there.store.read() as tx:
+        systems = [replace(found, uid=0) for found in tx.databases.all_systems()]
+    monkeypatch.setattr(host, "_systems_here", lambda _: systems)
+    stopped: list[MariaDbNode] = []
+    for adopted in (None, b"sha"):  # its server was killed: nobody took away what it had; or it runs
+        monkeypatch.setattr(MariaDbNode, "adopt", lambda _, adopted=adopted: adopted)
+        monkeypatch.setattr(MariaDbNode, "stop", lambda node: stopped.append(node))
+        for system in systems:
+            place = placed.memory / system.id.rpartition(".")[2]
+            make = nodes(placed)
+            place.mkdir()
+            make(system).offer_identity("token", Secret(b"key"), "home")
+        assert list(placed.memory.rglob("rpst"))
+        named = [system.name for system in systems] if adopted else []
+        assert stop_databases(placed) == named
+        assert len(stopped) == len(named) and not placed.memory.exists()

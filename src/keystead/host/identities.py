@@ -5,7 +5,9 @@ while it does not, the last token stays where it is. What a system has is taken 
 deleted, unknown to the region; and when the region says that nothing is issued to it. A revocation brings a new one.
 The key is made here, is kept for as long as its files are, and never leaves the machine.
 
-One thread asks, for one system after another: no answer to one is an answer to all. `close` waits for no answer.
+One thread asks, for one system after another, those first for which it went well the last time; where it goes wrong the
+next try is later each time. No answer for two in turn is an answer to all: the region is silent, and the others' turn
+comes a moment later. `close` waits for no answer.
 """
 
 import threading
@@ -25,6 +27,9 @@ from keystead.databases.node import IdentityNode
 RENEW_AFTER = 0.5
 """Of the time that a token is good for."""
 RETRY_SECONDS = 5.0
+LONGEST_RETRY_SECONDS = 60.0
+SILENT = 2
+"""So many in turn without an answer: the region's doing, not theirs."""
 REFUSED_SECONDS = 60.0
 CHECK_SECONDS = 1.0
 SHORTEST = 2.0
@@ -38,12 +43,13 @@ class IdentityDesk(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Held:
-    """What is known of one system. `due`: monotonic seconds."""
+    """What is known of one system. `due`: monotonic seconds. `failures`: since it last went well."""
 
     node: IdentityNode
     voided: datetime | None
     due: float
     key: Secret | None = None
+    failures: int = 0
 
 
 class Identities:
@@ -96,14 +102,19 @@ class Identities:
         now = self._clock.monotonic()
         with self._lock:
             due = [(system, held) for system, held in self._held.items() if held.due <= now]
+        due.sort(key=lambda each: (each[1].failures, each[1].due))
+        unanswered = 0
         for system, held in due:
             try:
                 self._renew(system, held)
+                unanswered = 0
             except Exception as error:  # whatever is wrong with one must not end it for the others
-                self._put_off(held, RETRY_SECONDS)
+                held.failures += 1
+                self._put_off(held, min(RETRY_SECONDS * 2 ** min(held.failures - 1, 8), LONGEST_RETRY_SECONDS))
                 self._log("a system's own token could not be renewed", system=system, reason=_reason(error))
-                if isinstance(error, Fault):
-                    return  # no answer to one is none to the others
+                unanswered += isinstance(error, Fault)
+                if unanswered == SILENT:
+                    return
 
     def _renew(self, system: str, held: _Held) -> None:
         """Raises: Fault, Unavailable, OSError."""
@@ -117,6 +128,7 @@ class Identities:
             with self._lock:
                 if self._held.get(system) is held:
                     self._withdraw(system, held.node)
+            held.failures = 0
             self._put_off(held, REFUSED_SECONDS)
             self._log("a system is given no token of its own", system=system, reason=refusal.message)
             return
@@ -124,6 +136,7 @@ class Identities:
             if self._held.get(system) is not held:
                 return  # it was closed while we asked
             held.node.offer_identity(token.token, key, self._region)
+            held.failures = 0
             if held.voided == voided:
                 held.due = self._clock.monotonic() + max(SHORTEST, token.seconds * RENEW_AFTER)
 

@@ -130,6 +130,8 @@ class Keeper:
                 if self._node.running():
                     self._identities.follow(self._view.system.id, self._view.void_until)
                     self._put_logins()
+                else:
+                    self._bury()
         self._tell()
 
     def fence(self, reason: str, text: str, since: datetime | None) -> FenceReceipt:
@@ -320,14 +322,11 @@ class Keeper:
 
     def _start_if_due(self) -> None:
         """Start, unless a step is under way or the last failure is too recent."""
+        self._bury()
         if self._clock.monotonic() < self._retry_at or not self._doing.acquire(blocking=False):
             return
         epoch = self._epoch
         try:
-            if self._token is not None and not self._node.running():
-                self._token = None
-                self._endpoint.void(self._mount)
-                self._close_doors()
             self.start()
         except KeysteadError as error:
             with self._gate:
@@ -338,6 +337,18 @@ class Keeper:
             self._retry_at = self._clock.monotonic() + BACKOFF[min(self._failures, len(BACKOFF) - 1)]
             if self._failures == FAILED_AFTER:
                 self._report(Report(self._view.system.id, "failed", "start_failed", error.message))
+        finally:
+            self._doing.release()
+
+    def _bury(self) -> None:
+        """Take away what was made for a server that has died, whether or not another may be started."""
+        if self._token is None or not self._doing.acquire(blocking=False):
+            return
+        try:
+            if self._token is not None and not self._node.running():
+                self._token = None
+                self._endpoint.void(self._mount)
+                self._close_doors()
         finally:
             self._doing.release()
 

@@ -138,7 +138,7 @@ def _end_unwatched(effective: Effective) -> None:
 
 
 def stop_databases(effective: Effective) -> list[str]:
-    """Stop every database server of this machine cleanly; returns their names.
+    """Stop every database server of this machine cleanly, and clear the memory of all; returns their names.
 
     Nothing of the region may run: `host` would start them again.
     """
@@ -156,7 +156,9 @@ def _leave_memory(effective: Effective) -> None:
 
 
 def _stop(node: Node, name: str) -> str:
-    if node.adopt() is None:
-        return ""
-    node.stop()
-    return name
+    """Also of a server that was killed nothing is left in memory: no TLS key, no identity of the system's."""
+    ran = node.adopt() is not None
+    if ran:
+        node.stop()
+    node.wipe()
+    return name if ran else ""
