@@ -345,7 +345,7 @@ class Keeper:
         if self._token is None or not self._doing.acquire(blocking=False):
             return
         try:
-            if self._token is not None and not self._node.running():
+            if not self._node.running():
                 self._token = None
                 self._endpoint.void(self._mount)
                 self._close_doors()

@@ -61,7 +61,7 @@ INNER: Mapping[str, frozenset[str]] = {
             "answer_sign_in",
         }
     ),
-    "desk": frozenset({"store_key_waits"}),
+    "desk": frozenset({"stands", "store_key_waits"}),
     "logins": frozenset({"knows"}),
     "federation": frozenset({"start", "come_back", "finish", "redirect_uri"}),
     "vaults": frozenset({"new_key", "entry_of", "waits", "protection_of", "vault_at", "key_at", "versions_of"}),
