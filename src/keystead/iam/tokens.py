@@ -184,21 +184,7 @@ class Tokens:
             Refusal: `NotAuthenticated`, for every cause alike.
             Unavailable: the region's state does not answer.
         """
-        known = self._current()
-        verified = known.get(token) or self._remember(known, token)
-        now = self._clock.now()
-        principal = self._living(verified)
-        if principal is None or not verified.issued_at - LEEWAY <= now < verified.expires_at:
-            known.pop(token, None)
-            raise invalid_token()
-        if verified.audience != self._api:
-            raise invalid_token()
-        if (verified.key is not None or proof is not None) and not _proved(verified, proof):
-            raise invalid_token()
-        return Caller(
-            principal, request_id, source, verified.token_id, "", verified.expires_at, verified.session,
-            verified.factors, proof is not None, verified.risk, verified.issued_at,
-        )  # fmt: skip
+        return self._caller_of(token, self._api, source, request_id, proof)
 
     def authenticate_for_databases(
         self, token: str, source: str, request_id: str, proof: Proof | None = None, *, bare: bool = False
@@ -211,16 +197,22 @@ class Tokens:
             Refusal: `NotAuthenticated`, for every cause alike.
             Unavailable: the region's state does not answer.
         """
+        return self._caller_of(token, self._audiences["databases"], source, request_id, proof, bare)
+
+    def _caller_of(
+        self, token: str, audience: str, source: str, request_id: str, proof: Proof | None, bare: bool = False
+    ) -> Caller:
         known = self._current()
         verified = known.get(token) or self._remember(known, token)
         now = self._clock.now()
         principal = self._living(verified)
         if principal is None or not verified.issued_at - LEEWAY <= now < verified.expires_at:
+            known.pop(token, None)
             raise invalid_token()
-        if verified.audience != self._audiences["databases"]:
+        if verified.audience != audience:
             raise invalid_token()
-        asked = proof is not None or (verified.key is not None and not bare)
-        if asked and not _proved(verified, proof):
+        bound = verified.key is not None and not bare
+        if (bound or proof is not None) and not _proved(verified, proof):
             raise invalid_token()
         return Caller(
             principal, request_id, source, verified.token_id, "", verified.expires_at, verified.session,
