@@ -3,7 +3,9 @@
 import base64
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 import sqlalchemy as sa
@@ -15,9 +17,12 @@ from tests.refusals import refused
 from keystead.adapters.jose import JoseCodec
 from keystead.adapters.sql.freshness import SqliteFreshness
 from keystead.adapters.sql.schema_tokens import signing_keys
+from keystead.adapters.sql.store import SqlStore
 from keystead.core.errors import KeysteadError, Refusal
 from keystead.core.secret import Secret
+from keystead.crypto import asymmetric
 from keystead.crypto.sign import SigningKey
+from keystead.crypto.suites import Suite
 from keystead.iam.ports import MachineKeys
 from keystead.iam.tokens import LIFETIME
 from keystead.server.token_keys import TokenKeys
@@ -218,3 +223,71 @@ def test_it_is_recorded_and_for_the_first_tenancy_alone(region: DomainRegion) ->
     stranger = region.new_tenancy("globex")
     assert refused(lambda: region.iam.rotate_token_keys(stranger)).code == "NotFound"
     assert refused(lambda: region.iam.rotate_token_keys(region.user("alice"))).code == "NotFound"
+
+
+def test_names_that_nobody_knows_cost_no_look_at_the_rows(
+    region: DomainRegion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring, other, looks = keys(region), keys(region), []
+    read = SqlStore.read
+    ring.signing("Ed25519")
+    names = ["region-rs256", "region-0000000000000000", "", "x" * 1000]
+    with monkeypatch.context() as patched:
+        patched.setattr(SqlStore, "read", lambda store: looks.append(1) or read(store))
+        for _ in range(20):
+            assert [ring.verifying(name) for name in names] == [None] * len(names)
+        assert not looks
+    kid, _ = other.signing("RS256")  # made the moment after by another process
+    assert ring.verifying(kid) is not None
+    for _ in range(2):
+        region.iam.rotate_token_keys(region.admin, at_once=True)
+    ring.signing("Ed25519")
+    with monkeypatch.context() as patched:
+        patched.setattr(SqlStore, "read", lambda store: looks.append(1) or read(store))
+        for _ in range(20):
+            assert [ring.verifying(name) for name in names] == [None] * len(names)
+        assert not looks
+    new, _ = keys(region).signing("RS256")
+    assert ring.verifying(new) is not None
+
+
+def test_while_the_first_rsa_key_is_made_others_go_on(region: DomainRegion, monkeypatch: pytest.MonkeyPatch) -> None:
+    ring, made, begun, go = keys(region), [], Event(), Event()
+    generate = asymmetric.generate
+
+    def slow(suite: Suite) -> Secret:
+        made.append(suite)
+        begun.set()
+        assert go.wait(60)
+        return generate(suite)
+
+    monkeypatch.setattr(asymmetric, "generate", slow)
+    with ThreadPoolExecutor(4) as pool:
+        first, second = (pool.submit(ring.signing, "RS256") for _ in range(2))
+        try:
+            assert begun.wait(60)
+            assert pool.submit(ring.signing, "Ed25519").result(20)[0] == "region"
+            assert pool.submit(ring.verifying, "region").result(20) is not None
+            assert pool.submit(ring.verifying, "region-rs256").result(20) is None
+            assert not first.done() and not second.done()
+        finally:
+            go.set()
+        assert first.result(60)[0] == second.result(60)[0] == "region-rs256"
+    assert len(made) == 1
+
+
+def test_keys_that_were_ended_at_once_stay_ended_whatever_the_clock_says(region: DomainRegion) -> None:
+    text = {token(region, name) for name in ("Ed25519", "RS256")}
+    ring = keys(region)
+    assert all(ring.verifying(kid_of(each)) for each in text)
+    rotated = region.iam.rotate_token_keys(region.admin, at_once=True)
+    assert rotated.others_until == region.clock.now()
+    region.clock.set_back(HOUR / 2)
+    for process in (ring, keys(region)):
+        process.epoch(SqliteFreshness(region.path).generation())  # as each request does
+        assert not any(process.verifying(kid_of(each)) for each in text)
+        assert {kid for kid, *_ in process.published()} == set(rotated.kids)
+    region.iam.rotate_token_keys(region.admin)
+    ring.epoch(SqliteFreshness(region.path).generation())
+    assert not any(ring.verifying(kid_of(each)) for each in text)
+    assert all(ring.verifying(kid) for kid in rotated.kids)

@@ -170,9 +170,8 @@ class Tokens:
 
     def rotate(self, rows: SessionRows, made: Sequence[TokenKey], now: datetime, at_once: bool) -> datetime:
         """Sign with these keys once the transaction is committed; returns until when the others verify."""
-        retired = now - LIFETIME if at_once else now
-        self._codec.rotate(rows, made, retired)
-        return retired + LIFETIME
+        self._codec.rotate(rows, made, _EPOCH if at_once else now)  # a clock set back revives none that were ended
+        return now if at_once else now + LIFETIME
 
     def authenticate(self, token: str, source: str, request_id: str, proof: Proof | None = None) -> Caller:
         """The caller that a token stands for, now: revocations committed before this call count.

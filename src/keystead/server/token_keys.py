@@ -8,8 +8,9 @@
     of a key that was replaced: .seal(public key), bound to another purpose, so that neither passes for the other
 
 Private keys are PKCS#8 DER, or a seed of 32 bytes; public ones a JWK. A key that was replaced verifies until the last
-token that it signed has expired. Rows are read again whenever the region's generation has changed, which every rotation
-does: so a process that has answered one request knows what was committed before it.
+token that it signed has expired; one that was ended at once was so long ago, by its row, which no clock undoes. Rows
+are read again whenever the region's generation has changed, which each new key does: so a process that has answered one
+request knows what was committed before it, and a name that it does not know costs it no look at the rows.
 """
 
 import base64
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import inf
-from threading import RLock
+from threading import Lock
 
 from joserfc.jwk import OKPKey, RSAKey
 
@@ -61,7 +62,8 @@ class TokenKeys:
         self._clock = clock
         self._region = region
         self._generation = generation
-        self._lock = RLock()
+        self._lock = Lock()  # held for moments
+        self._making = Lock()
         self._held: dict[str, _Held] = {}
         self._seen = -1
         self._epoch = 0
@@ -70,22 +72,22 @@ class TokenKeys:
 
     def signing(self, algorithm: TokenAlgorithm) -> tuple[str, OKPKey | RSAKey]:
         """The name and the key that signs by this algorithm now. Raises: Unavailable."""
-        with self._lock:
-            self._refresh(self._generation())
-            found = self._signer(algorithm)
-            if found is None:
-                self._make_first_rsa()
-                self._read()
-                found = self._signer(algorithm)
-            if found is None:
-                raise RuntimeError("a key that was just kept is not there")
-            return found.id, found.key
+        found = self._current_signer(algorithm)
+        if found is None:
+            with self._making:  # takes a moment: nobody waits for it but who signs by it
+                found = self._current_signer(algorithm)
+                if found is None:
+                    self._make_first_rsa()
+                    found = self._current_signer(algorithm)
+        if found is None:
+            raise RuntimeError("a key that was just kept is not there")
+        return found.id, found.key
 
     def verifying(self, kid: str) -> tuple[TokenAlgorithm, OKPKey | RSAKey] | None:
         """The region's key of that name, and what it signs by; None when it is none, or none any more."""
         with self._lock:
-            if kid == REGION_RSA and kid not in self._held:  # made by another process, which is no change of the state
-                self._read()
+            if kid not in self._held:
+                self._refresh(self._generation())
             found = self._held.get(kid)
             if found is None or (found.until is not None and self._clock.now() >= found.until):
                 return None
@@ -132,11 +134,16 @@ class TokenKeys:
             elif row.retired_at > retired_at:
                 rows.retire_token_key(row.id, row.wrapped, retired_at)
         if REGION_KEY not in found:
-            rows.add_token_key(TokenKey(REGION_KEY, "Ed25519", b"", retired_at, retired_at))
+            rows.add_token_key(TokenKey(REGION_KEY, "Ed25519", b"", now, retired_at))
         for key in made:
             rows.add_token_key(key)
 
     # how
+
+    def _current_signer(self, algorithm: TokenAlgorithm) -> _Held | None:
+        with self._lock:
+            self._refresh(self._generation())
+            return self._signer(algorithm)
 
     def _signer(self, algorithm: TokenAlgorithm) -> _Held | None:
         found = (held for held in self._held.values() if held.algorithm == algorithm and held.until is None)
@@ -188,7 +195,7 @@ class TokenKeys:
     def _make_first_rsa(self) -> None:
         wrapped = self._kek.seal(asymmetric.generate(suite_of("RSA-2048")).reveal(), self._private_half(REGION_RSA))
         made = TokenKey(REGION_RSA, "RS256", wrapped, self._clock.now())
-        with self._store.note() as tx:
+        with self._store.note(told=True) as tx:
             if not any(row.algorithm == "RS256" for row in tx.sessions.token_keys()):
                 tx.sessions.add_token_key(made)  # another process was not faster
 

@@ -95,10 +95,12 @@ class SqlStore:
             connection.execute(schema.audit_outbox.insert(), rows)
 
     @contextmanager
-    def note(self) -> Iterator[SqlTx]:
-        """A change that is no act of anybody's: leases and progress of jobs, which their own entries tell of."""
+    def note(self, *, told: bool = False) -> Iterator[SqlTx]:
+        """A change that is no act of anybody's: leases and progress of jobs, which their own entries tell of. `told`:
+        other processes are to look; the generation advances.
+        """
         with translated(), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
-            yield SqlTx(connection, 0)
+            yield SqlTx(connection, self._advance(connection, 0) if told else 0)
 
     def scrub(self) -> None:
         """Empty the write-ahead log, so that what was overwritten is in no file any more; as far as readers allow."""
