@@ -97,7 +97,7 @@ class Guard:
         asked_at: Target | None = None,
     ) -> Entry:
         """Allow a state change; the entry returned belongs into its transaction, which uses up the approval that it
-        names, where one was needed. `also`: the keys that an act on their vault reaches. `asked_at`: the permission is
+        names, where one was needed. `also`: what the act reaches besides. `asked_at`: the permission is
         asked there, where that is not the target as it is.
 
         Raises:

@@ -8,6 +8,9 @@ A tag may open what a statement says, without the statement being changed. So it
 tenancy besides the right to change the thing itself: who looks after one group is not thereby who decides what its
 tags open. Both are recorded with what was changed from what to what, and with the statements that read it. A
 change holds from the next request on.
+
+A rule of approval that covers a change of a policy covers one of the tags that the policy's statements read, wherever
+what has the tags lies: it is where the policy is attached that counts.
 """
 
 import json
@@ -18,8 +21,10 @@ from itertools import accumulate
 
 from keystead.audit.model import Entry
 from keystead.core.errors import Refusal, check_version, stale
+from keystead.core.ids import TenancyId
 from keystead.iam.base import Base
 from keystead.iam.model import Caller, Compartment, Group, Target
+from keystead.iam.policy.question import StatementRef
 from keystead.iam.policy.variables import tag_values
 
 MAX_TAGS, MAX_TAG_TEXT = 50, 256
@@ -90,18 +95,27 @@ class TagActs(Base):
     ) -> Entry:
         self._guard.require(caller, "TAG_NAMESPACE_USE", self._in_root(caller, "tag-namespaces"), operation)
         detail = _changes(before, after)
-        reading = list(self._reading(caller.principal.tenancy, set(_differing(before, after))))
-        if reading:
+        refs = list(self._reading(caller.principal.tenancy, set(_differing(before, after))))
+        if refs:
+            reading = [f"statement {ref.number} of {ref.policy_id}" for ref in refs]
             more = len(reading) - SHOWN_STATEMENTS
             shown = ", ".join(reading[:SHOWN_STATEMENTS])
             detail["read_by"] = f"{shown} and {more} more" if more > 0 else shown
-        return self._guard.permit_change(caller, permission, target, operation, detail)
+        also = list(self._policies_of(caller.principal.tenancy, {ref.policy_id for ref in refs}))
+        return self._guard.permit_change(caller, permission, target, operation, detail, also=also)
 
-    def _reading(self, tenancy: str, names: set[str]) -> Iterator[str]:
+    def _reading(self, tenancy: str, names: set[str]) -> Iterator[StatementRef]:
         """The statements of the tenancy that read a tag of one of these names."""
         for ref, tags in self._directory.policies(tenancy).tags_read():
             if not names.isdisjoint(tags):
-                yield f"statement {ref.number} of {ref.policy_id}"
+                yield ref
+
+    def _policies_of(self, tenancy: TenancyId, ids: set[str]) -> Iterator[Target]:
+        """Those policies of the tenancy, where they are attached."""
+        for source in self._directory.sources(tenancy) if ids else ():
+            place = self._directory.compartment(tenancy, source.compartment_id)
+            if source.policy_id in ids and place is not None:
+                yield Target("policies", source.policy_id, "", tenancy, place.path)
 
 
 def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from keystead.core.ids import UserId
 from keystead.core.page import PageRequest
 from keystead.iam.approvals.acts import RuleTerms
 from keystead.iam.approvals.model import Vote
+from keystead.iam.approvals.rules import ApprovalRequired
 
 _page = PageRequest(10)
 
@@ -420,3 +421,41 @@ def test_there_are_no_groups_within_groups_and_no_rule_asks_resources(world: Wor
     dynamic = region.iam.create_dynamic_group(region.admin, "Systems", "ALL {resource.type = 'mysqldbsystem'}")
     terms = RuleTerms(("destruction",), str(dynamic.id), 1)
     assert code(region.iam.create_approval_rule, region.admin, world.prod, "x", terms) in ("InvalidId", "NotFound")
+
+
+OPENS = "Allow any-user to use keys in compartment Prod where request.principal.group.tag.ops.team = 'dba'"
+
+
+@pytest.mark.parametrize("words", [("policy",), ("UpdatePolicy",)], ids=["set", "stored before it had tags"])
+@pytest.mark.parametrize("place", ["Prod", "root"])
+def test_a_rule_about_policies_covers_the_tags_that_they_read(world: World, words: tuple[str, ...], place: str) -> None:
+    region, iam = world.region, world.region.iam
+    admin, where = region.admin, world.prod if place == "Prod" else region.tenancy
+    keepers = group_of(region, "Keepers")
+    dev = iam.create_compartment(admin, region.tenancy, "Dev")
+    iam.create_policy(admin, where, "opens", (OPENS, OPENS.replace("principal.group", "principal.compartment")))
+    iam.create_approval_rule(admin, where, "statements", RuleTerms(words, world.group, 2))
+    region.snapshot.refresh()
+    for tag, thing, operation in (
+        (iam.tag_group, keepers, "TagGroup"),
+        (iam.tag_compartment, dev.id, "TagCompartment"),
+    ):
+        asks = world.asks("admin", f"{operation} {thing}", operation=operation)
+        with pytest.raises(ApprovalRequired) as caught:
+            tag(asks, thing, {"Ops.Team": "dba"})
+        assert caught.value.recorded
+        world.approve(caught.value.approval, "ada", "bob")
+        tag(world.asks("admin", f"{operation} {thing}", caught.value.approval, operation), thing, {"Ops.Team": "dba"})
+        read_by_nobody = {"Ops.Team": "dba", "ops.other": "x", "note": "y"}
+        if place == "Prod" or words == ("UpdatePolicy",):
+            tag(admin, thing, read_by_nobody)
+        else:  # the set names tagging itself, of all that lies in the root or below
+            assert code(tag, asks, thing, read_by_nobody) == "ApprovalRequired"
+
+
+def test_a_rule_elsewhere_does_not_cover_tags_that_its_policies_do_not_read(world: World) -> None:
+    region, iam = world.region, world.region.iam
+    iam.create_policy(region.admin, region.tenancy, "opens", (OPENS,))
+    iam.create_approval_rule(region.admin, world.prod, "statements", RuleTerms(("policy",), world.group, 2))
+    region.snapshot.refresh()
+    iam.tag_group(region.admin, group_of(region, "Keepers"), {"Ops.Team": "dba"})

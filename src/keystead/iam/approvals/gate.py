@@ -21,7 +21,7 @@ from keystead.core.clock import LATEST, Clock
 from keystead.core.errors import Refusal, not_found
 from keystead.core.ids import ApprovalId, CompartmentId, IdSeries, PrincipalId, new_id
 from keystead.iam.approvals.model import Approval, Rule, Term
-from keystead.iam.approvals.operations import OF_ITS_KEYS
+from keystead.iam.approvals.operations import OF_THE_REACHED
 from keystead.iam.approvals.ports import ApprovalRows
 from keystead.iam.approvals.rules import Act, Facts, covers, required, standing
 from keystead.iam.directory import Directory
@@ -60,7 +60,8 @@ class ApprovalGate:
     def check(
         self, caller: Caller, permission: str, operation: str, target: Target, also: Sequence[Target] = ()
     ) -> Passed:
-        """Whether the act may go on. `also`: the keys that an act on a vault reaches.
+        """Whether the act may go on. `also`: the keys that an act on a vault reaches, or the policies
+        that one on tags does.
 
         Raises:
             Refusal: it may not, or not yet.
@@ -95,7 +96,7 @@ class ApprovalGate:
         if not held:
             return []
         acts = [Act(principal, permission, operation, target)]
-        acts += [Act(principal, permission, OF_ITS_KEYS.get(operation, operation), each) for each in also]
+        acts += [Act(principal, permission, OF_THE_REACHED.get(operation, operation), each) for each in also]
         groups_of = self._directory.groups_of
         return sorted(
             (rule for rule in held if any(covers(rule, act, groups_of) for act in acts)), key=lambda rule: rule.name

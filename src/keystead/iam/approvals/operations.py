@@ -33,12 +33,15 @@ LINKING = "LinkFederatedUser"
 """Whoever the provider says is that subject is the user from then on: a credential, asked for by USER_UPDATE."""
 NEVER_ALONE = OF_GROUPS | TAKING_OVER
 
-# What destroying a vault does to each key in it.
-OF_ITS_KEYS: Mapping[str, str] = {
+# What an act does to each of the things it reaches: destroying a vault to the keys in it, other tags to the policies
+# whose statements read them, which open something else from then on.
+OF_THE_REACHED: Mapping[str, str] = {
     "ScheduleVaultDeletion": "ScheduleKeyDeletion",
     "DeleteVault": "DeleteKey",
     "PurgeVault": "PurgeKey",
     "BackUpVault": "BackUpKey",
+    "TagCompartment": "UpdatePolicy",
+    "TagGroup": "UpdatePolicy",
 }
 
 
