@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from tests.fakes.domain import PASSWORD, REGION, DomainRegion, PlainHasher
@@ -10,9 +11,11 @@ from tests.refusals import refused
 
 from keystead.audit.service import AuditLog
 from keystead.core.errors import Refusal
-from keystead.core.ids import new_id
+from keystead.core.ids import CompartmentId, new_id
 from keystead.core.page import PageRequest
 from keystead.core.secret import Secret
+from keystead.iam.model import Policy, Target
+from keystead.iam.policy.check import check_statements, problems_of
 from keystead.iam.service import Iam
 
 ALL = PageRequest(1000)
@@ -313,6 +316,48 @@ def test_a_policy_that_does_not_read_changes_nothing(region: DomainRegion, state
         refusal = unchanged(region, run)
         assert refusal.kind == "bad_request"
     assert region.iam.get_policy(region.admin, policy.id) == policy
+
+
+OLD = (
+    "Admit group Auditors of tenancy Partner to inspect keys in tenancy",
+    "Allow group Dba to use keys in tenancy where request.utc-timestamp.day-of-month = '01'",
+)
+"""What was stored by a version that asked less of statements."""
+NEW = "Allow any-user to read keys in tenancy"
+
+
+def stored_before(region: DomainRegion, *statements: str) -> Policy:
+    policy = region.allow("Allow any-user to inspect keys in tenancy")
+    old = replace(policy, statements=statements, version=2)
+    target = Target("policies", policy.id, policy.name, policy.tenancy, (CompartmentId(policy.tenancy),))
+    with region.store.write(region.guard.entry(region.admin, "", target, "Test", "allowed")) as tx:
+        assert tx.iam.set_policy(old, 1)
+    region.snapshot.refresh()
+    return old
+
+
+def test_statements_that_stand_there_stay_also_when_they_would_be_refused_today(region: DomainRegion) -> None:
+    policy = stored_before(region, "Allow any-user to inspect keys in tenancy", *OLD)
+    for each in OLD:
+        assert unchanged(region, partial(check_statements, (each,))).kind == "bad_request"
+    changed = region.iam.update_policy(region.admin, policy.id, (NEW, *OLD))
+    assert changed.statements == (NEW, *OLD)
+    assert region.entries()[-1].detail["kept_as_they_were"] == "2, 3"
+    assert set(problems_of(changed.statements, at_root=True)) == set(OLD)
+    region.insight.simulate(region.admin, region.tenancy, OLD, policy.id)
+    left = region.iam.update_policy(region.admin, policy.id, (OLD[1],))
+    for now in ((OLD[1].replace("Dba", "Dbas"), OLD[1]), (OLD[1], "nonsense"), OLD):
+        refusal = unchanged(region, partial(region.iam.update_policy, region.admin, policy.id, now))
+        assert refusal.kind == "bad_request"
+    assert region.iam.get_policy(region.admin, policy.id) == left
+
+
+def test_what_a_change_itself_breaks_is_not_kept(region: DomainRegion) -> None:
+    define = "Define tenancy Partner as ocid1.tenancy.oc1..aaaa"
+    group = "Define group Auditors as ocid1.group.oc1..aaaa"
+    policy = stored_before(region, define, group, OLD[0])
+    refusal = unchanged(region, lambda: region.iam.update_policy(region.admin, policy.id, (group, OLD[0])))
+    assert refusal.code == "NotDefined"
 
 
 # lists

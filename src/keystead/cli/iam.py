@@ -280,7 +280,7 @@ def update_policy(
     """Replace the statements of a policy."""
     path = session.path(POLICY, name, compartment)
     body: Json = {"statements": read_statements(statement, file)}
-    session.console.show(session.client.send(Call("PUT", path, body=body, if_match=if_match)).data)
+    _show_changed(session, session.client.send(Call("PUT", path, body=body, if_match=if_match)).data)
 
 
 @command(policies, "add-statement", approvable=True)
@@ -304,8 +304,14 @@ def add_statement(
             if error.exit_code == CONFLICT and attempt < 4:
                 continue
             raise
-        session.console.show(changed)
+        _show_changed(session, changed)
         return
+
+
+def _show_changed(session: Session, answer: Json) -> None:
+    session.console.show(answer, hide=("warnings",))
+    for text in answer.get("warnings") or ():
+        session.console.remark(f"warning: {text}; it stays because it was there")
 
 
 deletes(

@@ -4,6 +4,7 @@ Every method takes `caller` first and passes the Guard. Changes are one transact
 hot path reads these rows, each change advances the region's generation and holds from the next request on.
 """
 
+from collections.abc import Container
 from dataclasses import replace
 
 from keystead.core.errors import Refusal, check_version, stale, taken
@@ -31,7 +32,7 @@ from keystead.iam.model import (
 from keystead.iam.names import check_description, check_name
 from keystead.iam.network_sources import NetworkSourceActs
 from keystead.iam.passwords import fresh_password
-from keystead.iam.policy.check import check_statements
+from keystead.iam.policy.check import check_statements, problems_of
 from keystead.iam.ports import IamTx, Membership, Revocation
 from keystead.iam.sessions.keys import ApiKeys
 from keystead.iam.sessions.logins import Logins
@@ -331,11 +332,20 @@ class Iam(
     def update_policy(
         self, caller: Caller, policy_id: str, statements: tuple[str, ...], if_match: int | None = None
     ) -> Policy:
+        """Other statements. One that stands there unchanged stays, also where it would be refused today: no change of
+        the others is to wait for that (`problems_of` says which). Raises: Refusal, as `create_policy`.
+        """
         policy, before = self._policy(caller, policy_id)
+        at_root = len(before.path) == 1
+        kept = problems_of(policy.statements, at_root=at_root)
+        detail = _numbered(statements)
+        unchanged = [str(number) for number, text in enumerate(statements, 1) if text in kept]
+        if unchanged:
+            detail["kept_as_they_were"] = ", ".join(unchanged)
         target = self._at_policy(policy, before.path, (*policy.statements, *statements))
-        entry = self._guard.permit_change(caller, "POLICY_UPDATE", target, "UpdatePolicy", _numbered(statements))
+        entry = self._guard.permit_change(caller, "POLICY_UPDATE", target, "UpdatePolicy", detail)
         check_version(policy.version, if_match)
-        _check(statements, at_root=len(target.path) == 1)
+        _check(statements, at_root=at_root, kept=kept)
         changed = replace(policy, statements=statements, version=policy.version + 1)
         with self._store.write(entry, reserve=True) as tx:
             if not tx.iam.set_policy(changed, policy.version):
@@ -351,10 +361,10 @@ class Iam(
                 raise stale()
 
 
-def _check(statements: tuple[str, ...], *, at_root: bool) -> None:
+def _check(statements: tuple[str, ...], *, at_root: bool, kept: Container[str] = ()) -> None:
     if not 1 <= len(statements) <= MAX_STATEMENTS:
         raise Refusal("InvalidPolicy", f"a policy has 1 to {MAX_STATEMENTS} statements")
-    check_statements(statements, at_root=at_root)
+    check_statements(statements, at_root=at_root, kept=kept)
 
 
 def _numbered(statements: tuple[str, ...]) -> dict[str, str]:

@@ -31,7 +31,7 @@ from keystead.iam.guard import Guard
 from keystead.iam.insight.model import Crossing, Difference, Explanation, Holder, Meeting, Simulation, Unused
 from keystead.iam.insight.ports import Resources, Usage
 from keystead.iam.model import Caller, Principal, Target
-from keystead.iam.policy.check import check_statements
+from keystead.iam.policy.check import check_statements, problems_of
 from keystead.iam.policy.compile import PolicySet, PolicySource, compile_policies
 from keystead.iam.policy.index import service_key
 from keystead.iam.policy.model import Associate, Permissions, Rule, VerbOn, text
@@ -103,12 +103,14 @@ class Insight:
         place = required(self._directory.compartment(caller.principal.tenancy, compartment_id), "compartment")
         at = Target("policies", place.id, place.name, place.tenancy, place.path)
         self._guard.permit(caller, "POLICY_READ", at, "SimulatePolicy")
-        if statements:
-            check_statements(statements, at_root=place.parent is None)
         now = self._directory.sources(place.tenancy)
         before = [each for each in now if each.policy_id == policy_id]
         if policy_id and (not before or before[0].compartment_id != place.id):
             raise not_found("policy")
+        if statements:
+            at_root = place.parent is None
+            kept = problems_of(before[0].statements, at_root=at_root) if before else ()
+            check_statements(statements, at_root=at_root, kept=kept)
         changed = PolicySource(policy_id, place.id, statements)
         after = compile_policies(
             [*(each for each in now if each.policy_id != policy_id), changed],

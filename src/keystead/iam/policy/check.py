@@ -4,7 +4,7 @@ comparison is with what a variable never is.
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from keystead.core.errors import Refusal
 from keystead.iam.policy.model import (
@@ -28,35 +28,72 @@ from keystead.iam.policy.parse import StatementError, parse
 from keystead.iam.policy.variables import VALUES
 
 
-def check_statements(statements: Sequence[str], *, at_root: bool = True) -> tuple[Statement, ...]:
-    """The trees of the statements of one policy about to be stored; `at_root`: it is attached to the tenancy.
+def check_statements(
+    statements: Sequence[str], *, at_root: bool = True, kept: Container[str] = ()
+) -> tuple[Statement, ...]:
+    """The trees of the statements of one policy about to be stored; `at_root`: it is attached to the tenancy. `kept`:
+    those that are stored as they are, whatever is wrong with them; of one that cannot be read there is no tree.
 
     Raises:
         Refusal: the first one that cannot be read, that reaches beyond where the policy is attached, or that names
             something of another tenancy without a define statement.
     """
-    trees: list[Statement] = []
+    trees, problems = _looked_at(statements, at_root)
+    for number, refusal in problems:
+        if statements[number - 1] not in kept:
+            raise refusal
+    return tuple(tree for tree in trees if tree is not None)
+
+
+def problems_of(statements: Sequence[str], *, at_root: bool) -> Mapping[str, str]:
+    """Which statements of a stored policy would be refused if they were new, and why."""
+    return {statements[number - 1]: refusal.message for number, refusal in _looked_at(statements, at_root)[1]}
+
+
+def _looked_at(
+    statements: Sequence[str], at_root: bool
+) -> tuple[Sequence[Statement | None], Sequence[tuple[int, Refusal]]]:
+    """The trees (None: cannot be read), and what is wrong with which: those that cannot be read first."""
+    trees: list[Statement | None] = []
+    problems: list[tuple[int, Refusal]] = []
     for number, written in enumerate(statements, 1):
-        before = f"statement {number}, " if len(statements) > 1 else ""
-        try:
-            trees.append(parse(written))
-        except StatementError as error:
-            raise error.within(before) from None
-        except Refusal as refusal:
-            raise Refusal(refusal.code, before + refusal.message, hint=refusal.hint) from None
+        tree, refusal = _tree(written, _before(number, statements))
+        trees.append(tree)
+        if refusal is not None:
+            problems.append((number, refusal))
     defined: set[tuple[str, tuple[str, str]]] = {
         (each.kind, _folded(each.name)) for each in trees if isinstance(each, Definition)
     }
     for number, tree in enumerate(trees, 1):
-        before = f"statement {number}, " if len(statements) > 1 else ""
-        if not at_root:
-            _check_reach(tree, before)
-        if isinstance(tree, Rule):
-            _check_names(tree, defined, before)
-            _check_letters(tree, before)
-            if tree.condition is not None:
-                _check_values(tree.condition, before)
-    return tuple(trees)
+        try:
+            if tree is not None:
+                _check_tree(tree, defined, at_root, _before(number, statements))
+        except Refusal as refused:
+            problems.append((number, refused))
+    return trees, problems
+
+
+def _before(number: int, statements: Sequence[str]) -> str:
+    return f"statement {number}, " if len(statements) > 1 else ""
+
+
+def _tree(written: str, before: str) -> tuple[Statement | None, Refusal | None]:
+    try:
+        return parse(written), None
+    except StatementError as error:
+        return None, error.within(before)
+    except Refusal as refusal:
+        return None, Refusal(refusal.code, before + refusal.message, hint=refusal.hint)
+
+
+def _check_tree(tree: Statement, defined: set[tuple[str, tuple[str, str]]], at_root: bool, before: str) -> None:
+    if not at_root:
+        _check_reach(tree, before)
+    if isinstance(tree, Rule):
+        _check_names(tree, defined, before)
+        _check_letters(tree, before)
+        if tree.condition is not None:
+            _check_values(tree.condition, before)
 
 
 def policy_types(statements: Sequence[str]) -> tuple[str, ...]:

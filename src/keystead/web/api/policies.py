@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from keystead.iam.model import Policy
+from keystead.iam.policy.check import problems_of
 from keystead.web.api.shared import paged
 from keystead.web.messages import CompartmentListing, CompartmentRef, Description, Message, Name
 from keystead.web.operations import Call, NoBody, Operation
@@ -39,6 +40,12 @@ class PolicyReply(Message):
     description: str
     created_at: datetime
     version: int
+
+
+class UpdatedPolicyReply(PolicyReply):
+    """The same, and which statements would be refused if they were new; they stay because they were there."""
+
+    warnings: list[str]
 
 
 class PolicyPage(Message):
@@ -78,11 +85,12 @@ def get_policy(services: Services, call: Call[NoBody, NoBody]) -> PolicyReply:
     return shown_policy(services.iam.get_policy(call.caller, call.path["policy_id"]))
 
 
-def update_policy(services: Services, call: Call[UpdatePolicy, NoBody]) -> PolicyReply:
+def update_policy(services: Services, call: Call[UpdatePolicy, NoBody]) -> UpdatedPolicyReply:
     changed = services.iam.update_policy(
         call.caller, call.path["policy_id"], tuple(call.body.statements), call.if_match
     )
-    return shown_policy(changed)
+    problems = problems_of(changed.statements, at_root=str(changed.compartment) == str(changed.tenancy))
+    return UpdatedPolicyReply(**structs.asdict(shown_policy(changed)), warnings=list(problems.values()))
 
 
 def delete_policy(services: Services, call: Call[NoBody, NoBody]) -> None:
@@ -104,7 +112,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "UpdatePolicy", "PUT", "/policies/{policy_id}", "Replace the statements of a policy", update_policy,
-        "policies", request=UpdatePolicy, reply=PolicyReply, permissions=("POLICY_UPDATE",), moves=True,
+        "policies", request=UpdatePolicy, reply=UpdatedPolicyReply, permissions=("POLICY_UPDATE",), moves=True,
         takes_access=True,
     ),
     Operation(
