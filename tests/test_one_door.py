@@ -51,6 +51,7 @@ TAKES_ACCESS = {
     "provisioning.delete_user",
     "provisioning.delete_group",
     "databases.delete_identity",
+    "databases.tag_system",
     "databases.stop",
 }
 

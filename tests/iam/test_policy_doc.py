@@ -35,7 +35,7 @@ def test_statements_shown_are_read() -> None:
     assert len(shown) >= 2 and len(blocks) >= 9
     check_statements([*shown, *blocks])
     rules = re.findall(r"^(?:ALL|ANY) \{.*$", DOC.read_text(), re.MULTILINE)
-    assert len(rules) == 2
+    assert len(rules) == 3
     for rule in rules:
         check_matching(rule)
 

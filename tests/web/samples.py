@@ -125,6 +125,7 @@ def body_of(region: Region, name: str, prefix: str = "") -> Any:
         "RestoreKey": {"backup": ids["key_backup"]},
         "RestoreVault": {"backup": ids["vault_backup"]},
         "CreateDbSystem": place | {"name": "new", "key_id": ids["key_id"]},
+        "TagDbSystem": {"tags": {"ops.env": "prod"}},
         "UpdateDbSystem": {"deletion_protection": False},
         "ChangeDbSystemKey": {"key_id": ids["key_id"]},
         "CreateBackup": {"db_system_id": ids["db_system_id"], "name": "new"},

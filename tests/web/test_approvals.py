@@ -43,7 +43,7 @@ def test_what_can_be_named_is_in_the_table_and_changes_something() -> None:
         "DELETE",
     }
     assert operations_of(("policy", "PurgeKey")) == (
-        "CreatePolicy", "DeletePolicy", "PurgeKey", "TagCompartment", "TagGroup", "UpdatePolicy",
+        "CreatePolicy", "DeletePolicy", "PurgeKey", "TagCompartment", "TagDbSystem", "TagGroup", "UpdatePolicy",
     )  # fmt: skip
     assert set(operations_of(SETS)) == APPROVABLE
 

@@ -166,7 +166,7 @@ ORDER = [
     "Sign", "Verify", "EncryptBatch", "DecryptBatch", "WrapBatch", "UnwrapBatch", "RewrapBatch", "SignBatch",
     "VerifyBatch", "GenerateRandom", "CreateWrappingKey", "CreateVersionWrappingKey", "ImportKey", "ImportKeyVersion",
     "BackUpKey", "RestoreKey", "BackUpVault", "RestoreVault",
-    "CreateDbSystem", "UpdateDbSystem", "ChangeDbSystemKey", "ConfirmDbSystem", "RevalidateDbSystem",
+    "CreateDbSystem", "UpdateDbSystem", "TagDbSystem", "ChangeDbSystemKey", "ConfirmDbSystem", "RevalidateDbSystem",
     "DeleteDbSystemIdentity", "RestoreDbSystemIdentity", "CreateBackup", "RestoreBackup", "DeleteBackup",
     "IssueSystemSession", "RevokeDbSystemTokens",
     "StopDbSystem", "StartDbSystem", "RestartDbSystem", "VerifyDbSystem", "RotateDbSystem", "DeleteDbSystem",

@@ -13,9 +13,10 @@ from keystead.cli.already import Moved, moved
 from keystead.cli.command import IfMatch, InCompartment, NewName, Reference, Wait, Yes, command, group
 from keystead.cli.console import Column, moment
 from keystead.cli.exits import CliError, usage
+from keystead.cli.given import Tags
 from keystead.cli.kinds import KEY, SYSTEM
 from keystead.cli.session import Session
-from keystead.cli.standard import lists, shows
+from keystead.cli.standard import lists, replace_tags, shows
 from keystead.cli.waiting import follow
 from keystead.cli.wire import Call, Json
 
@@ -153,6 +154,14 @@ def protect(session: Session, name: Reference, compartment: InCompartment = None
 def unprotect(session: Session, name: Reference, compartment: InCompartment = None, if_match: IfMatch = None) -> None:
     """Let the system be deleted."""
     _set(session, name, compartment, if_match, {"deletion_protection": False}, "it can be deleted")
+
+
+@command(systems, "tag", approvable=True)
+def tag(
+    session: Session, name: Reference, tag: Tags = None, compartment: InCompartment = None, if_match: IfMatch = None
+) -> None:
+    """Replace the tags of a system. Policies and dynamic groups may read them."""
+    replace_tags(session, session.path(SYSTEM, name, compartment), tag, if_match)
 
 
 @command(systems, "follow-key")

@@ -10,10 +10,10 @@ from keystead.cli.command import Description, IfMatch, InCompartment, Limit, New
 from keystead.cli.console import Column
 from keystead.cli.exits import CONFLICT, NOT_FOUND, CliError, usage
 from keystead.cli.files import read_text
-from keystead.cli.given import Tags, seconds_of, tags_given
+from keystead.cli.given import Tags, seconds_of
 from keystead.cli.kinds import GROUP, POLICY, USER
 from keystead.cli.session import Session
-from keystead.cli.standard import deletes, lists, shows
+from keystead.cli.standard import deletes, lists, replace_tags, shows
 from keystead.cli.wire import Call, Json
 
 compartments = group("Compartments: folders of resources, nested; policies attach to them.")
@@ -76,7 +76,7 @@ def show_compartment(session: Session, path: Path_) -> None:
 @command(compartments, "tag", approvable=True)
 def tag_compartment(session: Session, path: Path_, tag: Tags = None, if_match: IfMatch = None) -> None:
     """Replace the tags of a compartment. Policies may read them."""
-    _tag(session, f"/compartments/{session.compartment(path)}", tag, if_match)
+    replace_tags(session, f"/compartments/{session.compartment(path)}", tag, if_match)
 
 
 @command(users, "create", approvable=True)
@@ -212,7 +212,7 @@ def update_group(
 @command(groups, "tag", approvable=True)
 def tag_group(session: Session, name: Reference, tag: Tags = None, if_match: IfMatch = None) -> None:
     """Replace the tags of a group. Policies may read them."""
-    _tag(session, session.path(GROUP, name), tag, if_match)
+    replace_tags(session, session.path(GROUP, name), tag, if_match)
 
 
 @command(groups, "add-member", approvable=True)
@@ -327,13 +327,6 @@ def read_statements(given: list[str] | None, file: Path | None) -> list[str]:
     if not found:
         raise usage("no statement given", "use --statement TEXT or --file FILE")
     return found
-
-
-def _tag(session: Session, path: str, tags: list[str] | None, if_match: str | None) -> None:
-    body = tags_given(tags)
-    if not body:
-        raise usage("no tag given", "use --tag NAMESPACE.KEY=VALUE; --tag '' takes all of them away")
-    session.console.show(session.client.send(Call("PUT", f"{path}/tags", body=body, if_match=if_match)).data)
 
 
 def _set_state(session: Session, name: str, state: str, if_match: str | None) -> None:

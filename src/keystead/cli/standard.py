@@ -1,4 +1,4 @@
-"""The commands that are the same of every kind: list, show and delete. `text` is what their help says."""
+"""The commands that are the same of every kind: list, show, delete and tag. `text` is what their help says."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,11 @@ import typer
 
 from keystead.cli.command import IfMatch, InCompartment, Limit, Reference, Yes, command
 from keystead.cli.console import Column
+from keystead.cli.exits import usage
+from keystead.cli.given import tags_given
 from keystead.cli.kinds import Kind
 from keystead.cli.session import Session
+from keystead.cli.wire import Call
 
 
 def lists(app: typer.Typer, kind: Kind, columns: Sequence[Column], text: str, empty: str) -> None:
@@ -60,3 +63,11 @@ def delete(session: Session, kind: Kind, name: str, compartment: str | None, yes
     session.client.delete(f"{kind.path}/{found['id']}", if_match=if_match)
     told = {"id": found["id"], "name": found["name"], "deleted": True}
     session.console.result(told, f"{kind.noun} {found['name']} is deleted")
+
+
+def replace_tags(session: Session, path: str, tags: list[str] | None, if_match: str | None) -> None:
+    """Send the tags given in place of those there are, and show what has them. `path`: of the one thing."""
+    body = tags_given(tags)
+    if not body:
+        raise usage("no tag given", "use --tag NAMESPACE.KEY=VALUE; --tag '' takes all of them away")
+    session.console.show(session.client.send(Call("PUT", f"{path}/tags", body=body, if_match=if_match)).data)

@@ -125,4 +125,6 @@ def require_unoccupied(tx: DatabaseTx, system: DbSystem) -> None:
 
 
 def identity_of(system: DbSystem, *, deleted: bool) -> ResourceIdentity:
-    return ResourceIdentity(system.tenancy, system.id, "mysqldbsystem", system.name, system.compartment, deleted)
+    return ResourceIdentity(
+        system.tenancy, system.id, "mysqldbsystem", system.name, system.compartment, deleted, system.tags
+    )

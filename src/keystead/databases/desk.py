@@ -22,6 +22,7 @@ from keystead.databases.model import DbSystem, FenceReceipt, SystemState, Wrappe
 from keystead.databases.ports import DatabaseStore
 from keystead.iam.guard import Guard
 from keystead.iam.model import Caller, Principal, Target
+from keystead.iam.policy.variables import tag_attributes
 from keystead.iam.ports import Revocation
 from keystead.vault.memory.keyring import Waits
 from keystead.vault.memory.snapshot import Snapshot
@@ -274,6 +275,7 @@ def principal_of(system: DbSystem) -> Principal:
         system.name,
         system.tenancy,
         system.compartment,
+        system.tags,
     )
 
 
@@ -291,7 +293,8 @@ def target_of(system: DbSystem, snapshot: Snapshot, kind: str = "mysql-instances
     """A database system as the Guard sees it."""
     place = snapshot.directory.compartment(system.tenancy, system.compartment)
     path = place.path if place is not None else (CompartmentId(system.compartment),)
-    return Target(kind, system.id, system.name, system.tenancy, path)
+    attributes = tag_attributes(system.tags) if kind == "mysql-instances" else {}
+    return Target(kind, system.id, system.name, system.tenancy, path, attributes)
 
 
 def after_report(system: DbSystem, report: Report) -> DbSystem | None:

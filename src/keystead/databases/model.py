@@ -64,6 +64,7 @@ class DbSystem:
     node: NodeId
     restored_from: str = ""
     follow_key: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
 
 

@@ -13,6 +13,7 @@ from keystead.databases.hierarchy import StoreKey
 from keystead.databases.model import Act, DbSystem, FenceReceipt, WrappedKey, check_legal
 from keystead.iam.model import Caller
 from keystead.iam.ports import Revocation
+from keystead.iam.tags import check_tags, permit_tagging
 from keystead.jobs.model import Job
 
 MAX_SAMPLES, MIN_SAMPLE, MAX_SAMPLE = 64, 8, 256
@@ -65,6 +66,26 @@ class SystemActs(Creation):
                 follow_key=current.follow_key if follow_key is None else follow_key,
             )
             return saved(tx, current, changed)
+
+    def tag_system(
+        self, caller: Caller, system_id: str, tags: Mapping[str, str], if_match: int | None = None
+    ) -> DbSystem:
+        """All its tags, in place of those it had: policies read them of a system, and rules of who asks as one.
+
+        Raises: Refusal (not permitted, not such tags, changed meanwhile).
+        """
+        self._snapshot.refresh()
+        system, directory = self._system(caller, system_id), self._snapshot.directory
+        entry = permit_tagging(
+            self._guard, directory, caller, "MYSQL_INSTANCE_UPDATE", self._at(system), "TagDbSystem", system.tags, tags
+        )
+        wanted = check_tags(tags)
+        with self._store.write(entry, reserve=True) as tx:
+            current = now(tx, system, if_match)
+            if current.tags != system.tags:  # the entry would not say what was changed
+                raise stale()
+            tx.iam.tag_identity(current.tenancy, current.id, wanted)
+            return saved(tx, current, replace(current, tags=wanted))
 
     def start(self, caller: Caller, system_id: str, if_match: int | None = None) -> Job:
         return self._act(
@@ -247,7 +268,7 @@ class SystemActs(Creation):
         operation = "DeleteDbSystemIdentity" if deleted else "RestoreDbSystemIdentity"
         entry = self._guard.permit_change(caller, "MYSQL_INSTANCE_UPDATE", self._at(system), operation)
         with self._store.write(entry, reserve=deleted) as tx:
-            tx.iam.set_identity(identity_of(system, deleted=deleted))
+            tx.iam.set_identity(identity_of(now(tx, system, None), deleted=deleted))
             if deleted:  # what was issued to it does not come back with it
                 tx.iam.revoke(Revocation(system.tenancy, system.id, self._clock.now()))
         return system

@@ -306,6 +306,7 @@ class Directory:
                     identity.name,
                     TenancyId(identity.tenancy),
                     CompartmentId(identity.compartment),
+                    identity.tags,
                 )
         for machine in changes.machines:
             if machine.deleted:

@@ -152,13 +152,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who acts: a user, a service of the region, or a resource such as a database system."""
+    """Who acts: a user, a service of the region, or a resource such as a database system, which may have tags."""
 
     id: PrincipalId
     type: PrincipalType
     name: str
     tenancy: TenancyId
     compartment: CompartmentId
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -52,6 +52,7 @@ class ResourceIdentity:
     name: str
     compartment: str
     deleted: bool
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ class IamRows(Protocol):
     def policies(self, tenancy: str, compartment: str, page: PageRequest, name: str | None) -> Sequence[Policy]: ...
     def set_policy(self, policy: Policy, expected: int, *, deleted: bool = False) -> bool: ...
     def set_identity(self, identity: ResourceIdentity) -> None: ...
+    def tag_identity(self, tenancy: str, resource: str, tags: Mapping[str, str]) -> None: ...
     def add_machine(self, machine: Machine) -> None: ...
     def revoke(self, revocation: Revocation) -> None: ...
 

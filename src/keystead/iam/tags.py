@@ -1,7 +1,8 @@
-"""Tags of compartments and groups: names and values that policies may read.
+"""Tags of compartments, groups and database systems: names and values that policies may read.
 
     Ops.Team = dba   in a namespace: read as `target.resource.compartment.tag.ops.team` or, of a group, as
-                     `request.principal.group.tag.ops.team`; of either, as a target, `target.resource.tag.ops.team`
+                     `request.principal.group.tag.ops.team`; of each, as a target, `target.resource.tag.ops.team`;
+                       of a system, in the rules of dynamic groups, `tag.ops.team.value`
     note = ours      without a dot: for people alone
 
 A tag may open what a statement says, without the statement being changed. So it takes TAG_NAMESPACE_USE of the whole
@@ -14,22 +15,26 @@ what has the tags lies: it is where the policy is attached that counts.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import accumulate
 
 from keystead.audit.model import Entry
 from keystead.core.errors import Refusal, check_version, stale
-from keystead.core.ids import TenancyId
+from keystead.core.ids import CompartmentId, TenancyId
 from keystead.iam.base import Base
-from keystead.iam.model import Caller, Compartment, Group, Target
+from keystead.iam.directory import Directory
+from keystead.iam.guard import Guard
+from keystead.iam.model import Caller, Compartment, DynamicGroup, Group, Target
+from keystead.iam.permissions import Permission
+from keystead.iam.policy.matching import tags_read
 from keystead.iam.policy.question import StatementRef
 from keystead.iam.policy.variables import tag_values
 
 MAX_TAGS, MAX_TAG_TEXT = 50, 256
 # As much as an entry of the audit trail is to carry of them.
-SHOWN, SHOWN_STATEMENTS = 4000, 20
+SHOWN, SHOWN_READERS = 4000, 20
 
 
 def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -54,6 +59,33 @@ def check_tags(tags: Mapping[str, str]) -> dict[str, str]:
                 hint="policies read names of tags without regard to case",
             )
     return dict(tags)
+
+
+def permit_tagging(
+    guard: Guard,
+    directory: Directory,
+    caller: Caller,
+    permission: Permission,
+    target: Target,
+    operation: str,
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+) -> Entry:
+    """The entry of a change of tags. Raises: Refusal (not permitted)."""
+    tenancy = caller.principal.tenancy
+    root = Target("tag-namespaces", tenancy, "tenancy", tenancy, (CompartmentId(tenancy),))
+    guard.require(caller, "TAG_NAMESPACE_USE", root, operation)
+    detail, names = _changes(before, after), set(_differing(before, after))
+    refs = [ref for ref, tags in directory.policies(tenancy).tags_read() if not names.isdisjoint(tags)]
+    reading = [f"statement {ref.number} of {ref.policy_id}" for ref in refs]
+    if target.type == "mysql-instances":
+        reading += [f"dynamic group {group.name}" for group in _groups_reading(directory, tenancy, names)]
+    if reading:
+        more = len(reading) - SHOWN_READERS
+        shown = ", ".join(reading[:SHOWN_READERS])
+        detail["read_by"] = f"{shown} and {more} more" if more > 0 else shown
+    also = list(_policies_of(directory, tenancy, refs))
+    return guard.permit_change(caller, permission, target, operation, detail, also=also)
 
 
 class TagActs(Base):
@@ -87,35 +119,29 @@ class TagActs(Base):
     def _permitted(
         self,
         caller: Caller,
-        permission: str,
+        permission: Permission,
         target: Target,
         operation: str,
         before: Mapping[str, str],
         after: Mapping[str, str],
     ) -> Entry:
-        self._guard.require(caller, "TAG_NAMESPACE_USE", self._in_root(caller, "tag-namespaces"), operation)
-        detail = _changes(before, after)
-        refs = list(self._reading(caller.principal.tenancy, set(_differing(before, after))))
-        if refs:
-            reading = [f"statement {ref.number} of {ref.policy_id}" for ref in refs]
-            more = len(reading) - SHOWN_STATEMENTS
-            shown = ", ".join(reading[:SHOWN_STATEMENTS])
-            detail["read_by"] = f"{shown} and {more} more" if more > 0 else shown
-        also = list(self._policies_of(caller.principal.tenancy, {ref.policy_id for ref in refs}))
-        return self._guard.permit_change(caller, permission, target, operation, detail, also=also)
+        return permit_tagging(self._guard, self._directory, caller, permission, target, operation, before, after)
 
-    def _reading(self, tenancy: str, names: set[str]) -> Iterator[StatementRef]:
-        """The statements of the tenancy that read a tag of one of these names."""
-        for ref, tags in self._directory.policies(tenancy).tags_read():
-            if not names.isdisjoint(tags):
-                yield ref
 
-    def _policies_of(self, tenancy: TenancyId, ids: set[str]) -> Iterator[Target]:
-        """Those policies of the tenancy, where they are attached."""
-        for source in self._directory.sources(tenancy) if ids else ():
-            place = self._directory.compartment(tenancy, source.compartment_id)
-            if source.policy_id in ids and place is not None:
-                yield Target("policies", source.policy_id, "", tenancy, place.path)
+def _groups_reading(directory: Directory, tenancy: TenancyId, names: set[str]) -> Iterator[DynamicGroup]:
+    """The dynamic groups of the tenancy whose rules read a tag of one of these names."""
+    for group in directory.dynamic_groups_in(tenancy):
+        if not names.isdisjoint(tags_read(group.matching_rule)):
+            yield group
+
+
+def _policies_of(directory: Directory, tenancy: TenancyId, refs: Sequence[StatementRef]) -> Iterator[Target]:
+    """The policies that these statements are of, where they are attached."""
+    ids = {ref.policy_id for ref in refs}
+    for source in directory.sources(tenancy) if ids else ():
+        place = directory.compartment(tenancy, source.compartment_id)
+        if source.policy_id in ids and place is not None:
+            yield Target("policies", source.policy_id, "", tenancy, place.path)
 
 
 def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:

@@ -55,6 +55,12 @@ Description = Annotated[str, Meta(max_length=400, description="What it is for, i
 Tags = Annotated[dict[str, str], Meta(max_length=50, description="Your own names and values.")]
 
 
+class Tagging(Message):
+    """Tags, in place of those there were."""
+
+    tags: Tags
+
+
 class NoQuery(Message):
     """An operation without query parameters."""
 

@@ -22,6 +22,7 @@ DATABASES: Mapping[str, Call] = {
     ),
     "get_system": read(lambda r, c, t: r.databases.get_system(c, t.system), "system"),
     "list_systems": read(lambda r, c, t: r.databases.list_systems(c, t.compartment, PAGE), "compartment"),
+    "tag_system": Call(lambda r, c, t: r.databases.tag_system(c, t.system, {"ops.env": fresh()}), ("system",)),
     "update_system": Call(
         lambda r, c, t: r.databases.update_system(c, t.system, deletion_protection=True), ("system",)
     ),

@@ -30,6 +30,7 @@ def new_system(ask: Request, kind: str, restored_from: str | None) -> tuple[int,
         follow_key=body.get("follow_key", False),
         confirmed=True,
         restored_from=restored_from,
+        tags={},
     )
     job = ask.region.job(kind, made, made["compartment_id"])
     return 202, {"db_system": dict(made), "job": job, "admin_password": "example-password-3", "already_shown": False}
@@ -38,6 +39,11 @@ def new_system(ask: Request, kind: str, restored_from: str | None) -> tuple[int,
 @route("POST", "/db-systems")
 def create_system(ask: Request) -> tuple[int, Json]:
     return new_system(ask, "create", None)
+
+
+@route("PUT", "/db-systems/{db_system_id}/tags")
+def tag_system(ask: Request, db_system_id: str) -> Json:
+    return ask.change(SYSTEM, db_system_id, tags=ask.body["tags"])
 
 
 @route("DELETE", "/db-systems/{db_system_id}")

@@ -3,7 +3,7 @@
 from tests.fakes.region.routes import Request, named, no_clash, route, rows
 from tests.fakes.region.state import Json
 
-rows("policy", "/policies/{policy_id}", change="PUT", delete=True)
+rows("policy", "/policies/{policy_id}", delete=True)
 rows("dynamicgroup", "/dynamic-groups/{dynamic_group_id}", change="PUT", delete=True)
 rows("networksource", "/network-sources/{network_source_id}", change="PUT", delete=True)
 named("dynamicgroup", "/dynamic-groups", description="")
@@ -14,6 +14,11 @@ named("networksource", "/network-sources", description="")
 def create_policy(ask: Request) -> tuple[int, Json]:
     no_clash(ask.region, "policy", ask.body["name"], compartment_id=ask.body["compartment_id"])
     return 201, ask.region.keep("policy", **{"description": "", **ask.body})
+
+
+@route("PUT", "/policies/{policy_id}")
+def update_policy(ask: Request, policy_id: str) -> Json:
+    return {**ask.change("policy", policy_id, **ask.body), "warnings": []}
 
 
 SOMEBODY: Json = {"id": "somebody", "type": "user", "name": "ada"}

@@ -177,9 +177,9 @@ def _network_sources(connection: sqlite3.Connection, since: int) -> list[tuple[N
 
 def _identities(connection: sqlite3.Connection, since: int) -> list[ResourceIdentity]:
     return [
-        ResourceIdentity(tenancy, i, kind, name, compartment, bool(deleted))
-        for tenancy, i, kind, name, compartment, deleted in _rows(
-            connection, "tenancy, id, type, name, compartment, deleted", "resource_principals", since
+        ResourceIdentity(tenancy, i, kind, name, compartment, bool(deleted), _map(tags))
+        for tenancy, i, kind, name, compartment, deleted, tags in _rows(
+            connection, "tenancy, id, type, name, compartment, deleted, tags", "resource_principals", since
         )
     ]
 

@@ -1,6 +1,6 @@
 """Identity's rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -186,7 +186,14 @@ class SqlIamRows:
                 "name": identity.name,
                 "compartment": identity.compartment,
                 "deleted": identity.deleted,
+                "tags": dict(identity.tags),
             },
+        )
+
+    def tag_identity(self, tenancy: str, resource: str, tags: Mapping[str, str]) -> None:
+        """One that was taken away stays so."""
+        self._table(schema.resource_principals).update(
+            {"tenancy": tenancy, "id": resource}, tags=dict(tags), generation=self._generation
         )
 
     def add_machine(self, machine: Machine) -> None:

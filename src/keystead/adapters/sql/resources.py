@@ -42,7 +42,7 @@ def _attributes(kind: str, row: dict[str, object]) -> dict[str, str]:
     if kind == "keys":
         found = {"key.id": str(row["id"]), "key.name": str(row["name"]), "vault.id": str(row["vault"])}
         return found | _tags(row) | ({"key.managed-by": str(row["managed_by"])} if row["managed_by"] else {})
-    return {}
+    return _tags(row)
 
 
 def _tags(row: dict[str, object]) -> dict[str, str]:

@@ -208,6 +208,7 @@ resource_principals = sa.Table(
     _text("name"),
     _ref("compartment"),
     _flag("deleted"),
+    _map("tags"),
     *_hot(),
 )
 
@@ -399,6 +400,7 @@ db_systems = sa.Table(
     _int("key_counter"),
     _text("admin_password_hash"),
     _flag("follow_key"),
+    _map("tags"),
     sa.Index("db_systems_by_compartment", "tenancy", "compartment", "name"),
 )
 

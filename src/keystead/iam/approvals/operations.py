@@ -15,7 +15,7 @@ SETS: Mapping[str, tuple[str, ...]] = {
     ),
     "restore": ("RestoreKey", "RestoreVault", "RestoreBackup"),
     "export": ("BackUpKey", "BackUpVault", "BackUpState"),
-    "policy": ("CreatePolicy", "UpdatePolicy", "DeletePolicy", "TagCompartment", "TagGroup"),
+    "policy": ("CreatePolicy", "UpdatePolicy", "DeletePolicy", "TagCompartment", "TagGroup", "TagDbSystem"),
     "people": ("CreateUser", "ResetPassword", "CreateAuthToken", "AddGroupMember", "DeleteGroup", "BeginBreakGlass"),
     "settings": ("UpdateKey", "UpdateVault", "UnlockKey", "UnlockVault", "MoveKey", "MoveVault", "CreateApprovalRule"),
 }  # fmt: skip
@@ -42,6 +42,7 @@ OF_THE_REACHED: Mapping[str, str] = {
     "BackUpVault": "BackUpKey",
     "TagCompartment": "UpdatePolicy",
     "TagGroup": "UpdatePolicy",
+    "TagDbSystem": "UpdatePolicy",
 }
 
 

@@ -71,7 +71,7 @@ VALUES: Mapping[str, tuple[str, ...]] = {
 TAGS: Mapping[str, str] = {
     "request.principal.group.tag.": "a tag of a group that the user is in",
     "request.principal.compartment.tag.": "a tag of the compartment of the resource that asks",
-    "target.resource.tag.": "a tag of the key, vault, group or compartment acted upon",
+    "target.resource.tag.": "a tag of the key, vault, database system, group or compartment acted upon",
     "target.resource.compartment.tag.": "a tag of the compartment that the target lies in",
     "target.bucket.tag.": "a tag of the bucket ¹",
 }
@@ -151,7 +151,7 @@ _OF_INSTANCES = ("instance.id", "instance.compartment.id")
 
 
 def doubt_of_resource(name: str) -> tuple[str, ...] | None:
-    """As `doubt`, for matching rules. Instances and tags are taken as they are; here they are always absent."""
+    """As `doubt`, for matching rules. Instances are taken as they are; here they are always absent."""
     if name in OF_RESOURCES or name in _OF_INSTANCES or name.startswith("tag."):
         return None
     return tuple(difflib.get_close_matches(name, OF_RESOURCES, n=1, cutoff=0.6))

@@ -21,7 +21,7 @@ from keystead.jobs.model import Job
 from keystead.vault.transfer.backups import never_backed_up
 from keystead.web.api.jobs import JobReply, shown_job
 from keystead.web.api.shared import keystore_of, paged
-from keystead.web.messages import CompartmentListing, CompartmentRef, KeyRef, Message, Name
+from keystead.web.messages import CompartmentListing, CompartmentRef, KeyRef, Message, Name, Tagging
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
 
@@ -89,6 +89,7 @@ class DbSystemReply(Message):
     follow_key: bool
     confirmed: bool
     restored_from: str | None
+    tags: dict[str, str]
     created_at: datetime
     version: int
 
@@ -189,6 +190,7 @@ def shown_system(found: DbSystem) -> DbSystemReply:
         follow_key=found.follow_key,
         confirmed=found.confirmed,
         restored_from=found.restored_from or None,
+        tags=dict(found.tags),
         created_at=found.created_at,
         version=found.version,
     )
@@ -260,6 +262,11 @@ def list_db_systems(services: Services, call: Call[NoBody, CompartmentListing]) 
 
 def get_db_system(services: Services, call: Call[NoBody, NoBody]) -> DbSystemReply:
     return shown_system(services.databases.get_system(call.caller, call.path["db_system_id"]))
+
+
+def tag_db_system(services: Services, call: Call[Tagging, NoBody]) -> DbSystemReply:
+    tagged = services.databases.tag_system(call.caller, call.path["db_system_id"], call.body.tags, call.if_match)
+    return shown_system(tagged)
 
 
 def update_db_system(services: Services, call: Call[UpdateDbSystem, NoBody]) -> DbSystemReply:
@@ -360,6 +367,11 @@ OPERATIONS: tuple[Operation, ...] = (
         "UpdateDbSystem", "PATCH", _SYSTEM, "Switch the protection against deletion, or following the key",
         update_db_system, "db-systems", request=UpdateDbSystem, reply=DbSystemReply,
         permissions=("MYSQL_INSTANCE_UPDATE",), moves=True,
+    ),
+    Operation(
+        "TagDbSystem", "PUT", f"{_SYSTEM}/tags", "Replace the tags of a database system", tag_db_system, "db-systems",
+        request=Tagging, reply=DbSystemReply, permissions=("MYSQL_INSTANCE_UPDATE", "TAG_NAMESPACE_USE"), moves=True,
+        takes_access=True,
     ),
     Operation(
         "DeleteDbSystem", "DELETE", _SYSTEM, "Delete a database system and its data", delete_db_system, "db-systems",

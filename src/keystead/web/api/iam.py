@@ -9,7 +9,7 @@ from keystead.core.secret import Secret
 from keystead.iam.approvals.break_glass import LONGEST_MINUTES
 from keystead.iam.model import Compartment, Group, IssuedToken, Member, User
 from keystead.web.api.shared import extended, paged
-from keystead.web.messages import CompartmentRef, Description, Listing, Message, Name, NamedListing, Tags
+from keystead.web.messages import CompartmentRef, Description, Listing, Message, Name, NamedListing, Tagging
 from keystead.web.operations import Call, NoBody, Operation
 from keystead.web.services import Services
 
@@ -85,12 +85,6 @@ def who_am_i(_services: Services, call: Call[NoBody, NoBody]) -> WhoAmI:
         tenancy_id=principal.tenancy,
         token_id=call.caller.token_id,
     )
-
-
-class Tagging(Message):
-    """Tags, in place of those there were."""
-
-    tags: Tags
 
 
 # compartments
