@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from keystead.core.errors import Refusal
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 
 
 def current(engine: sa.Engine) -> str:
