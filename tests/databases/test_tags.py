@@ -11,6 +11,7 @@ from tests.refusals import refused
 
 from keystead.core.ids import CompartmentId
 from keystead.databases.desk import principal_of, target_of
+from keystead.iam.approvals.acts import RuleTerms
 from keystead.iam.model import Caller, Target
 
 PROD = "ALL {resource.type = 'mysqldbsystem', tag.Ops.Env.value = 'prod'}"
@@ -98,6 +99,18 @@ def test_the_entry_says_what_was_changed_and_who_reads_it(region: DomainRegion, 
     region.databases.tag_system(region.admin, things.system, {"ops.env": "prod"})
     told = next(dict(entry.detail) for entry in region.entries() if entry.operation == "TagDbSystem")
     assert told == {"changes": '[["ops.env", null, "prod"]]', "read_by": "dynamic group Prod"}
+
+
+def test_a_rule_about_a_policy_elsewhere_covers_the_tags_that_it_reads(region: DomainRegion, things: Things) -> None:
+    iam, tag = region.iam, region.databases.tag_system
+    opens = "Allow group Dba to read mysql-instances in tenancy where target.resource.tag.ops.env = 'dev'"
+    region.allow(opens)
+    approvers = iam.create_group(region.admin, "Keepers")
+    iam.add_member(region.admin, approvers.id, region.user("ada").principal.id)
+    iam.create_approval_rule(region.admin, region.tenancy, "statements", RuleTerms(("UpdatePolicy",), approvers.id, 1))
+    region.snapshot.refresh()
+    assert refused(tag, region.admin, things.system, {"ops.env": "dev"}).code == "ApprovalRequired"
+    tag(region.admin, things.system, {"ops.other": "dev"})
 
 
 def test_a_backup_in_its_compartment_is_not_tagged_with_it(region: DomainRegion, things: Things) -> None:
