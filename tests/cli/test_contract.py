@@ -202,6 +202,7 @@ db start s
 db restart s --if-match 1
 db unprotect s
 db protect s
+db tag s --tag ops.env=prod
 db follow-key s
 db unfollow-key s
 db change-key s --service-managed

@@ -108,6 +108,42 @@ async def hang(app: Echo, client: Client) -> None:
         await asyncio.sleep(0)
 
 
+async def crowd(port: int, count: int) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """So many connections at once; whoever listens has not taken them yet."""
+    return list(await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(count))))
+
+
+async def settle() -> None:
+    """Long enough for a listener that takes one connection per turn to take all that there are."""
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+def test_who_has_a_few_connections_leaves_the_next_to_other_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "PACE_S", 3600.0)
+
+    async def work(_app: Echo, client: Client) -> None:
+        others = await crowd(client.port, 10)  # besides the client's own
+        await settle()
+        assert len(client.server.connections) == listening.FEW
+        for _reader, writer in others:
+            writer.close()
+
+    run(work)
+
+
+def test_in_time_all_are_taken_by_one_worker_when_there_is_no_other() -> None:
+    async def work(_app: Echo, client: Client) -> None:
+        for _reader, writer in await crowd(client.port, 10):
+            writer.close()
+        for reader, writer in await crowd(client.port, 10):
+            writer.write(post(b"/fast", b"x"))
+            assert (await reader.readline()).split()[1] == b"200"
+            writer.close()
+
+    run(work)
+
+
 def test_the_same_head_again_is_served_at_once() -> None:
     async def work(app: Echo, client: Client) -> None:
         for number, body in enumerate((b"one", b"two", b"six")):

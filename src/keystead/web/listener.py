@@ -33,6 +33,10 @@ from keystead.web.exchange import Header
 
 CONNECTIONS: Final = 1000
 """Of one worker. More wait to be accepted."""
+FEW: Final = 2
+PACE_S: Final = 0.001
+"""Between connections, for a worker that has a few: others listen at the same socket, and are to come to theirs. Who is
+awake when many come at once would else have them all, while other cores have nothing to do."""
 HEAD_S: Final = 30.0
 IDLE_S: Final = 120.0
 LINGER_S: Final = 2.0
@@ -94,6 +98,7 @@ class Listener:
         self._context = context
         self._sockets: list[socket.socket] = []
         self._accepting = False
+        self._pause: asyncio.TimerHandle | None = None
         self._welcomes: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._date = (0, b"")
@@ -159,7 +164,7 @@ class Listener:
             self._empty.set()
 
     def _accept_more(self) -> None:
-        if self._accepting or self.stopping:
+        if self._accepting or self._pause is not None or self.stopping:
             return
         self._accepting = True
         for listening in self._sockets:
@@ -171,7 +176,6 @@ class Listener:
             self.loop.remove_reader(listening)
 
     def _accept(self, listening: socket.socket) -> None:
-        # One per turn: other workers listen at the same socket, and this one has something to do from now on.
         try:
             accepted, _peer = listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -187,8 +191,16 @@ class Listener:
         welcome = self.loop.create_task(self._welcome(accepted))
         self._welcomes.add(welcome)
         welcome.add_done_callback(self._welcomed)
-        if len(self.connections) + len(self._welcomes) >= CONNECTIONS:
+        held = len(self.connections) + len(self._welcomes)
+        if held >= CONNECTIONS:
             self._accept_no_more()
+        elif held >= FEW:
+            self._accept_no_more()
+            self._pause = self.loop.call_later(PACE_S, self._accept_again)
+
+    def _accept_again(self) -> None:
+        self._pause = None
+        self._accept_more()
 
     async def _welcome(self, accepted: socket.socket) -> None:
         patience = HEAD_S if self._context is not None else None

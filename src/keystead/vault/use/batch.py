@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from keystead.core.errors import Refusal
+from keystead.crypto.envelope import Kek
 from keystead.crypto.suites import CURRENT, Operation
 from keystead.iam.model import Caller
 from keystead.iam.permissions import Permission
-from keystead.vault.memory.keyring import Entry, VersionShut
+from keystead.vault.memory.keyring import Entry
 from keystead.vault.use.operations import Operations, Use, check_size
 
 MAX_ITEMS = 1000
@@ -145,16 +146,24 @@ class Batches(Operations):
         atomic: bool,
     ) -> Batch[bytes]:
         entry = self._begin(caller, key_id, items, "KEY_DECRYPT", ability, operation)
-        material_of, bind = self._keyring.material_of, self._keyring.binding
-        plain = bind(entry, use, b"")
-        done: list[bytes | Refusal] = []
-        for blob, associated in items:  # the hot loop: written out
-            try:
-                binding = bind(entry, use, associated) if associated else plain
-                done.append(material_of(entry, blob).open(blob, binding))
-            except Refusal as refusal:
-                done.append(refusal)
+        done = [
+            self._open_one(entry, use, *item) if text is None else text
+            for item, text in zip(items, self._opened_together(entry, use, items), strict=True)
+        ]
         return self._end(caller, entry, "KEY_DECRYPT", operation, done, atomic)
+
+    def _opened_together(self, entry: Entry, use: Use, items: Sequence[Pair]) -> list[bytes | None]:
+        """What the current version opens of items without associated data, when it is of AES and in use already."""
+        current = entry.materials.get(entry.key.current)
+        if not isinstance(current, Kek) or any(associated for _, associated in items):
+            return [None] * len(items)
+        return current.open_each([blob for blob, _ in items], self._keyring.binding(entry, use, b""))
+
+    def _open_one(self, entry: Entry, use: Use, blob: bytes, associated: bytes) -> bytes | Refusal:
+        try:
+            return self._keyring.material_of(entry, blob).open(blob, self._keyring.binding(entry, use, associated))
+        except Refusal as refusal:
+            return refusal
 
     def _begin(
         self,
@@ -181,10 +190,9 @@ class Batches(Operations):
         atomic: bool,
     ) -> Batch[Result]:
         """Record the batch, once. Raises: Refusal `BatchRefused` (recorded): atomic, and an item failed."""
-        for place, each in enumerate(done):
-            if isinstance(each, VersionShut):
-                done[place] = self._said(entry, each)
-        failures = [(place, each) for place, each in enumerate(done) if isinstance(each, Refusal)]
+        failures = [(place, self._said(entry, each)) for place, each in enumerate(done) if isinstance(each, Refusal)]
+        for place, each in failures:
+            done[place] = each
         detail = {"items": str(len(done)), "failed": str(len(failures))}
         if failures:
             named = ",".join(str(place) for place, _ in failures[:MAX_NAMED])
