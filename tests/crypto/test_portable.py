@@ -227,7 +227,7 @@ def test_transfer_blobs_open_with_either_hash(wrapping_rsa: Secret) -> None:
     with pytest.raises(Unreadable):
         transport.unwrap("RSA-AES-KWP", wrapping_rsa, theirs)
     with pytest.raises(Unreadable):
-        transport.unwrap_transfer(wrapping_rsa, theirs[:-1] + b"\0")
+        transport.unwrap_transfer(wrapping_rsa, theirs[:-1] + bytes([theirs[-1] ^ 1]))
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_what_does_not_open_and_what_is_no_key_look_alike_and_are_counted(region
     good = wrapped(key, bytes(32))
     bad = [
         Wrapped(key.id, b""),
-        Wrapped(key.id, good.blob[:-1] + b"\0"),
+        Wrapped(key.id, good.blob[:-1] + bytes([good.blob[-1] ^ 1])),
         wrapped(key, bytes(31)),
         wrapped(key, b'{"kty": "oct", "k": "AA"}', "jwk"),
     ]
