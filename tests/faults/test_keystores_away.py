@@ -191,12 +191,17 @@ def _newer(region: Region, system: System, last: object) -> Any:
 
 
 def test_cryptography_says_what_is_the_matter_and_goes_on_by_itself(region: Region, in_kms: str, kms: bao.Bao) -> None:
-    wrapped = region.post(f"/keys/{in_kms}/actions/wrap", {"key_material": "c2VjcmV0"})["ciphertext"]
+    def wrapping() -> Any:
+        try:
+            return region.post(f"/keys/{in_kms}/actions/wrap", {"key_material": "c2VjcmV0"})["ciphertext"]
+        except Refused:
+            return None
 
     def unwrapped() -> str:
         return str(region.post(f"/keys/{in_kms}/actions/unwrap", {"ciphertext": wrapped})["key_material"])
 
-    assert unwrapped() == "c2VjcmV0"
+    # What was before may have left one worker's breaker open, and that one is asked at any time.
+    wrapped = eventually("every worker is answered", lambda: min([wrapping() or "" for _ in range(8)]), 20)
     kms.signal(signal.SIGSTOP)
     try:
         with pytest.raises(Refused) as caught:
